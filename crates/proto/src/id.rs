@@ -7,6 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 /// The largest number a frame may carry: 2⁵³ − 1, the largest integer JavaScript counts exactly.
 pub const NUMBER_MAX: u64 = (1 << 53) - 1;
 
@@ -33,6 +35,24 @@ pub enum IdError {
     /// Cursors are `EPOCH.OFFSET` or `0`.
     #[error("a cursor is EPOCH.OFFSET or 0")]
     Cursor,
+}
+
+/// Lets ids travel in the JSON of `hello`, `welcome` and `token` as the text they have elsewhere.
+macro_rules! serde_as_text {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+    };
 }
 
 /// Parses a decimal number as the protocol writes it: no sign, no leading zeros, below 2⁵³.
@@ -138,6 +158,8 @@ impl fmt::Debug for TopicName {
     }
 }
 
+serde_as_text!(TopicName);
+
 /// 1–16 characters of `0–9 a–z`, stored in place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Short([u8; 16]);
@@ -209,6 +231,8 @@ macro_rules! short_id {
                 f.write_str(self.as_str())
             }
         }
+
+        serde_as_text!($name);
     };
 }
 
@@ -267,6 +291,21 @@ macro_rules! number_id {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_u64(self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                match u64::deserialize(deserializer)? {
+                    number if number <= NUMBER_MAX => Ok(Self(number)),
+                    _ => Err(de::Error::custom(IdError::Number)),
+                }
             }
         }
     };
@@ -383,6 +422,31 @@ impl FromStr for ClientId {
 impl fmt::Debug for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClientId(secret)")
+    }
+}
+
+serde_as_text!(ClientId);
+
+/// A bearer token, as the application's back end issued it. It is a secret: never logged.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(String);
+
+impl Token {
+    /// Wraps the text; what it means is the server's business.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The token as text; keep it out of logs.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(secret)")
     }
 }
 

@@ -9,6 +9,7 @@
 //! `[LIVE-3]` in this crate's documentation refer to its requirements.
 
 pub mod close;
+pub mod frame;
 pub mod heartbeat;
 pub mod id;
 pub mod limits;
@@ -16,7 +17,8 @@ pub mod time;
 
 pub use close::{Close, CloseCode};
 pub use id::{
-    Attempt, ClientId, ConnectionId, Cursor, Epoch, LogId, Offset, PingId, Seq, TopicName, TopicRef,
+    Attempt, ClientId, ConnectionId, Cursor, Epoch, LogId, Offset, PingId, Seq, Token, TopicName,
+    TopicRef,
 };
 pub use limits::Limits;
 pub use time::{Time, WallTime};
