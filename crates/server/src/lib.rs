@@ -1,1 +1,4 @@
-//! .
+//! The Heartwire server: WebSocket connections and HTTP API, as a program or inside an axum
+//! application.
+
+mod ws;

@@ -1,0 +1,22 @@
+//! RFC 6455 as a server speaks it, to the letter `[WS-1]`.
+//!
+//! The vocabulary (frame headers, opcodes) is tungstenite's; the policy around it is ours, as no
+//! crate offers it without buffers of its own. Frames are decoded in the read buffer, in place: a
+//! [`Decoder`] keeps only what an unfinished frame or message forces it to keep, so an idle
+//! connection owns no buffer. What leaves the server is encoded by `heartwire_hub`, once for all
+//! followers of a topic.
+
+mod close;
+mod decoder;
+mod header;
+mod mask;
+mod text;
+mod unfinished;
+mod violation;
+
+pub(crate) use close::ClosePayload;
+pub(crate) use decoder::{Caps, ControlKind, Decoder, Event};
+pub(crate) use violation::Violation;
+
+#[cfg(test)]
+mod tests;
