@@ -13,6 +13,8 @@ impl CloseCode {
     pub const NORMAL: Self = Self(1000);
     /// The peer is going away.
     pub const GOING_AWAY: Self = Self(1001);
+    /// A close frame without a code; never written, RFC 6455 reserves it for that.
+    pub const NO_STATUS: Self = Self(1005);
     /// The peer broke RFC 6455.
     pub const WEBSOCKET_PROTOCOL: Self = Self(1002);
     /// A text message was not UTF-8.

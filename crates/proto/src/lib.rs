@@ -13,6 +13,7 @@ pub mod frame;
 pub mod heartbeat;
 pub mod id;
 pub mod limits;
+pub mod server;
 pub mod time;
 
 pub use close::{Close, CloseCode};
