@@ -49,11 +49,15 @@ mod tests {
 
     #[test]
     fn codes_that_must_not_travel_are_refused() {
-        for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
+        for code in [
+            0_u16, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535,
+        ] {
             let parsed = ClosePayload::parse(&code.to_be_bytes()).err();
             assert_eq!(parsed, Some(Violation::CloseCode), "{code}");
         }
-        for code in [1000_u16, 1001, 1003, 1007, 1011, 1014, 3000, 3999, 4000, 4999] {
+        for code in [
+            1000_u16, 1001, 1003, 1007, 1011, 1014, 3000, 3999, 4000, 4999,
+        ] {
             let parsed = ClosePayload::parse(&code.to_be_bytes()).map(|close| close.code);
             assert_eq!(parsed, Ok(Some(CloseCode(code))));
         }
@@ -61,7 +65,10 @@ mod tests {
 
     #[test]
     fn a_reason_is_text() {
-        assert_eq!(ClosePayload::parse(b"\x03").err(), Some(Violation::ClosePayload));
+        assert_eq!(
+            ClosePayload::parse(b"\x03").err(),
+            Some(Violation::ClosePayload)
+        );
         let bad = ClosePayload::parse(b"\x03\xe8\xff").err();
         assert_eq!(bad, Some(Violation::InvalidText));
         let good = ClosePayload::parse(b"\x03\xe8bye").map(|close| close.reason);

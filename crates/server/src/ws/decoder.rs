@@ -126,7 +126,11 @@ impl Decoder {
     }
 
     fn release(&mut self) {
-        if self.unfinished.as_mut().is_some_and(|unfinished| unfinished.release()) {
+        if self
+            .unfinished
+            .as_mut()
+            .is_some_and(|unfinished| unfinished.release())
+        {
             self.unfinished = None;
         }
     }

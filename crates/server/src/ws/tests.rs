@@ -232,16 +232,58 @@ proptest! {
 fn each_breach_has_its_code() {
     let unmasked = [FINAL | TEXT, 2, b'h', b'i'];
     let not_minimal_16 = [FINAL | TEXT, 0x80 | 126, 0, 5, 0, 0, 0, 0, 1, 2, 3, 4, 5];
-    let not_minimal_64 = [FINAL | TEXT, 0x80 | 127, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 0, 0];
-    let above_63_bits = [FINAL | BINARY, 0x80 | 127, 128, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let not_minimal_64 = [
+        FINAL | TEXT,
+        0x80 | 127,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        255,
+        255,
+        0,
+        0,
+        0,
+        0,
+    ];
+    let above_63_bits = [
+        FINAL | BINARY,
+        0x80 | 127,
+        128,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ];
     let inside = [frame(TEXT, b"a"), frame(FINAL | TEXT, b"b")].concat();
     let after_the_end = [frame(FINAL | TEXT, b"a"), frame(FINAL, b"b")].concat();
     let long_ping = frame(FINAL | PING, &[0; 126]);
     for (stream, expected, code) in [
         (&unmasked[..], Violation::Unmasked, 1002),
-        (&frame(FINAL | 0x40 | TEXT, b"x"), Violation::ReservedBits, 1002),
-        (&frame(FINAL | 0x20 | TEXT, b"x"), Violation::ReservedBits, 1002),
-        (&frame(FINAL | 0x10 | PING, b""), Violation::ReservedBits, 1002),
+        (
+            &frame(FINAL | 0x40 | TEXT, b"x"),
+            Violation::ReservedBits,
+            1002,
+        ),
+        (
+            &frame(FINAL | 0x20 | TEXT, b"x"),
+            Violation::ReservedBits,
+            1002,
+        ),
+        (
+            &frame(FINAL | 0x10 | PING, b""),
+            Violation::ReservedBits,
+            1002,
+        ),
         (&frame(FINAL | 3, b"x"), Violation::ReservedOpcode, 1002),
         (&frame(FINAL | 15, b"x"), Violation::ReservedOpcode, 1002),
         (&long_ping, Violation::ControlTooLong, 1002),
@@ -254,8 +296,16 @@ fn each_breach_has_its_code() {
         (&inside, Violation::MessageUnfinished, 1002),
         (&frame(FINAL | TEXT, b"\xff"), Violation::InvalidText, 1007),
         (&frame(TEXT, b"\xed\xa0\x80"), Violation::InvalidText, 1007),
-        (&frame(FINAL | TEXT, "é".as_bytes().split_at(1).0), Violation::InvalidText, 1007),
-        (&frame(FINAL | BINARY, &vec![0; 200_001]), Violation::TooLarge, 1009),
+        (
+            &frame(FINAL | TEXT, "é".as_bytes().split_at(1).0),
+            Violation::InvalidText,
+            1007,
+        ),
+        (
+            &frame(FINAL | BINARY, &vec![0; 200_001]),
+            Violation::TooLarge,
+            1009,
+        ),
     ] {
         assert_eq!(violation(stream), expected);
         assert_eq!(expected.code().0, code, "{expected}");
@@ -264,7 +314,22 @@ fn each_breach_has_its_code() {
 
 #[test]
 fn the_size_is_refused_by_the_header_alone() {
-    let announced = [FINAL | BINARY, 0x80 | 127, 0, 0, 0, 1, 0, 0, 0, 0, 9, 9, 9, 9];
+    let announced = [
+        FINAL | BINARY,
+        0x80 | 127,
+        0,
+        0,
+        0,
+        1,
+        0,
+        0,
+        0,
+        0,
+        9,
+        9,
+        9,
+        9,
+    ];
     let (seen, violation) = decode(&announced, &[], &CAPS).expect_err("4 GiB are announced");
     assert_eq!((seen, violation), (vec![], Violation::TooLarge));
 }
@@ -285,7 +350,11 @@ fn fragments_add_up_to_the_cap() {
 
 #[test]
 fn of_an_oversized_message_only_the_head_is_kept() {
-    let payload = b"pub task:42 7\n".iter().copied().chain([b'x'; 150_000]).collect::<Vec<_>>();
+    let payload = b"pub task:42 7\n"
+        .iter()
+        .copied()
+        .chain([b'x'; 150_000])
+        .collect::<Vec<_>>();
     let head = Seen::Oversized(payload[..16].to_vec());
     let one_frame = frame(FINAL | TEXT, &payload);
     let (first, second) = payload.split_at(90_000);
@@ -307,9 +376,16 @@ fn memory_follows_what_arrived_not_what_was_announced() {
     let (first, rest) = stream.split_at_mut(1_000);
     let mut input = first;
     assert_eq!(decoder.next(&mut input, &CAPS), Ok(None));
-    assert!(decoder.held_bytes() < 4_000, "{} bytes held", decoder.held_bytes());
+    assert!(
+        decoder.held_bytes() < 4_000,
+        "{} bytes held",
+        decoder.held_bytes()
+    );
     let mut input = rest;
-    assert!(matches!(decoder.next(&mut input, &CAPS), Ok(Some(Event::Message(_)))));
+    assert!(matches!(
+        decoder.next(&mut input, &CAPS),
+        Ok(Some(Event::Message(_)))
+    ));
     assert_eq!(decoder.next(&mut input, &CAPS), Ok(None));
     assert_eq!(decoder.held_bytes(), 0, "a burst leaves nothing behind");
 }

@@ -51,7 +51,13 @@ mod tests {
     #[test]
     fn a_bad_byte_is_refused_before_the_end() {
         // A surrogate and a value above U+10FFFF are wrong from their second byte on.
-        for bad in [&b"ok\xed\xa0"[..], b"\xf4\x90", b"\xff", b"\xc0\x80", b"a\x80"] {
+        for bad in [
+            &b"ok\xed\xa0"[..],
+            b"\xf4\x90",
+            b"\xff",
+            b"\xc0\x80",
+            b"a\x80",
+        ] {
             let refused = TextCheck::new().advance(bad);
             assert_eq!(refused, Err(Violation::InvalidText), "{bad:02x?}");
         }

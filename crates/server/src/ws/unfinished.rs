@@ -55,14 +55,22 @@ impl Unfinished {
 
     /// Drops a message that was lent; tells whether nothing is left to keep.
     pub(super) fn release(&mut self) -> bool {
-        if self.message.as_ref().is_some_and(|message| message.complete) {
+        if self
+            .message
+            .as_ref()
+            .is_some_and(|message| message.complete)
+        {
             self.message = None;
         }
         self.header.length == 0 && self.frame.is_none() && self.message.is_none()
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        size_of::<Self>() + self.message.as_ref().map_or(0, |message| message.bytes.capacity())
+        size_of::<Self>()
+            + self
+                .message
+                .as_ref()
+                .map_or(0, |message| message.bytes.capacity())
     }
 
     fn begin(&mut self, header: Header, caps: &Caps) -> Result<(), Violation> {
@@ -87,7 +95,9 @@ impl Unfinished {
     /// Returns whether the frame's payload is complete.
     fn take_payload(&mut self, input: &mut &mut [u8]) -> Result<bool, Violation> {
         let frame = self.frame.as_mut().expect("advance begins a frame first");
-        let taken = usize::try_from(frame.length).unwrap_or(usize::MAX).min(input.len());
+        let taken = usize::try_from(frame.length)
+            .unwrap_or(usize::MAX)
+            .min(input.len());
         let (payload, rest) = std::mem::take(input).split_at_mut(taken);
         *input = rest;
         frame.mask.apply(payload);
@@ -189,7 +199,8 @@ impl Assembly {
     fn push(&mut self, payload: &[u8], still_to_come: u64) -> Result<(), Violation> {
         if self.oversized {
             let room = self.head_max.saturating_sub(self.bytes.len());
-            self.bytes.extend_from_slice(&payload[..payload.len().min(room)]);
+            self.bytes
+                .extend_from_slice(&payload[..payload.len().min(room)]);
             return Ok(());
         }
         self.reserve(payload.len(), still_to_come);
