@@ -1,0 +1,139 @@
+//! What is asked of a TCP socket beyond reading and writing.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+/// Unsent bytes above which the kernel reports a socket as not writable. Little stands before a
+/// ping then, so a slow reader's answer comes soon.
+const NOT_SENT_LOW_WATER_BYTES: u32 = 16 * 1024;
+
+/// What `TCP_USER_TIMEOUT` adds to the heartbeat's own bound. It is a backstop for connections
+/// that nothing else watches; close to the bound it resets peers that are slow but alive.
+const USER_TIMEOUT_ABOVE_BOUND: Duration = Duration::from_secs(60);
+
+/// Prepares a socket for a WebSocket: small frames leave at once, little is queued in the kernel,
+/// and the kernel gives up long after the heartbeat (`bound`) has.
+///
+/// A socket that lacks an option works all the same, so errors are only traced.
+pub(crate) fn prepare(stream: &TcpStream, bound: Duration) {
+    let socket = SockRef::from(stream);
+    let outcomes = [
+        ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
+        (
+            "TCP_NOTSENT_LOWAT",
+            not_sent_low_water(&socket, NOT_SENT_LOW_WATER_BYTES),
+        ),
+        (
+            "TCP_USER_TIMEOUT",
+            user_timeout(&socket, bound * 2 + USER_TIMEOUT_ABOVE_BOUND),
+        ),
+    ];
+    for (option, outcome) in outcomes {
+        if let Err(error) = outcome {
+            tracing::debug!(option, %error, "a socket option was not accepted");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn not_sent_low_water(socket: &SockRef<'_>, bytes: u32) -> io::Result<()> {
+    socket.set_tcp_notsent_lowat(bytes)
+}
+
+#[cfg(target_os = "linux")]
+fn user_timeout(socket: &SockRef<'_>, timeout: Duration) -> io::Result<()> {
+    socket.set_tcp_user_timeout(Some(timeout))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn not_sent_low_water(_: &SockRef<'_>, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn user_timeout(_: &SockRef<'_>, _: Duration) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes the close of this socket a reset: what is still queued for a peer that is dead is thrown
+/// away instead of being offered to it for minutes.
+pub(crate) fn reset_on_close(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
+        tracing::debug!(%error, "the socket closes the slow way");
+    }
+}
+
+/// Bytes written to the socket that the peer's TCP has not acknowledged; `None` where the system
+/// cannot tell.
+pub(crate) fn unacknowledged_bytes(socket: impl AsFd) -> Option<u64> {
+    outgoing_queue(socket).ok()
+}
+
+#[cfg(target_os = "linux")]
+fn outgoing_queue(socket: impl AsFd) -> rustix::io::Result<u64> {
+    use rustix::ioctl::{Getter, Opcode, ioctl};
+
+    /// `SIOCOUTQ`, which is `TIOCOUTQ`, of `linux/sockios.h`.
+    const SIOCOUTQ: Opcode = 0x5411;
+
+    // SAFETY: SIOCOUTQ on a TCP socket stores one `int` at the given address, and on any other
+    // descriptor fails; `Getter` passes the address of an `i32` and reads it only on success.
+    #[allow(unsafe_code)]
+    let bytes = unsafe { ioctl(socket, Getter::<SIOCOUTQ, i32>::new())? };
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn outgoing_queue(_: impl AsFd) -> rustix::io::Result<u64> {
+    Err(rustix::io::Errno::NOTSUP)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    async fn pair() -> io::Result<(TcpStream, TcpStream)> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let dial = TcpStream::connect(listener.local_addr()?);
+        let (dialled, accepted) = tokio::join!(dial, listener.accept());
+        Ok((dialled?, accepted?.0))
+    }
+
+    #[tokio::test]
+    async fn options_are_set() -> io::Result<()> {
+        let (_peer, stream) = pair().await?;
+        prepare(&stream, Duration::from_secs(20));
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay()?);
+        assert_eq!(socket.tcp_notsent_lowat()?, NOT_SENT_LOW_WATER_BYTES);
+        assert_eq!(socket.tcp_user_timeout()?, Some(Duration::from_secs(100)));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_the_peer_does_not_take_is_counted() -> io::Result<()> {
+        let (mut peer, mut stream) = pair().await?;
+        stream
+            .write_all(b"taken by the peer's TCP, read or not")
+            .await?;
+        let mut byte = [0];
+        peer.read_exact(&mut byte).await?;
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        while unacknowledged_bytes(&stream) != Some(0) {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "loopback acknowledges at once"
+            );
+            tokio::task::yield_now().await;
+        }
+        while stream.try_write(&[0; 65_536]).is_ok() {}
+        assert!(unacknowledged_bytes(&stream).is_some_and(|bytes| bytes > 0));
+        Ok(())
+    }
+}
