@@ -1,2 +1,64 @@
-//! .
-fn main() {}
+//! The `heartwire` command.
+//!
+//! Each command is a module with its arguments and a `run`; this file parses, dispatches and turns
+//! the outcome into an exit code: 0 done, 1 failed, 2 wrong usage.
+
+mod failure;
+mod lines;
+mod output;
+mod proxy;
+mod signals;
+mod span;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use failure::Failure;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// WebSocket links that never die silently.
+#[derive(Debug, Parser)]
+#[command(name = "heartwire", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Proxy(proxy::ProxyArgs),
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&Failure::failed("cannot start", error)),
+    };
+    // The commands' own future runs on this thread, where it may block on standard output; links
+    // and connections live on the runtime's threads and do not notice.
+    let outcome = runtime.block_on(run(command));
+    // A thread may still be waiting for standard input, which cannot be cancelled.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Proxy(args) => proxy::run(args).await,
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    if let Some(message) = failure.message() {
+        output::note(format_args!("heartwire: {message}"));
+    }
+    failure.exit_code()
+}
