@@ -60,6 +60,15 @@ impl HttpError {
         }
     }
 
+    /// A bug of ours; what happened stands in the log.
+    pub(crate) fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the server failed; its log says more",
+        )
+    }
+
     /// The same error with one more member in its JSON.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

@@ -1,0 +1,155 @@
+//! How many WebSockets there may be, in total and from one address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::api::error::HttpError;
+use crate::sync::lock;
+
+/// How long a client that found the server full is asked to stay away.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// How many connections a server holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectionLimits {
+    /// WebSockets in all.
+    pub total_max: usize,
+    /// WebSockets from one address; from one /64 with IPv6, which is what one customer gets. A
+    /// proxy in front is one address: raise it there.
+    pub per_address_max: usize,
+    /// Bytes of half-received messages in all; whoever brings more is closed with 4100.
+    pub partial_bytes_max: usize,
+}
+
+impl Default for ConnectionLimits {
+    /// 100,000 in all, 10,000 from one address, 256 MiB half-received: sized for a machine with a
+    /// few GiB, at about 6 KB a connection with the kernel's part.
+    fn default() -> Self {
+        Self {
+            total_max: 100_000,
+            per_address_max: 10_000,
+            partial_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// The seats taken.
+pub(crate) struct Seats {
+    limits: ConnectionLimits,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Seats {
+    pub(crate) fn new(limits: ConnectionLimits) -> Self {
+        Self {
+            limits,
+            taken: Mutex::default(),
+        }
+    }
+
+    /// Takes a seat, to be given back with [`leave`](Self::leave) and the same address.
+    pub(crate) fn take(&self, address: Option<IpAddr>) -> Result<(), HttpError> {
+        let mut taken = lock(&self.taken);
+        if taken.total >= self.limits.total_max {
+            return Err(full("the server holds as many WebSockets as it may"));
+        }
+        if let Some(address) = address.map(counted_as) {
+            let seats = taken.by_address.entry(address).or_default();
+            if *seats >= self.limits.per_address_max {
+                return Err(full("this address holds as many WebSockets as one may"));
+            }
+            *seats += 1;
+        }
+        taken.total += 1;
+        Ok(())
+    }
+
+    /// Gives a seat back.
+    pub(crate) fn leave(&self, address: Option<IpAddr>) {
+        let mut taken = lock(&self.taken);
+        taken.total = taken.total.saturating_sub(1);
+        let Some(address) = address.map(counted_as) else {
+            return;
+        };
+        if let Some(seats) = taken.by_address.get_mut(&address) {
+            *seats = seats.saturating_sub(1);
+            if *seats == 0 {
+                taken.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
+}
+
+fn full(message: &'static str) -> HttpError {
+    HttpError::unavailable("too-many-connections", message, RETRY_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seats(total_max: usize, per_address_max: usize) -> Seats {
+        Seats::new(ConnectionLimits {
+            total_max,
+            per_address_max,
+            ..ConnectionLimits::default()
+        })
+    }
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn seats_are_counted_in_all_and_by_address() {
+        let seats = seats(3, 2);
+        let (one, two) = (address("192.0.2.1"), address("192.0.2.2"));
+        assert!(seats.take(one).is_ok());
+        assert!(seats.take(one).is_ok());
+        let refused = seats.take(one).expect_err("a third from one address");
+        assert_eq!(
+            (refused.status.as_u16(), refused.retry_after),
+            (503, Some(RETRY_AFTER))
+        );
+        assert!(seats.take(two).is_ok());
+        assert!(seats.take(None).is_err(), "a fourth in all");
+        seats.leave(one);
+        assert!(seats.take(one).is_ok());
+    }
+
+    #[test]
+    fn one_customer_of_ipv6_is_one_address() {
+        let seats = seats(9, 1);
+        assert!(seats.take(address("2001:db8:1:2::1")).is_ok());
+        assert!(seats.take(address("2001:db8:1:2:ffff::9")).is_err());
+        assert!(seats.take(address("2001:db8:1:3::1")).is_ok());
+        assert!(seats.take(address("::ffff:192.0.2.1")).is_ok());
+        assert!(seats.take(address("192.0.2.1")).is_err());
+    }
+
+    #[test]
+    fn an_address_without_seats_costs_nothing() {
+        let seats = seats(9, 9);
+        seats.take(address("192.0.2.1")).expect("there is room");
+        seats.leave(address("192.0.2.1"));
+        assert!(lock(&seats.taken).by_address.is_empty());
+    }
+}
