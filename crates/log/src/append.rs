@@ -1,0 +1,145 @@
+//! What is asked of the log, and what it answers.
+
+use std::collections::BTreeMap;
+
+use heartwire_proto::frame::{Message, NackCode, Publisher};
+use heartwire_proto::id::TopicRef;
+use heartwire_proto::{Epoch, Offset, Seq};
+
+use crate::producer::ProducerId;
+use crate::topic::TopicId;
+
+/// The number of an append, over all topics. What is durable is durable up to an LSN.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Lsn(pub u64);
+
+/// A message to be appended.
+///
+/// Text is UTF-8 by its type, so that whoever brings text has checked it before `[PUB-12]`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Append<'a> {
+    /// The topic; it is created with its first message.
+    pub topic: TopicRef<'a>,
+    /// The message.
+    pub payload: Message<'a>,
+    /// Who publishes, as followers are told.
+    pub from: Option<Publisher<'a>>,
+    /// The producer and its number for the message, where repetitions are to be recognised.
+    pub producer: Option<(ProducerId, Seq)>,
+}
+
+/// The place of an append.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Place {
+    /// Durable once the log is committed through it.
+    pub lsn: Lsn,
+    /// The topic.
+    pub topic: TopicId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The place in the topic.
+    pub offset: Offset,
+}
+
+/// What became of an append that was not refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Appended {
+    /// It has its place, and waits to become durable.
+    Pending(Place),
+    /// The producer's number is not above what it has appended: nothing is stored again. It is
+    /// acknowledged when that number is durable, which it may be already `[PUB-3]`.
+    Repeated,
+}
+
+/// Why an append was refused. Nothing has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The publisher's: topics that begin with `$` belong to the server.
+    #[error("topics that begin with $ belong to the server")]
+    Reserved,
+    /// The publisher's: the payload is too large.
+    #[error("a message has at most {bytes_max} bytes")]
+    TooLarge {
+        /// The bound in force.
+        bytes_max: usize,
+    },
+    /// The client's: it broke `[PUB-8]`.
+    #[error("a SEQ is at most {window} above the one before, {appended}")]
+    TooFarAhead {
+        /// The highest number of the producer so far.
+        appended: Seq,
+        /// How far above it a number may lie.
+        window: u64,
+    },
+    /// Ours: the log accepts nothing at the moment.
+    #[error("the log does not accept messages at the moment")]
+    NotAccepting,
+    /// Ours: so many appends wait to become durable.
+    #[error("too many messages wait to become durable")]
+    Congested,
+    /// Ours: there are as many topics, or producers, as there may be.
+    #[error("the log has reached its limit of {what}")]
+    Full {
+        /// `topics` or `producers`.
+        what: &'static str,
+    },
+}
+
+impl AppendError {
+    /// The code of the `nack`; `None` when the client broke a rule and is closed instead.
+    pub const fn nack_code(self) -> Option<NackCode> {
+        match self {
+            Self::Reserved => Some(NackCode::BadTopic),
+            Self::TooLarge { .. } => Some(NackCode::TooLarge),
+            Self::TooFarAhead { .. } => None,
+            Self::NotAccepting | Self::Congested | Self::Full { .. } => Some(NackCode::Unavailable),
+        }
+    }
+}
+
+/// An append that is not durable yet.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Pending {
+    /// Its number.
+    pub lsn: Lsn,
+    /// Where the message stands; `None` for a `skip`, which moves only the producer's number.
+    pub message: Option<(TopicId, Offset)>,
+    /// The producer and its number.
+    pub producer: Option<(ProducerId, Seq)>,
+    /// What the producer had appended before; `None` when it was not known.
+    pub(crate) appended_before: Option<Seq>,
+    pub(crate) bytes: usize,
+}
+
+/// What a commit has moved.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Committed {
+    /// Topics with a new durable end, each once, in ascending order.
+    pub topics: Vec<TopicId>,
+    /// Producers with a new durable number, each once, in ascending order.
+    pub producers: Vec<ProducerId>,
+}
+
+impl Committed {
+    pub(crate) fn settle(&mut self) {
+        self.topics.sort_unstable();
+        self.topics.dedup();
+        self.producers.sort_unstable();
+        self.producers.dedup();
+    }
+
+    /// Empties it, to be used again.
+    pub fn clear(&mut self) {
+        self.topics.clear();
+        self.producers.clear();
+    }
+}
+
+/// What a failure has undone.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Failed {
+    /// The lowest undone number of each producer: the one that its `nack` names `[PUB-10]`.
+    pub producers: BTreeMap<ProducerId, Seq>,
+    /// Topics that were about to be born and are not.
+    pub unborn: Vec<TopicId>,
+}

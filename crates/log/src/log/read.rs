@@ -1,0 +1,79 @@
+//! Reading: durable ends and what lies before them.
+
+use heartwire_proto::frame::SubFrom;
+use heartwire_proto::id::TopicRef;
+use heartwire_proto::{Offset, Seq};
+
+use super::Log;
+use crate::entry::Entry;
+use crate::producer::ProducerId;
+use crate::topic::{Start, TopicId, TopicLog, start_of_nothing};
+
+impl Log {
+    /// The topic with this name, if anything of it was ever durable.
+    pub fn find(&self, name: TopicRef<'_>) -> Option<TopicId> {
+        let id = *self.names.get(name.as_str())?;
+        self.topic(id).map(|_| id)
+    }
+
+    /// The topic, if anything of it was ever durable.
+    pub fn topic(&self, id: TopicId) -> Option<&TopicLog> {
+        self.topics
+            .get(id.0)
+            .filter(|topic| topic.end() > Offset::ZERO)
+    }
+
+    /// Topics in the order of their names, from the first after `name` on.
+    pub fn topics_after<'a>(
+        &'a self,
+        name: Option<TopicRef<'a>>,
+    ) -> impl Iterator<Item = (TopicId, &'a TopicLog)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = name.map_or(Unbounded, |name| Excluded(name.as_str()));
+        let named = self.names.range::<str, _>((from, Unbounded));
+        named.filter_map(|(_, id)| Some((*id, self.topic(*id)?)))
+    }
+
+    /// Where a follower of the topic begins that asks for `from`, whether the topic exists or not.
+    pub fn start(&self, topic: Option<TopicId>, from: SubFrom) -> Start {
+        match topic.and_then(|id| self.topic(id)) {
+            Some(topic) => topic.start(from),
+            None => start_of_nothing(from),
+        }
+    }
+
+    /// Shows durable messages after `offset`, oldest first, as long as `take` says so, and remembers
+    /// that they were seen. Returns the offset of the last one taken, or `offset`.
+    pub fn read(
+        &mut self,
+        topic: TopicId,
+        offset: Offset,
+        mut take: impl FnMut(Offset, &Entry) -> bool,
+    ) -> Offset {
+        let Some(topic) = self.topics.get_mut(topic.0) else {
+            return offset;
+        };
+        let mut read: Option<Offset> = None;
+        for (place, entry) in topic.after(offset) {
+            let entry: &Entry = entry;
+            if !take(place, entry) {
+                break;
+            }
+            read = Some(place);
+        }
+        if let Some(end) = read {
+            topic.mark_read(end);
+        }
+        read.unwrap_or(offset)
+    }
+
+    /// What is known of a producer: the last durable number, or nothing.
+    pub fn durable(&self, id: ProducerId) -> Option<Seq> {
+        self.producers.get(id).map(|producer| producer.durable)
+    }
+
+    /// The last number appended by a producer, durable or not.
+    pub fn appended(&self, id: ProducerId) -> Option<Seq> {
+        self.producers.get(id).map(|producer| producer.appended)
+    }
+}

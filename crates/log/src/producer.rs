@@ -1,0 +1,212 @@
+//! The memory of producers, by which a repeated publish is recognised `[PUB-3]` `[PUB-9]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::hash::Hasher as _;
+
+use heartwire_proto::{ClientId, Seq, Time};
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+
+use crate::append::AppendError;
+use crate::config::LogConfig;
+
+/// How many producers with publishes under way are passed over to find one that can be forgotten.
+const TRIES_MAX: usize = 64;
+
+/// Who publishes: a keyed hash of the token's subject and the client id. The id itself is a secret
+/// and is not kept `[HELLO-3]`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProducerId([u64; 2]);
+
+impl ProducerId {
+    /// A number that names the producer to others and gives nothing of the secret away: half of the
+    /// hash.
+    pub const fn public(self) -> u64 {
+        self.0[0]
+    }
+}
+
+impl fmt::Debug for ProducerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.public())
+    }
+}
+
+/// The key of the hash, drawn at random; a log on disk keeps it with itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProducerKey([u8; 16]);
+
+impl ProducerKey {
+    /// A key of 128 random bits.
+    pub const fn new(random: u128) -> Self {
+        Self(random.to_le_bytes())
+    }
+
+    /// The producer that a client with this id is, for the subject of its token.
+    pub fn producer(&self, subject: Option<&str>, client: &ClientId) -> ProducerId {
+        let subject = subject.unwrap_or_default();
+        ProducerId(self.hash(&[subject.as_bytes(), client.as_str().as_bytes()]))
+    }
+
+    /// A keyed hash of several byte strings; where one ends and the next begins counts.
+    pub fn hash(&self, parts: &[&[u8]]) -> [u64; 2] {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        for part in parts {
+            hasher.write(&(part.len() as u64).to_le_bytes());
+            hasher.write(part);
+        }
+        let hash = hasher.finish128();
+        [hash.h1, hash.h2]
+    }
+}
+
+impl fmt::Debug for ProducerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProducerKey(secret)")
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Producer {
+    pub(crate) appended: Seq,
+    pub(crate) durable: Seq,
+    last_published: Time,
+    /// Under which key the calendar holds it: never later than it is due, often earlier.
+    listed: Time,
+}
+
+impl Producer {
+    const fn is_in_flight(&self) -> bool {
+        self.appended.0 > self.durable.0
+    }
+}
+
+/// Whether a publish is new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Admission {
+    New { appended_before: Option<Seq> },
+    Repeated,
+}
+
+/// All producers, and a calendar of who has been silent longest.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Producers {
+    by_id: BTreeMap<ProducerId, Producer>,
+    calendar: BTreeSet<(Time, ProducerId)>,
+}
+
+impl Producers {
+    pub(crate) fn get(&self, id: ProducerId) -> Option<&Producer> {
+        self.by_id.get(&id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Looks where a number stands; changes nothing.
+    pub(crate) fn admit(
+        &self,
+        id: ProducerId,
+        seq: Seq,
+        window: u64,
+    ) -> Result<Admission, AppendError> {
+        match self.by_id.get(&id).map(|producer| producer.appended) {
+            Some(appended) if seq <= appended => Ok(Admission::Repeated),
+            Some(appended) if seq.0 - appended.0 > window => {
+                Err(AppendError::TooFarAhead { appended, window })
+            }
+            appended_before => Ok(Admission::New { appended_before }),
+        }
+    }
+
+    /// Makes room for one more, by forgetting the longest silent if need be.
+    pub(crate) fn make_room(&mut self, config: &LogConfig) -> Result<(), AppendError> {
+        for _ in 0..TRIES_MAX {
+            if self.by_id.len() < config.producers_max {
+                return Ok(());
+            }
+            let Some((listed, id)) = self.calendar.pop_first() else {
+                break;
+            };
+            let Some(producer) = self.by_id.get_mut(&id) else {
+                continue;
+            };
+            if producer.last_published == listed && !producer.is_in_flight() {
+                self.by_id.remove(&id);
+            } else {
+                // Whoever is in flight published a moment ago: it goes behind everybody else.
+                let behind = self.calendar.last().map_or(listed, |last| last.0);
+                producer.listed = match producer.is_in_flight() {
+                    true => behind.max(producer.last_published),
+                    false => producer.last_published,
+                };
+                self.calendar.insert((producer.listed, id));
+            }
+        }
+        Err(AppendError::Full { what: "producers" })
+    }
+
+    /// The producer has appended its number `seq`.
+    pub(crate) fn appended(&mut self, id: ProducerId, seq: Seq, now: Time) {
+        let calendar = &mut self.calendar;
+        let producer = self.by_id.entry(id).or_insert_with(|| {
+            calendar.insert((now, id));
+            Producer {
+                appended: seq,
+                durable: Seq::ZERO,
+                last_published: now,
+                listed: now,
+            }
+        });
+        producer.appended = seq;
+        producer.last_published = now;
+    }
+
+    pub(crate) fn committed(&mut self, id: ProducerId, seq: Seq) {
+        if let Some(producer) = self.by_id.get_mut(&id) {
+            producer.durable = producer.durable.max(seq);
+        }
+    }
+
+    /// Undoes an append: the producer falls back, or was never known.
+    pub(crate) fn undo(&mut self, id: ProducerId, appended_before: Option<Seq>) {
+        let Some(producer) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        match appended_before {
+            Some(appended) => producer.appended = appended,
+            None => {
+                self.calendar.remove(&(producer.listed, id));
+                self.by_id.remove(&id);
+            }
+        }
+    }
+
+    /// Forgets who has been silent for too long, looking at no more than `count_max`; whether there
+    /// may be more.
+    pub(crate) fn expire(&mut self, config: &LogConfig, now: Time, count_max: usize) -> bool {
+        for _ in 0..count_max {
+            let Some((listed, id)) = self.calendar.first().copied() else {
+                return false;
+            };
+            if listed + config.producer_age_max > now {
+                return false;
+            }
+            self.calendar.pop_first();
+            let Some(producer) = self.by_id.get_mut(&id) else {
+                continue;
+            };
+            if producer.is_in_flight() {
+                producer.listed = now;
+            } else if producer.last_published > listed {
+                producer.listed = producer.last_published;
+            } else {
+                self.by_id.remove(&id);
+                continue;
+            }
+            self.calendar.insert((producer.listed, id));
+        }
+        true
+    }
+}
