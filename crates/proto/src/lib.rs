@@ -8,11 +8,14 @@
 //! The wire protocol is described in `PROTOCOL.md` at the root of the repository; numbers such as
 //! `[LIVE-3]` in this crate's documentation refer to its requirements.
 
+pub mod backoff;
+pub mod client;
 pub mod close;
 pub mod frame;
 pub mod heartbeat;
 pub mod id;
 pub mod limits;
+pub mod outbox;
 pub mod server;
 pub mod time;
 

@@ -304,9 +304,7 @@ impl<'a> ServerFrame<'a> {
                 seq: fields.seq()?,
                 code: fields.required()?.parse()?,
                 retry: match fields.optional()? {
-                    Some(retry_ms) => {
-                        Some(Duration::from_millis(parse_number(retry_ms)?))
-                    }
+                    Some(retry_ms) => Some(Duration::from_millis(parse_number(retry_ms)?)),
                     None => None,
                 },
             },

@@ -1,0 +1,246 @@
+//! The outbox: what the application published and the server has not acknowledged.
+//!
+//! ```text
+//!    seq  ─────────────────────────────────────────────────►
+//!    [ in flight: sent on this connection ][ not sent on it ]
+//!      ▲ ack takes from here                ▲ the next to send     ▲ push
+//! ```
+//!
+//! A publish gets its SEQ when it is pushed and keeps it, with its content, until it is stored or
+//! given up `[PUB-1]`. Nothing here knows the wire; the client session asks what is next.
+
+use std::collections::VecDeque;
+
+use crate::frame::Payload;
+use crate::id::{Seq, TopicName};
+use crate::time::Time;
+
+/// What an outbox holds at most.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct OutboxLimits {
+    /// How many messages.
+    pub messages_max: usize,
+    /// How many bytes of payload, all messages together.
+    pub bytes_max: usize,
+}
+
+impl Default for OutboxLimits {
+    /// Four times what a server takes unacknowledged by default, so that a short outage is bridged.
+    fn default() -> Self {
+        Self {
+            messages_max: 4_096,
+            bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// The outbox cannot take this message as well.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[error(
+    "the outbox is full: it holds {messages} of {messages_max} messages and {bytes} of {bytes_max} bytes"
+)]
+pub struct OutboxFull {
+    /// Messages in it.
+    pub messages: usize,
+    /// Its bound.
+    pub messages_max: usize,
+    /// Bytes of payload in it.
+    pub bytes: usize,
+    /// Its bound.
+    pub bytes_max: usize,
+}
+
+/// How much the server takes without an `ack` `[PUB-8]`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Window {
+    /// SEQs are counted from the one after this.
+    pub base: Seq,
+    /// How far a SEQ may lie above the base.
+    pub messages_max: u64,
+    /// How many bytes of payload may be in flight.
+    pub bytes_max: u64,
+}
+
+/// One publish.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Entry {
+    /// Its number.
+    pub seq: Seq,
+    /// Where to.
+    pub topic: TopicName,
+    /// What.
+    pub payload: Payload,
+    /// When it was first handed to a transport, if ever.
+    pub first_sent: Option<Time>,
+}
+
+/// Publishes in the order of their numbers.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Outbox {
+    limits: OutboxLimits,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    /// The number of entries, from the front, that were sent on this connection.
+    sent: usize,
+    sent_bytes: usize,
+    last_seq: Seq,
+    /// The highest number ever sent, on any connection.
+    highest_sent: Seq,
+}
+
+impl Outbox {
+    /// An empty one.
+    pub const fn new(limits: OutboxLimits) -> Self {
+        Self {
+            limits,
+            entries: VecDeque::new(),
+            bytes: 0,
+            sent: 0,
+            sent_bytes: 0,
+            last_seq: Seq::ZERO,
+            highest_sent: Seq::ZERO,
+        }
+    }
+
+    /// Takes a publish and numbers it.
+    pub fn push(&mut self, topic: TopicName, payload: Payload) -> Result<Seq, OutboxFull> {
+        let bytes = self.bytes.saturating_add(payload.len());
+        if self.entries.len() >= self.limits.messages_max || bytes > self.limits.bytes_max {
+            return Err(self.full());
+        }
+        self.bytes = bytes;
+        self.last_seq = self.last_seq.next();
+        self.entries.push_back(Entry {
+            seq: self.last_seq,
+            topic,
+            payload,
+            first_sent: None,
+        });
+        Ok(self.last_seq)
+    }
+
+    /// The error of a push that does not fit.
+    fn full(&self) -> OutboxFull {
+        OutboxFull {
+            messages: self.entries.len(),
+            messages_max: self.limits.messages_max,
+            bytes: self.bytes,
+            bytes_max: self.limits.bytes_max,
+        }
+    }
+
+    /// The highest number given out.
+    pub const fn last_seq(&self) -> Seq {
+        self.last_seq
+    }
+
+    /// The highest number ever sent: no honest server acknowledges more.
+    pub const fn highest_sent(&self) -> Seq {
+        self.highest_sent
+    }
+
+    /// How many publishes are neither stored nor given up.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether everything is stored or given up.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of payload in it.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many publishes were sent on this connection and wait for their `ack`.
+    pub const fn in_flight(&self) -> usize {
+        self.sent
+    }
+
+    /// Bytes of payload in flight.
+    pub const fn in_flight_bytes(&self) -> usize {
+        self.sent_bytes
+    }
+
+    /// The oldest publish.
+    pub fn first(&self) -> Option<&Entry> {
+        self.entries.front()
+    }
+
+    /// Takes the next publish to send, if the window has room for it. One that is larger than the
+    /// window travels alone.
+    pub fn send_next(&mut self, window: Window, now: Time) -> Option<&Entry> {
+        let entry = self.entries.get_mut(self.sent)?;
+        let in_flight_bytes = self.sent_bytes + entry.payload.len();
+        let fits = self.sent == 0 || in_flight_bytes as u64 <= window.bytes_max;
+        if !fits || entry.seq.0.saturating_sub(window.base.0) > window.messages_max {
+            return None;
+        }
+        self.sent += 1;
+        self.sent_bytes = in_flight_bytes;
+        entry.first_sent.get_or_insert(now);
+        self.highest_sent = self.highest_sent.max(entry.seq);
+        Some(entry)
+    }
+
+    /// Everything up to `through` is stored; returns which publishes these are.
+    pub fn acknowledge(&mut self, through: Seq) -> Vec<Seq> {
+        let mut seqs = Vec::new();
+        while self.first().is_some_and(|entry| entry.seq <= through) {
+            let entry = self.entries.pop_front().expect("there is a first one");
+            self.bytes -= entry.payload.len();
+            if self.sent > 0 {
+                self.sent -= 1;
+                self.sent_bytes -= entry.payload.len();
+            }
+            seqs.push(entry.seq);
+        }
+        seqs
+    }
+
+    /// Takes out what `gone` says; returns which publishes these are.
+    pub fn give_up(&mut self, gone: impl Fn(&Entry) -> bool) -> Vec<Seq> {
+        let first_unsent = self.entries.get(self.sent).map(|entry| entry.seq);
+        let mut seqs = Vec::new();
+        self.entries.retain(|entry| {
+            let gone = gone(entry);
+            if gone {
+                seqs.push(entry.seq);
+            }
+            !gone
+        });
+        if !seqs.is_empty() {
+            self.bytes = self.entries.iter().map(|entry| entry.payload.len()).sum();
+            self.sent = match first_unsent {
+                Some(seq) => self.position(seq),
+                None => self.entries.len(),
+            };
+            self.count_sent_bytes();
+        }
+        seqs
+    }
+
+    /// A new connection: nothing has been sent on it.
+    pub const fn resend_all(&mut self) {
+        self.sent = 0;
+        self.sent_bytes = 0;
+    }
+
+    /// The server discards everything from `seq` on: it is to be sent again.
+    pub fn resend_from(&mut self, seq: Seq) {
+        self.sent = self.sent.min(self.position(seq));
+        self.count_sent_bytes();
+    }
+
+    /// The place of the first entry that is not below `seq`.
+    fn position(&self, seq: Seq) -> usize {
+        self.entries.partition_point(|entry| entry.seq < seq)
+    }
+
+    fn count_sent_bytes(&mut self) {
+        let sent = self.entries.iter().take(self.sent);
+        self.sent_bytes = sent.map(|entry| entry.payload.len()).sum();
+    }
+}
