@@ -93,7 +93,7 @@ impl SourceFile {
     pub(crate) fn is_test(&self) -> bool {
         self.path
             .split('/')
-            .any(|part| part == "tests" || part == "test")
+            .any(|part| matches!(part, "test" | "tests" | "tests.rs"))
     }
 
     /// Whether the line belongs to tests.

@@ -40,7 +40,25 @@ pub(super) fn check(tree: &Tree, exceptions: &Exceptions) -> Vec<Finding> {
 fn sleeping_lines(file: &SourceFile) -> impl Iterator<Item = usize> + '_ {
     file.lines()
         .filter(|(_, line)| !line.trim_start().starts_with("//"))
-        .filter(|(_, line)| CALLS.iter().any(|call| line.contains(call)))
+        .filter(|(_, line)| CALLS.iter().any(|call| calls(line, call)))
         .map(|(number, _)| number)
         .filter(|number| file.is_test_line(*number))
+}
+
+/// Whether the line holds the call as a word of its own.
+fn calls(line: &str, call: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut places = line.match_indices(call);
+    places.any(|(at, _)| !line[..at].ends_with(is_word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_call_itself_counts() {
+        assert!(calls("tokio::time::sleep(second).await", "sleep("));
+        assert!(!calls("fn a_leap_of_the_clock_is_sleep() {", "sleep("));
+    }
 }
