@@ -1,7 +1,7 @@
 //! The load generator of the benchmarks, started by `cargo xtask bench`.
 //!
 //! One process drives every connection from one thread, by epoll, and measures what another process
-//! spends: `heartwire serve`, or a [bare](bare) peer that does the same work on plain TCP sockets
+//! spends: `heartwire serve`, or a [bare] peer that does the same work on plain TCP sockets
 //! with tokio and nothing else. Both are measured in turn, several times, in the same run; the
 //! figure that counts is the ratio.
 //!
