@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::command::Command;
 use crate::conditions::Conditions;
 
 /// The faults in force and what went through; as JSON in the command line's `GET /status`.
@@ -66,7 +67,8 @@ impl fmt::Display for Conditions {
             faults.push("refuse".to_owned());
         }
         if !self.delay.is_zero() || !self.jitter.is_zero() {
-            faults.push(format!("delay {:?} {:?}", self.delay, self.jitter));
+            let (base, jitter) = (self.delay, self.jitter);
+            faults.push(Command::Delay { base, jitter }.to_string());
         }
         faults.extend(self.throttle.map(|rate| format!("throttle {rate}")));
         faults.extend(self.cut_every.map(|after| format!("cut-every {after:?}")));
