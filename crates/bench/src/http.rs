@@ -15,7 +15,7 @@ pub(crate) fn request(
     content_type: &str,
     body: &str,
 ) -> Result<String> {
-    let mut stream = wire::connect(address)?;
+    let mut stream = wire::connect(address, 0)?;
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\

@@ -38,7 +38,7 @@ impl Peer {
             unit_bytes,
             surplus: 0,
         };
-        Self::new(wire::connect(address)?, kind, true)
+        Self::new(wire::connect(address, 0)?, kind, true)
     }
 
     /// A WebSocket in plain mode; it is ready at once.
@@ -48,7 +48,7 @@ impl Peer {
             counted,
             awaited: b"welcome",
         };
-        Self::new(wire::dial(address, "/websocket", false)?, kind, true)
+        Self::new(wire::dial(address, 0, false)?, kind, true)
     }
 
     /// A WebSocket in v1 that follows a topic, or none. It is ready when the server has answered.
@@ -58,7 +58,7 @@ impl Peer {
         topic: Option<&str>,
         counted: &'static [u8],
     ) -> Result<Self> {
-        let mut stream = wire::dial(address, "/websocket", true)?;
+        let mut stream = wire::dial(address, number, true)?;
         let hello = format!(
             r#"hello {{"client":"bench-client-{number:08}","attempt":1,"agent":"heartwire-bench"}}"#
         );

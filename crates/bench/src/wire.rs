@@ -1,11 +1,11 @@
 //! The WebSocket as the generator needs it: the client's handshake, masked frames out, frames in.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use socket2::SockRef;
+use socket2::{Domain, Socket, Type};
 
 /// A frame of text.
 pub(crate) const TEXT: u8 = 1;
@@ -17,18 +17,28 @@ pub(crate) const PONG: u8 = 10;
 /// How long a server may take for a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects on plain TCP. Closing such a socket resets it, so that no port waits for stray packets
-/// while the next round wants thousands.
-pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect(address).with_context(|| format!("dialling {address}"))?;
-    stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-    Ok(stream)
+/// How many clients share an address: below what the server allows one address by default.
+const CLIENTS_PER_ADDRESS: usize = 5_000;
+
+/// Connects on plain TCP as the client of that number, which decides the loopback address that it
+/// comes from. Closing such a socket resets it, so that no port waits for stray packets while the
+/// next round wants thousands.
+pub(crate) fn connect(address: SocketAddr, number: usize) -> Result<TcpStream> {
+    let last = u8::try_from(1 + number / CLIENTS_PER_ADDRESS).context("too many clients")?;
+    let source = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&source.into())?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    socket
+        .connect(&address.into())
+        .with_context(|| format!("dialling {address}"))?;
+    Ok(socket.into())
 }
 
 /// Dials a WebSocket, in v1 or in plain mode.
-pub(crate) fn dial(address: SocketAddr, path: &str, v1: bool) -> Result<TcpStream> {
-    let mut stream = connect(address)?;
+pub(crate) fn dial(address: SocketAddr, number: usize, v1: bool) -> Result<TcpStream> {
+    let mut stream = connect(address, number)?;
     stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
     let subprotocol = if v1 {
         "Sec-WebSocket-Protocol: heartwire.v1\r\n"
@@ -37,7 +47,7 @@ pub(crate) fn dial(address: SocketAddr, path: &str, v1: bool) -> Result<TcpStrea
     };
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET /websocket HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: aGVhcnR3aXJlLWJlbmNoIQ==\r\n\
          {subprotocol}\r\n"
     )?;
