@@ -32,11 +32,12 @@ const LATE: Duration = Duration::from_millis(500);
 /// The longest answer time that a slow reader's earlier answers can earn it.
 const ALLOWANCE_MAX: Duration = Duration::from_secs(60);
 
-/// Interval and timeout, checked.
+/// Interval and timeout, checked. In whole milliseconds, as the wire tells them, so that a server
+/// with very many connections keeps a heartbeat in few bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct HeartbeatConfig {
-    interval: Duration,
-    timeout: Duration,
+    interval_ms: u32,
+    timeout_ms: u32,
 }
 
 /// A heartbeat outside the allowed range.
@@ -57,7 +58,7 @@ impl HeartbeatRange {
 }
 
 impl HeartbeatConfig {
-    /// Checks the range: 1 s to 1 h each `[LIVE-8]`.
+    /// Checks the range: 1 s to 1 h each `[LIVE-8]`. Parts of a millisecond are dropped.
     ///
     /// ```
     /// use heartwire_proto::heartbeat::HeartbeatConfig;
@@ -72,31 +73,35 @@ impl HeartbeatConfig {
                 return Err(HeartbeatRange { what, given });
             }
         }
-        Ok(Self { interval, timeout })
+        Ok(Self {
+            interval_ms: interval.as_millis() as u32,
+            timeout_ms: timeout.as_millis() as u32,
+        })
     }
 
     /// Silence after which the peer is asked.
     pub const fn interval(self) -> Duration {
-        self.interval
+        Duration::from_millis(self.interval_ms as u64)
     }
 
     /// How long it may take to answer.
     pub const fn timeout(self) -> Duration {
-        self.timeout
+        Duration::from_millis(self.timeout_ms as u64)
     }
 
     /// The time within which a dead link is noticed, counted from the last byte that arrived.
     pub fn bound(self) -> Duration {
-        self.interval + self.timeout
+        self.interval() + self.timeout()
     }
 
     /// What a v1 client uses beside a server with this configuration: a quarter more of interval,
     /// so that it asks only when the server is late `[LIVE-2]`.
     #[must_use]
     pub fn for_client(self) -> Self {
+        let longest_ms = HeartbeatRange::MAX.as_millis() as u32;
         Self {
-            interval: (self.interval * 5 / 4).min(HeartbeatRange::MAX),
-            timeout: self.timeout,
+            interval_ms: (self.interval_ms * 5 / 4).min(longest_ms),
+            timeout_ms: self.timeout_ms,
         }
     }
 }
@@ -105,8 +110,8 @@ impl Default for HeartbeatConfig {
     /// 10 s and 10 s, so 20 s in all.
     fn default() -> Self {
         Self {
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(10),
+            interval_ms: 10_000,
+            timeout_ms: 10_000,
         }
     }
 }
@@ -124,7 +129,7 @@ pub struct Rtt {
 
 impl Rtt {
     fn with(previous: Option<Self>, sample: Duration) -> Self {
-        let last_ms = u32::try_from(sample.as_millis()).unwrap_or(u32::MAX);
+        let last_ms = as_millis(sample);
         match previous {
             None => Self {
                 last_ms,
@@ -175,10 +180,8 @@ enum State {
     },
     /// A ping has been handed to the driver.
     Asked {
-        id: PingId,
-        asked_at: Time,
         /// How long the answer may take once the clock runs.
-        allowance: Duration,
+        allowance_ms: u32,
         /// When the answer is due.
         due_at: Time,
         /// The answer was overdue in a process that had been paused; there is no third chance.
@@ -209,7 +212,12 @@ pub struct Heartbeat {
     config: HeartbeatConfig,
     last_heard: Time,
     state: State,
+    /// When the latest ping was handed to the driver. Other bytes may settle the question before
+    /// the pong comes, which still tells the round trip.
+    asked_at: Time,
     pings: u32,
+    /// Whether the latest ping has had its pong.
+    answered: bool,
     rtt: Option<Rtt>,
 }
 
@@ -220,14 +228,16 @@ impl Heartbeat {
     /// A heartbeat for a connection that opened just now.
     pub fn new(config: HeartbeatConfig, now: Time) -> Self {
         let state = State::Quiet {
-            ask_at: now + config.interval,
+            ask_at: now + config.interval(),
             first: false,
         };
         Self {
             config,
             last_heard: now,
             state,
+            asked_at: now,
             pings: 0,
+            answered: true,
             rtt: None,
         }
     }
@@ -235,7 +245,7 @@ impl Heartbeat {
     /// The same with the first ping after a random part of the interval, so that a fleet that came
     /// back together does not beat together `[LIVE-3]`. For the end that does the asking.
     pub fn with_random_start(config: HeartbeatConfig, now: Time, random: u64) -> Self {
-        let interval_ms = config.interval.as_millis();
+        let interval_ms = u128::from(config.interval_ms);
         // `random` is a 64-bit fraction of the interval.
         let part_ms = ((interval_ms * (u128::from(random) + 1)) >> 64) as u64;
         let ask_at = now + Duration::from_millis(part_ms);
@@ -263,6 +273,11 @@ impl Heartbeat {
         self.last_heard
     }
 
+    /// The ping that waits for its answer.
+    pub fn question(&self) -> Option<PingId> {
+        self.is_asking().then(|| PingId::from_count(self.pings))
+    }
+
     /// Whether a ping waits for its answer.
     pub const fn is_asking(&self) -> bool {
         matches!(self.state, State::Asked { .. })
@@ -281,27 +296,19 @@ impl Heartbeat {
         self.last_heard = now;
         if !matches!(self.state, State::Quiet { first: true, .. }) {
             self.state = State::Quiet {
-                ask_at: now + self.config.interval,
+                ask_at: now + self.config.interval(),
                 first: false,
             };
         }
     }
 
-    /// A pong arrived. Returns the round trip if it answers the latest ping. Call
-    /// [`heard`](Self::heard) for its bytes only afterwards.
+    /// A pong arrived. Returns the round trip if it answers the latest ping, for the first time.
     pub fn pong(&mut self, id: PingId, now: Time) -> Option<Duration> {
-        let State::Asked {
-            id: asked,
-            asked_at,
-            ..
-        } = self.state
-        else {
-            return None;
-        };
-        if asked != id {
+        if self.answered || PingId::from_count(self.pings) != id {
             return None;
         }
-        let round_trip = now.since(asked_at);
+        self.answered = true;
+        let round_trip = now.since(self.asked_at);
         self.rtt = Some(Rtt::with(self.rtt, round_trip));
         self.heard(now);
         Some(round_trip)
@@ -311,10 +318,12 @@ impl Heartbeat {
     /// the peer's TCP: the answer's clock starts over `[LIVE-5]`.
     pub fn ping_written(&mut self, now: Time) {
         if let State::Asked {
-            due_at, allowance, ..
+            due_at,
+            allowance_ms,
+            ..
         } = &mut self.state
         {
-            *due_at = (*due_at).max(now + *allowance);
+            *due_at = (*due_at).max(now + millis(*allowance_ms));
         }
     }
 
@@ -329,10 +338,13 @@ impl Heartbeat {
     pub fn probe(&mut self, now: Time, answer_within: Duration) -> Due {
         match &mut self.state {
             State::Asked {
-                due_at, allowance, ..
+                due_at,
+                allowance_ms,
+                ..
             } => {
-                *allowance = (*allowance).min(answer_within);
-                *due_at = (*due_at).min(now + *allowance);
+                let allowance = millis(*allowance_ms).min(answer_within);
+                *allowance_ms = as_millis(allowance);
+                *due_at = (*due_at).min(now + allowance);
                 Due::Nothing
             }
             State::Quiet { .. } => self.ask(now, answer_within),
@@ -343,7 +355,7 @@ impl Heartbeat {
     pub fn set_config(&mut self, config: HeartbeatConfig) {
         self.config = config;
         if let State::Quiet { .. } = self.state {
-            let ask_at = self.last_heard + config.interval;
+            let ask_at = self.last_heard + config.interval();
             self.state = State::Quiet {
                 ask_at,
                 first: false,
@@ -353,8 +365,16 @@ impl Heartbeat {
 
     /// Does what is due at `now`.
     pub fn poll(&mut self, now: Time) -> Due {
+        self.poll_behind(now, Duration::ZERO)
+    }
+
+    /// The same, for a question that will stand behind other output: `backlog` is the time which
+    /// that may take even on a slow link, and is added to the time for the answer `[LIVE-5]`.
+    pub fn poll_behind(&mut self, now: Time, backlog: Duration) -> Due {
         match self.state {
-            State::Quiet { ask_at, .. } if now >= ask_at => self.ask(now, self.allowance()),
+            State::Quiet { ask_at, .. } if now >= ask_at => {
+                self.ask(now, self.allowance() + backlog)
+            }
             State::Asked { due_at, .. } if now >= due_at => Due::Look,
             _ => Due::Nothing,
         }
@@ -393,16 +413,14 @@ impl Heartbeat {
 
     fn ask(&mut self, now: Time, allowance: Duration) -> Due {
         self.pings = self.pings.wrapping_add(1);
-        let id = PingId::from_count(self.pings);
-        let due_at = now + allowance;
+        self.answered = false;
+        self.asked_at = now;
         self.state = State::Asked {
-            id,
-            asked_at: now,
-            allowance,
-            due_at,
+            allowance_ms: as_millis(allowance),
+            due_at: now + allowance,
             extended: false,
         };
-        Due::Ask(id)
+        Due::Ask(PingId::from_count(self.pings))
     }
 
     /// The timeout; more for a peer whose last answer took longer than that, which only a reader
@@ -411,12 +429,21 @@ impl Heartbeat {
         let last = self.rtt.map_or(Duration::ZERO, |rtt| {
             Duration::from_millis(rtt.last_ms.into())
         });
-        if last > self.config.timeout {
-            (last * 2).min(ALLOWANCE_MAX).max(self.config.timeout)
+        let timeout = self.config.timeout();
+        if last > timeout {
+            (last * 2).min(ALLOWANCE_MAX).max(timeout)
         } else {
-            self.config.timeout
+            timeout
         }
     }
+}
+
+const fn millis(millis: u32) -> Duration {
+    Duration::from_millis(millis as u64)
+}
+
+fn as_millis(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -559,6 +586,21 @@ mod tests {
             (rtt.last_ms, rtt.smoothed_ms, rtt.min_ms),
             (1_000, 1_000, 1_000)
         );
+    }
+
+    #[test]
+    fn a_pong_behind_other_bytes_tells_the_round_trip_once() {
+        let mut heartbeat = started();
+        let id = ask(&mut heartbeat, 10 * SECOND);
+        heartbeat.heard(at(10_050));
+        let round_trip = Some(Duration::from_millis(80));
+        assert_eq!(heartbeat.pong(id, at(10_080)), round_trip);
+        assert_eq!(heartbeat.pong(id, at(10_090)), None);
+    }
+
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<Heartbeat>() <= 72, "{}", size_of::<Heartbeat>());
     }
 
     #[test]
