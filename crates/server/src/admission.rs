@@ -24,12 +24,12 @@ pub struct ConnectionLimits {
 }
 
 impl Default for ConnectionLimits {
-    /// 100,000 in all, 10,000 from one address, 256 MiB half-received: sized for a machine with a
+    /// 100,000 in all, 20,000 from one address, 256 MiB half-received: sized for a machine with a
     /// few GiB, at about 6 KB a connection with the kernel's part.
     fn default() -> Self {
         Self {
             total_max: 100_000,
-            per_address_max: 10_000,
+            per_address_max: 20_000,
             partial_bytes_max: 256 << 20,
         }
     }

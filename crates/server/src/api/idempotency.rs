@@ -4,14 +4,13 @@
 //! with another body is refused, and a second request with a key in flight waits for the first.
 
 use std::collections::{HashMap, VecDeque};
-use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use heartwire_proto::Time;
 use http::StatusCode;
-use tokio::sync::OnceCell;
+use tokio::sync::watch;
 
 use super::error::HttpError;
 use crate::sync::lock;
@@ -44,9 +43,30 @@ struct Remembered<T> {
 }
 
 struct Slot<T> {
+    since: Time,
     request: u64,
-    answer: Arc<OnceCell<T>>,
+    answer: watch::Receiver<Answer<T>>,
 }
+
+/// `None` while the first request is in flight.
+type Answer<T> = Option<Result<T, HttpError>>;
+
+/// Whose turn it is to publish.
+pub(crate) enum Turn<T> {
+    /// This request's: it publishes, and tells what came of it.
+    First(First<T>, Repeat<T>),
+    /// Another's, which has published or is about to.
+    Repeat(Repeat<T>),
+}
+
+/// The right to publish under a key.
+pub(crate) struct First<T> {
+    used: Use,
+    answer: watch::Sender<Answer<T>>,
+}
+
+/// The answer to come.
+pub(crate) struct Repeat<T>(watch::Receiver<Answer<T>>);
 
 impl<T> Default for IdempotencyKeys<T> {
     fn default() -> Self {
@@ -60,14 +80,10 @@ impl<T> Default for IdempotencyKeys<T> {
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> IdempotencyKeys<T> {
+impl<T: Clone> IdempotencyKeys<T> {
     /// Checks a key, and notes what it is used for: `request` is everything that makes two
     /// requests the same.
-    pub(crate) fn use_of(
-        &self,
-        key: &[u8],
-        request: impl std::hash::Hash,
-    ) -> Result<Use, HttpError> {
+    pub(crate) fn use_of(&self, key: &[u8], request: impl Hash) -> Result<Use, HttpError> {
         if key.is_empty() || key.len() > KEY_BYTES_MAX || !key.iter().all(u8::is_ascii_graphic) {
             return Err(HttpError::bad_request(
                 "bad-idempotency-key",
@@ -80,38 +96,52 @@ impl<T: Clone + Send + Sync + 'static> IdempotencyKeys<T> {
         })
     }
 
-    /// Runs `publish`, unless a request with this key has done so or is about to: then its answer
-    /// is the answer.
+    /// Decides who publishes.
     ///
-    /// It runs to its end even if the caller goes away: a message that is stored while nobody
-    /// waits would otherwise be stored again by the next try.
-    pub(crate) async fn once<F>(&self, used: Use, now: Time, publish: F) -> Result<T, HttpError>
-    where
-        F: Future<Output = Result<T, HttpError>> + Send + 'static,
-    {
-        let answer = self.slot(used, now)?;
-        let task = tokio::spawn(async move { answer.get_or_try_init(|| publish).await.cloned() });
-        task.await.unwrap_or_else(|_| Err(HttpError::internal()))
-    }
-
-    fn slot(&self, used: Use, now: Time) -> Result<Arc<OnceCell<T>>, HttpError> {
+    /// Whoever is first publishes to the end even if its caller goes away, and then calls
+    /// [`settle`](Self::settle): a message that was stored while nobody waited would otherwise be
+    /// stored again by the next try.
+    pub(crate) fn turn(&self, used: Use, now: Time) -> Result<Turn<T>, HttpError> {
         let mut remembered = lock(&self.remembered);
         remembered.forget(now);
         if let Some(slot) = remembered.by_key.get(&used.key) {
             return if slot.request == used.request {
-                Ok(slot.answer.clone())
+                Ok(Turn::Repeat(Repeat(slot.answer.clone())))
             } else {
                 Err(reused())
             };
         }
-        let answer = Arc::new(OnceCell::new());
+        let (sender, receiver) = watch::channel(None);
         let slot = Slot {
+            since: now,
             request: used.request,
-            answer: answer.clone(),
+            answer: receiver.clone(),
         };
         remembered.by_key.insert(used.key, slot);
         remembered.order.push_back((now, used.key));
-        Ok(answer)
+        let first = First {
+            used,
+            answer: sender,
+        };
+        Ok(Turn::First(first, Repeat(receiver)))
+    }
+
+    /// What came of publishing. A failure frees the key, so that it may be tried again.
+    pub(crate) fn settle(&self, first: First<T>, answer: Result<T, HttpError>) {
+        if answer.is_err() {
+            lock(&self.remembered).by_key.remove(&first.used.key);
+        }
+        first.answer.send_replace(Some(answer));
+    }
+}
+
+impl<T: Clone> Repeat<T> {
+    /// Waits for the first request with the key.
+    pub(crate) async fn answer(mut self) -> Result<T, HttpError> {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone().unwrap_or_else(|| Err(HttpError::internal())),
+            Err(_) => Err(HttpError::internal()),
+        }
     }
 }
 
@@ -123,7 +153,14 @@ impl<T> Remembered<T> {
                 break;
             }
             self.order.pop_front();
-            self.by_key.remove(&key);
+            // A key that failed and was used again stands in the order twice.
+            if self
+                .by_key
+                .get(&key)
+                .is_some_and(|slot| slot.since == since)
+            {
+                self.by_key.remove(&key);
+            }
         }
     }
 }
@@ -139,85 +176,80 @@ fn reused() -> HttpError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use tokio::sync::Notify;
 
     fn at(seconds: u64) -> Time {
         Time::from_millis(seconds * 1_000)
     }
 
-    async fn publish(
+    fn turn(
         keys: &IdempotencyKeys<u32>,
         key: &str,
         body: &str,
         seconds: u64,
-        answer: u32,
-    ) -> Result<u32, u16> {
-        let used = keys
-            .use_of(key.as_bytes(), body)
-            .map_err(|error| error.status.as_u16())?;
-        let outcome = keys
-            .once(used, at(seconds), async move { Ok(answer) })
-            .await;
-        outcome.map_err(|error| error.status.as_u16())
+    ) -> Result<Turn<u32>, u16> {
+        let used = keys.use_of(key.as_bytes(), body);
+        used.and_then(|used| keys.turn(used, at(seconds)))
+            .map_err(|error| error.status.as_u16())
+    }
+
+    fn first(keys: &IdempotencyKeys<u32>, key: &str, seconds: u64) -> First<u32> {
+        match turn(keys, key, "body", seconds) {
+            Ok(Turn::First(first, _)) => first,
+            _ => panic!("{key} is nobody else's at {seconds} s"),
+        }
+    }
+
+    fn repeat(keys: &IdempotencyKeys<u32>, key: &str, seconds: u64) -> Repeat<u32> {
+        match turn(keys, key, "body", seconds) {
+            Ok(Turn::Repeat(repeat)) => repeat,
+            _ => panic!("{key} is in use at {seconds} s"),
+        }
     }
 
     #[tokio::test]
     async fn the_first_answer_is_the_answer_for_ten_minutes() {
         let keys = IdempotencyKeys::default();
-        assert_eq!(publish(&keys, "k", "a", 0, 1).await, Ok(1));
-        assert_eq!(publish(&keys, "k", "a", 599, 2).await, Ok(1));
-        assert_eq!(publish(&keys, "other", "a", 599, 3).await, Ok(3));
-        assert_eq!(publish(&keys, "k", "a", 600, 4).await, Ok(4));
+        keys.settle(first(&keys, "k", 0), Ok(7));
+        assert_eq!(repeat(&keys, "k", 599).answer().await, Ok(7));
+        first(&keys, "other", 599);
+        first(&keys, "k", 600);
     }
 
-    #[tokio::test]
-    async fn another_body_under_the_same_key_is_refused() {
+    #[test]
+    fn another_body_under_the_same_key_is_refused() {
         let keys = IdempotencyKeys::default();
-        assert_eq!(publish(&keys, "k", "a", 0, 1).await, Ok(1));
-        assert_eq!(publish(&keys, "k", "b", 1, 2).await, Err(422));
-        assert_eq!(publish(&keys, "", "b", 1, 2).await, Err(400));
+        keys.settle(first(&keys, "k", 0), Ok(7));
+        assert_eq!(turn(&keys, "k", "another body", 1).err(), Some(422));
+        assert_eq!(turn(&keys, "", "body", 1).err(), Some(400));
+        assert_eq!(turn(&keys, &"k".repeat(256), "body", 1).err(), Some(400));
     }
 
     #[tokio::test]
-    async fn a_failure_may_be_tried_again() {
-        let keys = IdempotencyKeys::<u32>::default();
-        let used = keys.use_of(b"k", "a").expect("a valid key");
-        let failed = keys
-            .once(used, at(0), async { Err(HttpError::internal()) })
-            .await;
-        assert!(failed.is_err());
-        assert_eq!(publish(&keys, "k", "a", 1, 2).await, Ok(2));
+    async fn a_failure_is_told_to_who_waits_and_may_be_tried_again() {
+        let keys = IdempotencyKeys::default();
+        let failing = first(&keys, "k", 0);
+        let waiting = repeat(&keys, "k", 0);
+        keys.settle(failing, Err(HttpError::internal()));
+        assert!(waiting.answer().await.is_err());
+        first(&keys, "k", 0);
     }
 
     #[tokio::test]
-    async fn the_second_request_waits_for_the_first_even_if_that_one_is_gone() {
-        let keys = Arc::new(IdempotencyKeys::default());
-        let used = keys.use_of(b"k", "a").expect("a valid key");
-        let (stored, runs) = (Arc::new(Notify::new()), Arc::new(AtomicU32::new(0)));
-        let slow = {
-            let (stored, runs) = (stored.clone(), runs.clone());
-            async move {
-                stored.notified().await;
-                Ok(runs.fetch_add(1, Ordering::Relaxed) + 1)
-            }
-        };
-        // The first caller is dropped while its publish waits to be stored.
-        let first = tokio::time::timeout(Duration::ZERO, keys.once(used, at(0), slow)).await;
-        assert!(first.is_err(), "nothing was stored yet");
-        stored.notify_one();
-        assert_eq!(publish(&keys, "k", "a", 1, 99).await, Ok(1));
-        assert_eq!(runs.load(Ordering::Relaxed), 1);
+    async fn the_second_request_waits_for_the_first() {
+        let keys = IdempotencyKeys::default();
+        let in_flight = first(&keys, "k", 0);
+        let mut waiting = std::pin::pin!(repeat(&keys, "k", 0).answer());
+        let early = tokio::time::timeout(std::time::Duration::ZERO, waiting.as_mut()).await;
+        assert!(early.is_err(), "there is no answer yet");
+        keys.settle(in_flight, Ok(7));
+        assert_eq!(waiting.await, Ok(7));
     }
 
-    #[tokio::test]
-    async fn the_oldest_give_way_at_the_cap() {
+    #[test]
+    fn the_oldest_give_way_at_the_cap() {
         let keys = IdempotencyKeys::<u32>::default();
         for number in 0..=KEYS_MAX {
-            let used = keys
-                .use_of(number.to_string().as_bytes(), "a")
-                .expect("a valid key");
-            keys.slot(used, at(0)).expect("a new key");
+            assert!(turn(&keys, &number.to_string(), "body", 0).is_ok());
         }
         assert_eq!(lock(&keys.remembered).order.len(), KEYS_MAX);
         assert_eq!(lock(&keys.remembered).by_key.len(), KEYS_MAX);

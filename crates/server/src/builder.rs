@@ -1,0 +1,202 @@
+//! What a hub can be told before it opens.
+
+use std::time::Duration;
+
+use heartwire_log::{LogConfig, Retention};
+use heartwire_proto::Limits;
+use heartwire_proto::heartbeat::HeartbeatConfig;
+use heartwire_proto::limits::HEADER_BYTES_MAX;
+
+use crate::admission::ConnectionLimits;
+use crate::api::UrlTopics;
+use crate::gate::Gate;
+use crate::guard::{Access, ApiKey, Guard};
+use crate::hub::Hub;
+
+/// Everything that one hub keeps to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) heartbeat: HeartbeatConfig,
+    pub(crate) limits: Limits,
+    pub(crate) connections: ConnectionLimits,
+    pub(crate) log: LogConfig,
+    pub(crate) guard: Guard,
+    pub(crate) url_topics: UrlTopics,
+    pub(crate) gate: Gate,
+}
+
+/// Sets up a [`Hub`]. What is not set has a default that suits a small machine.
+///
+/// ```
+/// use std::time::Duration;
+/// use heartwire_server::{HeartbeatConfig, Hub};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let second = Duration::from_secs(1);
+/// let hub = Hub::builder()
+///     .heartbeat(HeartbeatConfig::new(5 * second, 5 * second)?)
+///     .allow_origin("https://app.example")
+///     .open()
+///     .await?;
+/// # drop(hub);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct HubBuilder {
+    config: Config,
+    keys: Vec<ApiKey>,
+    open_websocket: bool,
+    by_application: bool,
+}
+
+/// Settings that contradict each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// [`HubBuilder::open_websocket`] was said, but no key makes a difference.
+    #[error("WebSockets are open already: open_websocket needs an API key beside it")]
+    NothingToOpen,
+    /// [`HubBuilder::access_by_application`] and [`HubBuilder::api_key`] were both said.
+    #[error("either the application decides about access, or API keys do")]
+    TwoWaysOfAccess,
+    /// [`Limits::frame_bytes_max`] leaves no room for the largest message.
+    #[error(
+        "frame_bytes_max has to be at least message_bytes_max and {HEADER_BYTES_MAX} more, for the \
+         header"
+    )]
+    FrameBelowMessage,
+    /// The least heartbeat interval allowed is above the greatest.
+    #[error("heartbeat_interval_min is above heartbeat_interval_max")]
+    HeartbeatRange,
+}
+
+impl HubBuilder {
+    /// Interval and timeout of the heartbeat; 10 s and 10 s unless set.
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: HeartbeatConfig) -> Self {
+        self.config.heartbeat = heartbeat;
+        self
+    }
+
+    /// What one connection may do.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = limits;
+        self
+    }
+
+    /// How many connections there may be.
+    #[must_use]
+    pub fn connection_limits(mut self, limits: ConnectionLimits) -> Self {
+        self.config.connections = limits;
+        self
+    }
+
+    /// How much of each topic is kept: 10,000 messages, 16 MiB and 24 h unless set.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.config.log.retention = retention;
+        self
+    }
+
+    /// The keys of a WebSocket's URL that name topics; `task,user` unless set.
+    #[must_use]
+    pub fn url_topics(mut self, keys: UrlTopics) -> Self {
+        self.config.url_topics = keys;
+        self
+    }
+
+    /// Adds a key that opens `/v1/*`. With a key the hub answers on every address, and refuses
+    /// WebSockets unless [`open_websocket`](Self::open_websocket) is said.
+    #[must_use]
+    pub fn api_key(mut self, key: ApiKey) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// Opens WebSockets to everybody although an API key is set.
+    #[must_use]
+    pub const fn open_websocket(mut self, open: bool) -> Self {
+        self.open_websocket = open;
+        self
+    }
+
+    /// Adds a name by which a server without a key may be called, besides localhost, 127.0.0.1
+    /// and \[::1\].
+    #[must_use]
+    pub fn allow_host(mut self, host: impl Into<String>) -> Self {
+        self.config.guard.hosts.push(host.into());
+        self
+    }
+
+    /// Adds an origin whose pages may open WebSockets and publish, besides those of the same host;
+    /// `*` is any.
+    #[must_use]
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.config.guard.origins.push(origin.into());
+        self
+    }
+
+    /// The application in front of [`Hub::router`] decides who gets in: the hub itself asks for no
+    /// key and looks at no address, host or origin.
+    #[must_use]
+    pub const fn access_by_application(mut self) -> Self {
+        self.by_application = true;
+        self
+    }
+
+    /// Holds back what is published until the gate opens; for tests of what happens while storing
+    /// is slow.
+    #[must_use]
+    pub fn gate(mut self, gate: Gate) -> Self {
+        self.config.gate = gate;
+        self
+    }
+
+    /// Opens the hub. Its upkeep runs as a task of the current tokio runtime, and ends when the
+    /// last handle and connection are gone.
+    ///
+    /// # Errors
+    ///
+    /// When settings contradict each other.
+    #[allow(clippy::unused_async)] // a log on disk is read here; embedders write `.await` from the start
+    pub async fn open(self) -> Result<Hub, OpenError> {
+        Ok(Hub::start(self.checked()?))
+    }
+
+    fn checked(self) -> Result<Config, OpenError> {
+        let mut config = self.config;
+        config.guard.access = match (self.by_application, self.keys.is_empty()) {
+            (true, false) => return Err(OpenError::TwoWaysOfAccess),
+            (_, true) if self.open_websocket => return Err(OpenError::NothingToOpen),
+            (true, true) => Access::Application,
+            (false, true) => Access::Loopback,
+            (false, false) => Access::Keys {
+                keys: self.keys,
+                open_websocket: self.open_websocket,
+            },
+        };
+        let limits = &config.limits;
+        if limits.frame_bytes_max < limits.message_bytes_max + HEADER_BYTES_MAX + 1 {
+            return Err(OpenError::FrameBelowMessage);
+        }
+        if limits.heartbeat_interval_min > limits.heartbeat_interval_max {
+            return Err(OpenError::HeartbeatRange);
+        }
+        config.log.message_bytes_max = limits.message_bytes_max;
+        config.log.window = limits.unacked_max;
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// How wide a slot of the timer wheel is: fine enough that two late slots do not matter beside
+    /// the bound within which a dead link is noticed.
+    pub(crate) fn tick(&self) -> Duration {
+        let shortest = self.heartbeat.interval().min(self.heartbeat.timeout());
+        let shortest = shortest.min(self.limits.heartbeat_interval_min);
+        (shortest / 50).clamp(Duration::from_millis(10), Duration::from_millis(100))
+    }
+}

@@ -1,0 +1,3 @@
+//! One WebSocket connection.
+
+mod transport;

@@ -1,0 +1,140 @@
+//! What a WebSocket runs over.
+//!
+//! A plain TCP socket under hyper is given back by hyper, and split without a lock: then anybody
+//! who holds the write half may write to it. Anything else (TLS, a test's pipe) is polled by the
+//! connection's own task alone.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade;
+use tokio::io::{
+    AsyncRead, AsyncWrite, ReadBuf, ReadHalf as AnyReadHalf, WriteHalf as AnyWriteHalf,
+};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::socket;
+
+/// The way in: owned by the connection's task.
+pub(crate) enum ReadHalf {
+    Tcp(OwnedReadHalf),
+    Any(AnyReadHalf<TokioIo<Upgraded>>),
+}
+
+/// The way out: shared.
+pub(crate) enum WriteHalf {
+    Tcp(OwnedWriteHalf),
+    Any(Box<AnyWriteHalf<TokioIo<Upgraded>>>),
+}
+
+/// Takes the socket back from hyper, with the bytes that it had read already `[WS-6]`. Those are
+/// copied: hyper's own buffer pins 8 KiB however little is in it.
+pub(crate) fn take(upgraded: Upgraded) -> (ReadHalf, WriteHalf, Vec<u8>) {
+    match tcp(upgraded) {
+        Ok((stream, early)) => {
+            let (read, write) = stream.into_split();
+            (ReadHalf::Tcp(read), WriteHalf::Tcp(write), early.to_vec())
+        }
+        Err(upgraded) => {
+            let (read, write) = tokio::io::split(TokioIo::new(upgraded));
+            (
+                ReadHalf::Any(read),
+                WriteHalf::Any(Box::new(write)),
+                Vec::new(),
+            )
+        }
+    }
+}
+
+/// The socket under our own accept loop, or under `axum::serve`, which wraps it once more.
+fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
+    Ok((parts.io.into_inner(), parts.read_buf))
+}
+
+impl ReadHalf {
+    /// Reads into `buffer`; 0 bytes are the end of the stream.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(match self {
+            Self::Tcp(half) => Pin::new(half).poll_read(cx, &mut buffer),
+            Self::Any(half) => Pin::new(half).poll_read(cx, &mut buffer),
+        })?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+}
+
+impl WriteHalf {
+    /// Whether somebody else than the connection's task may write.
+    pub(crate) const fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    /// Writes without a task to wake; only for TCP. `WouldBlock` when the socket is full.
+    pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(half) => half.try_write_vectored(slices),
+            Self::Any(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Writes, or wakes the task when there is room.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(half) => Pin::new(half).poll_write_vectored(cx, slices),
+            Self::Any(half) => Pin::new(half).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Sends what a transport of its own may have buffered.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            // A TCP socket buffers nothing in this process.
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Any(half) => Pin::new(half).poll_flush(cx),
+        }
+    }
+
+    /// Bytes written that the peer's TCP has not acknowledged, where the system can tell.
+    pub(crate) fn unacknowledged_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Tcp(half) => socket::unacknowledged_bytes(half.as_ref()),
+            Self::Any(_) => None,
+        }
+    }
+
+    /// Prepares a TCP socket, see [`socket::prepare`].
+    pub(crate) fn prepare(&self, bound: std::time::Duration) {
+        if let Self::Tcp(half) = self {
+            socket::prepare(half.as_ref(), bound);
+        }
+    }
+
+    /// Drops the half without the goodbye of TCP; with `reset`, what the kernel still holds for
+    /// the peer is thrown away. The descriptor closes with the other half.
+    pub(crate) fn abandon(self, reset: bool) {
+        if let Self::Tcp(half) = self {
+            if reset {
+                socket::reset_on_close(half.as_ref());
+            }
+            half.forget();
+        }
+    }
+}

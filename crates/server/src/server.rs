@@ -1,0 +1,208 @@
+//! A hub behind a listener of its own: the accept loop, and the graceful stop.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower_service::Service as _;
+
+use crate::guard::{Via, is_loopback};
+use crate::hub::Hub;
+
+/// How long a client may take to send the header of a request, the first one or a later one on a
+/// connection kept alive: whoever trickles bytes is gone by then.
+const REQUEST_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest request header, in bytes; a longer one is answered with 431.
+const REQUEST_HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Connections that speak HTTP at the same time. WebSockets are counted elsewhere and do not count
+/// here once they are upgraded.
+const HTTP_CONNECTIONS_MAX: usize = 4_096;
+/// How long the accept loop rests when the process has no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long requests under way may take after the stop was asked for.
+const REQUESTS_END_WITHIN: Duration = Duration::from_secs(5);
+/// What a connection above the limit is told.
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
+    content-type: application/json\r\ncontent-length: 84\r\n\r\n\
+    {\"error\":\"too-many-connections\",\"message\":\"the server is busy; try again in 5 s\"}\n\
+    ";
+
+/// A server with one listener.
+///
+/// ```no_run
+/// use heartwire_server::{Hub, Server};
+///
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::builder().open().await?;
+/// let server = Server::bind("127.0.0.1:7070", hub).await?;
+/// println!("listening on http://{}", server.local_addr());
+/// server.run(std::future::pending()).await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Server {
+    hub: Hub,
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+    drain_window: Option<Duration>,
+}
+
+impl Server {
+    /// Listens; nothing is accepted before [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, when the address cannot be had.
+    pub async fn bind(address: impl ToSocketAddrs, hub: Hub) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self {
+            address: listener.local_addr()?,
+            router: hub.router(),
+            drain_window: None,
+            hub,
+            listener,
+        })
+    }
+
+    /// Serves this router instead of [`Hub::router`]; the hub's routes are to be among its own.
+    #[must_use]
+    pub fn router(mut self, router: Router) -> Self {
+        self.router = router;
+        self
+    }
+
+    /// Over how long clients are asked to come back after the stop. Unless set, it grows with their
+    /// number, see [`Hub::drain`].
+    #[must_use]
+    pub const fn drain_window(mut self, window: Duration) -> Self {
+        self.drain_window = Some(window);
+        self
+    }
+
+    /// Where it listens; with the port that the system picked.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is ready, then stops gracefully: it accepts no more, is not ready any
+    /// more, lets requests under way end, and [drains](Hub::drain) the WebSockets.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send) {
+        // Each HTTP connection holds a receiver: closing waits for them.
+        let stopping = watch::Sender::new(());
+        let loopback = is_loopback(self.address.ip());
+        let seats = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+        let accepting = async {
+            loop {
+                let (stream, peer) = accept(&self.listener).await;
+                let Ok(seat) = seats.clone().try_acquire_owned() else {
+                    refuse(&stream);
+                    continue;
+                };
+                let via = Via { peer, loopback };
+                let connection = HttpConnection {
+                    via,
+                    router: self.router.clone(),
+                    stopping: stopping.subscribe(),
+                    _seat: seat,
+                };
+                tokio::spawn(connection.serve(stream));
+            }
+        };
+        tokio::select! {
+            () = stop => {}
+            () = accepting => {}
+        }
+        drop(self.listener);
+        let window = self
+            .drain_window
+            .unwrap_or_else(|| self.hub.default_drain_window());
+        stopping.send_replace(());
+        let requests_end = tokio::time::timeout(REQUESTS_END_WITHIN, stopping.closed());
+        let (_, ()) = tokio::join!(requests_end, self.hub.drain(window));
+    }
+}
+
+/// The next connection. Errors of one connection are its own; when the process has no descriptors
+/// left, a pause lets some go.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "no connection can be accepted for a moment");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// Says 503 as far as it can be said without waiting, and hangs up.
+fn refuse(stream: &TcpStream) {
+    let _ = stream.try_write(TOO_MANY);
+}
+
+/// One connection that speaks HTTP/1.1, until it ends or becomes a WebSocket.
+struct HttpConnection {
+    via: Via,
+    router: Router,
+    stopping: watch::Receiver<()>,
+    _seat: OwnedSemaphorePermit,
+}
+
+impl HttpConnection {
+    async fn serve(self, stream: TcpStream) {
+        let Self {
+            via,
+            router,
+            mut stopping,
+            _seat,
+        } = self;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let extensions = request.extensions_mut();
+            extensions.insert(via);
+            extensions.insert(ConnectInfo(via.peer));
+            router.clone().call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(REQUEST_HEADER_TIMEOUT)
+            .max_buf_size(REQUEST_HEADER_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = stopping.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(peer = %via.peer, %error, "an HTTP connection ended with an error");
+        }
+    }
+}
