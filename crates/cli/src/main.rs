@@ -7,7 +7,9 @@ mod failure;
 mod lines;
 mod output;
 mod proxy;
+mod serve;
 mod signals;
+mod size;
 mod span;
 
 use std::process::ExitCode;
@@ -30,6 +32,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
     Proxy(proxy::ProxyArgs),
 }
 
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Serve(args) => serve::run(args).await,
         Command::Proxy(args) => proxy::run(args).await,
     }
 }

@@ -17,7 +17,7 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, String> {
         humantime::parse_duration(text)
             .map(Self)
-            .map_err(|error| format!("{error} (write for example 10s or 500ms)"))
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -31,6 +31,44 @@ impl TryFrom<String> for Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&humantime::format_duration(self.0), f)
+        let (seconds, millis) = (self.0.as_secs(), u64::from(self.0.subsec_millis()));
+        let parts = [
+            (seconds / 86_400, "d"),
+            (seconds / 3_600 % 24, "h"),
+            (seconds / 60 % 60, "m"),
+            (seconds % 60, "s"),
+            (millis, "ms"),
+        ];
+        let mut between = "";
+        for (number, unit) in parts.into_iter().filter(|(number, _)| *number > 0) {
+            write!(f, "{between}{number}{unit}")?;
+            between = " ";
+        }
+        if between.is_empty() {
+            f.write_str("0s")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_written_as_they_are_read() {
+        for text in [
+            "0s",
+            "500ms",
+            "10s",
+            "1m 30s",
+            "1h",
+            "365d",
+            "1d 2h 3m 4s 5ms",
+        ] {
+            let span: Span = text.parse().expect(text);
+            assert_eq!(span.to_string(), text);
+        }
+        assert!("10".parse::<Span>().expect_err("no unit").contains("10sec"));
     }
 }

@@ -1,0 +1,239 @@
+//! What `serve` can be told: the same keys as flags, as environment variables and in a file.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Deserializer};
+
+use crate::failure::Failure;
+use crate::size::Size;
+use crate::span::Span;
+
+/// The file that is read when no other is named, if it is there.
+const DEFAULT_FILE: &str = "heartwire.toml";
+
+/// The largest configuration file that is read; real ones hold a few hundred bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Run the server.
+///
+/// Every flag is also a key of the configuration file (`heartbeat-interval = "10s"`) and an
+/// environment variable (HEARTWIRE_HEARTBEAT_INTERVAL). Flags win over the environment, and that
+/// over the file.
+///
+/// Without an API key everything is allowed, on loopback addresses only.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The configuration file; without this, heartwire.toml in the working directory, if it exists.
+    #[arg(long, value_name = "FILE", env = "HEARTWIRE_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// The keys. `None` and empty lists mean that nothing was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(super) struct Options {
+    /// Where to listen; port 0 picks one and names it in the ready line [default: 127.0.0.1:7070].
+    #[arg(long, value_name = "ADDR", env = "HEARTWIRE_LISTEN")]
+    pub(super) listen: Option<String>,
+
+    /// Keep topics in memory; they are gone when the server stops.
+    #[arg(long, env = "HEARTWIRE_MEMORY", value_parser = BoolishValueParser::new(),
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub(super) memory: Option<bool>,
+
+    /// A key that opens /v1/*, sent as `Authorization: Bearer KEY`; may be repeated.
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "HEARTWIRE_API_KEY",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) api_key: Vec<String>,
+
+    /// Open WebSockets to everybody although an API key is set.
+    #[arg(long, env = "HEARTWIRE_OPEN_WEBSOCKET", value_parser = BoolishValueParser::new(),
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub(super) open_websocket: Option<bool>,
+
+    /// A host name, besides localhost, 127.0.0.1 and [::1], by which a server without key may be
+    /// called; may be repeated.
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "HEARTWIRE_ALLOW_HOST",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) allow_host: Vec<String>,
+
+    /// An origin, besides those of the same host, whose pages may use this server; `*` is any; may
+    /// be repeated.
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "HEARTWIRE_ALLOW_ORIGIN",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) allow_origin: Vec<String>,
+
+    /// The keys of a WebSocket's URL that name topics, in the order of the bare form `?42&7`
+    /// [default: task,user].
+    #[arg(
+        long,
+        value_name = "KEYS",
+        env = "HEARTWIRE_URL_TOPICS",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) url_topics: Vec<String>,
+
+    /// Silence after which a client is asked for a sign of life: 1s to 1h [default: 10s].
+    #[arg(long, value_name = "DURATION", env = "HEARTWIRE_HEARTBEAT_INTERVAL")]
+    pub(super) heartbeat_interval: Option<Span>,
+
+    /// How long its answer may take before the connection is dropped: 1s to 1h [default: 10s].
+    #[arg(long, value_name = "DURATION", env = "HEARTWIRE_HEARTBEAT_TIMEOUT")]
+    pub(super) heartbeat_timeout: Option<Span>,
+
+    /// The largest message that is stored: 1 to 64MiB [default: 1MiB].
+    #[arg(long, value_name = "BYTES", env = "HEARTWIRE_MESSAGE_BYTES_MAX")]
+    pub(super) message_bytes_max: Option<Size>,
+
+    /// How many topics one connection may follow: 1 to 100000 [default: 1000].
+    #[arg(long, value_name = "COUNT", env = "HEARTWIRE_TOPICS_MAX")]
+    pub(super) topics_max: Option<u64>,
+
+    /// How many WebSockets there may be: 1 to 10000000 [default: 100000].
+    #[arg(long, value_name = "COUNT", env = "HEARTWIRE_CONNECTIONS_MAX")]
+    pub(super) connections_max: Option<u64>,
+
+    /// How many of them from one address, or from one /64 with IPv6: 1 to 10000000
+    /// [default: 10000].
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "HEARTWIRE_CONNECTIONS_PER_ADDRESS_MAX"
+    )]
+    pub(super) connections_per_address_max: Option<u64>,
+
+    /// How many messages of each topic are kept: 1 to 100000000 [default: 10000].
+    #[arg(long, value_name = "COUNT", env = "HEARTWIRE_RETAIN_MESSAGES")]
+    pub(super) retain_messages: Option<u64>,
+
+    /// How many bytes of each topic are kept: 1KiB to 1024GiB [default: 16MiB].
+    #[arg(long, value_name = "BYTES", env = "HEARTWIRE_RETAIN_BYTES")]
+    pub(super) retain_bytes: Option<Size>,
+
+    /// How long messages are kept: 1s to 365d [default: 24h].
+    #[arg(long, value_name = "DURATION", env = "HEARTWIRE_RETAIN_AGE")]
+    pub(super) retain_age: Option<Span>,
+
+    /// Over how long clients are asked to spread their return when the server stops: 0s to 1h
+    /// [default: it grows with their number].
+    #[arg(long, value_name = "DURATION", env = "HEARTWIRE_DRAIN_WINDOW")]
+    pub(super) drain_window: Option<Span>,
+
+    /// How log lines are written to standard error; RUST_LOG chooses which [default: text].
+    #[arg(long, value_name = "FORMAT", env = "HEARTWIRE_LOG_FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl ServeArgs {
+    /// Flags and environment, with the file's word where they say nothing.
+    pub(super) fn options(self) -> Result<Options, Failure> {
+        let file = match self.config {
+            Some(path) => read(&path)
+                .map_err(|error| Failure::usage(format_args!("{}: {error}", path.display())))?,
+            None => match read(Path::new(DEFAULT_FILE)) {
+                Ok(options) => options,
+                Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                    Options::default()
+                }
+                Err(error) => return Err(Failure::usage(format_args!("{DEFAULT_FILE}: {error}"))),
+            },
+        };
+        Ok(self.options.or(file))
+    }
+}
+
+impl Options {
+    fn or(self, other: Self) -> Self {
+        Self {
+            listen: self.listen.or(other.listen),
+            memory: self.memory.or(other.memory),
+            api_key: or_list(self.api_key, other.api_key),
+            open_websocket: self.open_websocket.or(other.open_websocket),
+            allow_host: or_list(self.allow_host, other.allow_host),
+            allow_origin: or_list(self.allow_origin, other.allow_origin),
+            url_topics: or_list(self.url_topics, other.url_topics),
+            heartbeat_interval: self.heartbeat_interval.or(other.heartbeat_interval),
+            heartbeat_timeout: self.heartbeat_timeout.or(other.heartbeat_timeout),
+            message_bytes_max: self.message_bytes_max.or(other.message_bytes_max),
+            topics_max: self.topics_max.or(other.topics_max),
+            connections_max: self.connections_max.or(other.connections_max),
+            connections_per_address_max: self
+                .connections_per_address_max
+                .or(other.connections_per_address_max),
+            retain_messages: self.retain_messages.or(other.retain_messages),
+            retain_bytes: self.retain_bytes.or(other.retain_bytes),
+            retain_age: self.retain_age.or(other.retain_age),
+            drain_window: self.drain_window.or(other.drain_window),
+            log_format: self.log_format.or(other.log_format),
+        }
+    }
+}
+
+fn or_list(list: Vec<String>, other: Vec<String>) -> Vec<String> {
+    if list.is_empty() { other } else { list }
+}
+
+/// A list in the file may be a single text.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a text or a list of texts")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(text) => vec![text],
+        OneOrMany::Many(texts) => texts,
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("larger than {FILE_BYTES_MAX} bytes, which is no configuration")]
+    TooLarge,
+    #[error("{}", .0.to_string().trim_end())]
+    Toml(#[from] toml::de::Error),
+}
+
+fn read(path: &Path) -> Result<Options, FileError> {
+    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
+        return Err(FileError::TooLarge);
+    }
+    Ok(toml::from_str(&fs::read_to_string(path)?)?)
+}

@@ -1,0 +1,270 @@
+//! What `serve` was told, checked as a whole before anything starts.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use heartwire_server::{
+    ApiKey, ConnectionLimits, HeartbeatConfig, Hub, HubBuilder, Limits, Retention, UrlTopics,
+};
+
+use super::options::{LogFormat, Options};
+use crate::failure::Failure;
+use crate::size::Size;
+use crate::span::Span;
+
+const LISTEN: &str = "127.0.0.1:7070";
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const HEARTBEAT: RangeInclusive<Span> =
+    Span(Duration::from_secs(1))..=Span(Duration::from_secs(3_600));
+const MESSAGE_BYTES: RangeInclusive<Size> = Size(1)..=Size(64 << 20);
+const TOPICS: RangeInclusive<u64> = 1..=100_000;
+const CONNECTIONS: RangeInclusive<u64> = 1..=10_000_000;
+const RETAIN_MESSAGES: RangeInclusive<u64> = 1..=100_000_000;
+const RETAIN_BYTES: RangeInclusive<Size> = Size(1 << 10)..=Size(1 << 40);
+const RETAIN_AGE: RangeInclusive<Span> =
+    Span(Duration::from_secs(1))..=Span(DAY.saturating_mul(365));
+const DRAIN_WINDOW: RangeInclusive<Span> = Span(Duration::ZERO)..=Span(Duration::from_secs(3_600));
+
+/// What a message above the bound may have over it and still be answered by `nack` instead of the
+/// end of the connection, in bytes.
+const FRAME_BYTES_OVER: usize = 3 << 20;
+
+/// Settings that make sense together.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) listen: SocketAddr,
+    pub(super) hub: HubBuilder,
+    pub(super) is_open_to_this_machine_only: bool,
+    pub(super) drain_window: Option<Duration>,
+    pub(super) log_format: LogFormat,
+}
+
+impl Settings {
+    /// Checks the options; a failure names the key and what it may be.
+    pub(super) fn check(options: &Options) -> Result<Self, Failure> {
+        if options.memory == Some(false) {
+            return Err(invalid("memory", "topics are kept in memory only"));
+        }
+        let listen = listen_address(options.listen.as_deref().unwrap_or(LISTEN))?;
+        let hub = with_access(Hub::builder(), options, listen)?
+            .heartbeat(heartbeat(options)?)
+            .limits(limits(options)?)
+            .connection_limits(connection_limits(options)?)
+            .retention(retention(options)?)
+            .url_topics(url_topics(&options.url_topics)?);
+        let drain_window = options
+            .drain_window
+            .map(|window| in_range("drain-window", window, &DRAIN_WINDOW))
+            .transpose()?;
+        Ok(Self {
+            listen,
+            hub,
+            is_open_to_this_machine_only: options.api_key.is_empty(),
+            drain_window: drain_window.map(|window| window.0),
+            log_format: options.log_format.unwrap_or_default(),
+        })
+    }
+}
+
+/// Without a key everybody who reaches the port may do everything, so only this machine may reach
+/// it.
+fn with_access(
+    mut hub: HubBuilder,
+    options: &Options,
+    listen: SocketAddr,
+) -> Result<HubBuilder, Failure> {
+    let open_websocket = options.open_websocket.unwrap_or(false);
+    if options.api_key.is_empty() {
+        if !listen.ip().to_canonical().is_loopback() {
+            return Err(invalid(
+                "listen",
+                format_args!(
+                    "{listen} is not a loopback address, and without an API key everybody who \
+                     reaches it could read and publish everything: set one (--api-key, \
+                     HEARTWIRE_API_KEY), or listen on 127.0.0.1"
+                ),
+            ));
+        }
+        if open_websocket {
+            return Err(invalid(
+                "open-websocket",
+                "without an API key WebSockets are open on loopback already, and nowhere else",
+            ));
+        }
+    }
+    for text in &options.api_key {
+        let key = ApiKey::new(text).map_err(|error| invalid("api-key", error))?;
+        hub = hub.api_key(key);
+    }
+    hub = options.allow_host.iter().fold(hub, HubBuilder::allow_host);
+    hub = options
+        .allow_origin
+        .iter()
+        .fold(hub, HubBuilder::allow_origin);
+    Ok(hub.open_websocket(open_websocket))
+}
+
+fn heartbeat(options: &Options) -> Result<HeartbeatConfig, Failure> {
+    let default = HeartbeatConfig::default();
+    let part = |key, given: Option<Span>, default| {
+        in_range(key, given.unwrap_or(Span(default)), &HEARTBEAT).map(|span| span.0)
+    };
+    let interval = part(
+        "heartbeat-interval",
+        options.heartbeat_interval,
+        default.interval(),
+    )?;
+    let timeout = part(
+        "heartbeat-timeout",
+        options.heartbeat_timeout,
+        default.timeout(),
+    )?;
+    HeartbeatConfig::new(interval, timeout).map_err(|error| invalid("heartbeat", error))
+}
+
+fn limits(options: &Options) -> Result<Limits, Failure> {
+    let mut limits = Limits::default();
+    if let Some(bytes) = options.message_bytes_max {
+        let bytes = in_range("message-bytes-max", bytes, &MESSAGE_BYTES)?;
+        limits.message_bytes_max = count(bytes.0);
+        limits.frame_bytes_max = limits.message_bytes_max + FRAME_BYTES_OVER;
+        limits.unacked_bytes_max = limits.unacked_bytes_max.max(limits.message_bytes_max);
+    }
+    if let Some(topics) = options.topics_max {
+        limits.topics_max = count(in_range("topics-max", topics, &TOPICS)?);
+    }
+    Ok(limits)
+}
+
+fn connection_limits(options: &Options) -> Result<ConnectionLimits, Failure> {
+    let mut limits = ConnectionLimits::default();
+    if let Some(total) = options.connections_max {
+        limits.total_max = count(in_range("connections-max", total, &CONNECTIONS)?);
+    }
+    if let Some(number) = options.connections_per_address_max {
+        let number = in_range("connections-per-address-max", number, &CONNECTIONS)?;
+        limits.per_address_max = count(number);
+    }
+    Ok(limits)
+}
+
+fn retention(options: &Options) -> Result<Retention, Failure> {
+    let mut retention = Retention::default();
+    if let Some(messages) = options.retain_messages {
+        retention.count_max = count(in_range("retain-messages", messages, &RETAIN_MESSAGES)?);
+    }
+    if let Some(bytes) = options.retain_bytes {
+        retention.bytes_max = count(in_range("retain-bytes", bytes, &RETAIN_BYTES)?.0);
+    }
+    if let Some(age) = options.retain_age {
+        retention.age_max = in_range("retain-age", age, &RETAIN_AGE)?.0;
+    }
+    Ok(retention)
+}
+
+/// A number that was checked to be far below what memory could hold anyway.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn in_range<T: PartialOrd + fmt::Display>(
+    key: &str,
+    given: T,
+    range: &RangeInclusive<T>,
+) -> Result<T, Failure> {
+    if range.contains(&given) {
+        return Ok(given);
+    }
+    let (min, max) = (range.start(), range.end());
+    Err(invalid(
+        key,
+        format_args!("{given} is out of range; it may be {min} to {max}"),
+    ))
+}
+
+fn invalid(key: &str, message: impl fmt::Display) -> Failure {
+    Failure::usage(format_args!("{key}: {message}"))
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, Failure> {
+    let addresses = text.to_socket_addrs().map_err(|error| {
+        let message = format!("{text:?} is no address ({error}); write for example 127.0.0.1:7070");
+        invalid("listen", message)
+    })?;
+    let mut addresses: Vec<SocketAddr> = addresses.collect();
+    // A name such as `localhost` has an address of each kind; most clients dial IPv4.
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses
+        .first()
+        .copied()
+        .ok_or_else(|| invalid("listen", format_args!("{text:?} has no address")))
+}
+
+fn url_topics(keys: &[String]) -> Result<UrlTopics, Failure> {
+    if keys.is_empty() {
+        return Ok(UrlTopics::default());
+    }
+    // A single empty key stands for none: `--url-topics ''` takes no topics from URLs.
+    let named = keys.iter().map(String::as_str);
+    UrlTopics::new(named.filter(|key| !key.is_empty()))
+        .map_err(|error| invalid("url-topics", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(toml: &str) -> Options {
+        toml::from_str(toml).expect("well-formed options")
+    }
+
+    fn error(toml: &str) -> String {
+        let failure = Settings::check(&options(toml)).expect_err(toml);
+        assert!(matches!(failure, Failure::Usage(_)), "exit code 2");
+        failure.message().expect("an explanation").to_owned()
+    }
+
+    #[test]
+    fn nothing_said_is_a_server_on_loopback() {
+        let settings = Settings::check(&Options::default()).expect("the defaults");
+        assert_eq!(settings.listen.to_string(), LISTEN);
+        assert!(settings.is_open_to_this_machine_only);
+    }
+
+    #[test]
+    fn an_open_address_needs_a_key() {
+        assert!(error("listen = '0.0.0.0:7070'").contains("--api-key"));
+        assert!(error("listen = '[::]:7070'").contains("--api-key"));
+        Settings::check(&options("listen = '0.0.0.0:7070'\napi-key = 'k'")).expect("with a key");
+        Settings::check(&options("listen = '[::1]:7070'")).expect("on loopback");
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named_with_its_range() {
+        assert_eq!(
+            error("heartbeat-interval = '500ms'"),
+            "heartbeat-interval: 500ms is out of range; it may be 1s to 1h"
+        );
+        assert!(error("heartbeat-timeout = '61m'").starts_with("heartbeat-timeout: 1h 1m"));
+        assert!(error("message-bytes-max = '1GiB'").contains("may be 1 to 64MiB"));
+        assert!(error("connections-max = 0").starts_with("connections-max: 0 is out"));
+        assert!(error("topics-max = 1000000").contains("1 to 100000"));
+        assert!(error("retain-bytes = 12").contains("1KiB to 1024GiB"));
+        assert!(error("retain-age = '2years'").contains("1s to 365d"));
+        assert!(error("drain-window = '1day'").contains("0s to 1h"));
+        assert!(error("listen = 'nonsense'").starts_with("listen: \"nonsense\""));
+        assert!(error("api-key = 'two words'").starts_with("api-key: "));
+        assert!(error("url-topics = ['task', 'task']").starts_with("url-topics: "));
+        assert!(error("open-websocket = true").starts_with("open-websocket: "));
+        assert!(error("memory = false").starts_with("memory: "));
+    }
+
+    #[test]
+    fn a_key_that_does_not_exist_is_named() {
+        let error = toml::from_str::<Options>("hartbeat-interval = '5s'").expect_err("unknown");
+        assert!(error.to_string().contains("hartbeat-interval"));
+    }
+}
