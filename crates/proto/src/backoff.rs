@@ -159,29 +159,29 @@ impl Backoff {
 
     /// A connection or an attempt has ended; `random` is a 64-bit fraction.
     pub fn next(&mut self, cause: Cause, random: u64) -> Next {
-        let endings = self.endings;
-        self.endings = endings.saturating_add(1);
         match cause {
             Cause::Local => Next::Dial {
                 after: Duration::ZERO,
             },
-            Cause::Named(delay) => Next::Dial {
-                after: spread(delay.clamp(DELAY_MIN, NAMED_MAX), random),
-            },
-            Cause::AtLeast(least) => {
-                if self
-                    .policy
-                    .attempts_max
-                    .is_some_and(|max| self.attempts >= max)
-                {
-                    return self.suspend(random);
-                }
-                self.attempts = self.attempts.saturating_add(1);
-                Next::Dial {
-                    after: self.policy.delay(endings, random).max(least),
-                }
+            Cause::Named(delay) => {
+                self.endings = self.endings.saturating_add(1);
+                let after = named(delay, random);
+                Next::Dial { after }
             }
+            Cause::AtLeast(least) => self.next_attempt(least, random),
         }
+    }
+
+    /// The next dial is an attempt that counts, if there is one left.
+    fn next_attempt(&mut self, least: Duration, random: u64) -> Next {
+        let attempts_max = self.policy.attempts_max;
+        if attempts_max.is_some_and(|max| self.attempts >= max) {
+            return self.suspend(random);
+        }
+        let after = self.policy.delay(self.endings, random).max(least);
+        self.attempts = self.attempts.saturating_add(1);
+        self.endings = self.endings.saturating_add(1);
+        Next::Dial { after }
     }
 
     /// Stops dialling, until something changes or it is time to try by oneself.
@@ -216,9 +216,16 @@ pub fn uniform(low: Duration, high: Duration, random: u64) -> Duration {
     low + Duration::from_millis(u64::try_from(part_ms).unwrap_or(u64::MAX))
 }
 
-/// What the server named, and up to a tenth more `[RETRY-2]`.
-fn spread(delay: Duration, random: u64) -> Duration {
+/// What the server named, and up to a tenth more `[RETRY-2]`; within bounds, so that no server makes
+/// a client spin or stay away for days.
+pub fn named(delay: Duration, random: u64) -> Duration {
+    let delay = delay.clamp(DELAY_MIN, NAMED_MAX);
     uniform(delay, delay + delay / 10, random)
+}
+
+/// A delay for what is to be tried again soon, though nobody said when.
+pub fn soon(random: u64) -> Duration {
+    uniform(DELAY_MIN, FIRST_MAX, random)
 }
 
 #[cfg(test)]

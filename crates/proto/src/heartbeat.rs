@@ -273,9 +273,9 @@ impl Heartbeat {
         self.last_heard
     }
 
-    /// The ping that waits for its answer.
-    pub fn question(&self) -> Option<PingId> {
-        self.is_asking().then(|| PingId::from_count(self.pings))
+    /// The latest ping; `0` before the first.
+    pub fn latest_ping(&self) -> PingId {
+        PingId::from_count(self.pings)
     }
 
     /// Whether a ping waits for its answer.
@@ -304,7 +304,7 @@ impl Heartbeat {
 
     /// A pong arrived. Returns the round trip if it answers the latest ping, for the first time.
     pub fn pong(&mut self, id: PingId, now: Time) -> Option<Duration> {
-        if self.answered || PingId::from_count(self.pings) != id {
+        if self.answered || self.latest_ping() != id {
             return None;
         }
         self.answered = true;

@@ -169,6 +169,12 @@ impl Outbox {
         self.entries.front()
     }
 
+    /// Whether this publish is still here.
+    pub fn contains(&self, seq: Seq) -> bool {
+        let entry = self.entries.get(self.position(seq));
+        entry.is_some_and(|entry| entry.seq == seq)
+    }
+
     /// Takes the next publish to send, if the window has room for it. One that is larger than the
     /// window travels alone.
     pub fn send_next(&mut self, window: Window, now: Time) -> Option<&Entry> {

@@ -193,14 +193,12 @@ pub enum Loss {
     ClientIdInUse,
     /// The application asked for a new connection.
     Requested,
-    /// The link was put to sleep while it waited.
-    Asleep,
 }
 
 impl Loss {
     /// A word for each kind, the same in every client: `dial-failed`, `not-agreed`,
     /// `attempt-timeout`, `silent`, `unanswered`, `closed`, `server-broke-rule`,
-    /// `client-id-in-use`, `requested` or `asleep`.
+    /// `client-id-in-use` or `requested`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::DialFailed { .. } => "dial-failed",
@@ -212,7 +210,6 @@ impl Loss {
             Self::ServerBrokeRule(_) => "server-broke-rule",
             Self::ClientIdInUse => "client-id-in-use",
             Self::Requested => "requested",
-            Self::Asleep => "asleep",
         }
     }
 }
@@ -232,7 +229,6 @@ impl fmt::Display for Loss {
             Self::ServerBrokeRule(error) => write!(f, "the server broke {error}"),
             Self::ClientIdInUse => f.write_str("another process uses this client id"),
             Self::Requested => f.write_str("a new connection was asked for"),
-            Self::Asleep => f.write_str("asleep"),
         }
     }
 }

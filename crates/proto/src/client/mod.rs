@@ -17,9 +17,17 @@
 //! outputs are drained.
 
 mod config;
+mod dial;
 mod event;
+mod follow;
 mod io;
+mod plain;
+mod publish;
+mod receive;
 mod session;
+mod timer;
+mod transmit;
+mod watch;
 
 pub use config::{ClientConfig, Mode, PlainConfig, PlainPing};
 pub use event::{
