@@ -153,15 +153,6 @@ impl Socket {
         }
     }
 
-    /// Tells the peer why, as far as the kernel takes it at once, and drops the socket. Nothing
-    /// waits for an answer: from a half-open connection none will come `[LIVE-4]` `[CLOSE-4]`.
-    pub(crate) fn abandon(mut self, close: Option<&Close>) {
-        if let Some(close) = close {
-            self.send_close(close);
-            self.flush_once();
-        }
-    }
-
     /// Closes in good order: writes everything, says goodbye, and reads until the peer has closed
     /// as well, so that the kernel does not reset the connection over unread bytes and thereby
     /// discard what was written last. The caller sets the bound.

@@ -26,23 +26,21 @@ pub enum HeaderError {
     Reserved(HeaderName),
 }
 
-/// Checks a header of the application's. A plain link may name a subprotocol; v1 has its own.
+/// Checks a header of the application's.
 pub(crate) fn checked_header(
     name: &str,
     value: &str,
-    v1: bool,
 ) -> Result<(HeaderName, HeaderValue), HeaderError> {
     let malformed = || HeaderError::Malformed(name.to_owned());
     let name: HeaderName = name.parse().map_err(|_| malformed())?;
     let mut value: HeaderValue = value.parse().map_err(|_| malformed())?;
-    let subprotocol = name == "sec-websocket-protocol";
     let handshake = name.as_str().starts_with("sec-websocket-")
         || matches!(name.as_str(), "connection" | "upgrade" | "host");
-    if handshake && (v1 || !subprotocol) {
+    if handshake {
         return Err(HeaderError::Reserved(name));
     }
     // Applications put cookies and keys here; none of them shall appear in a debug output.
-    value.set_sensitive(!subprotocol);
+    value.set_sensitive(true);
     Ok((name, value))
 }
 
@@ -173,16 +171,24 @@ mod tests {
 
     #[test]
     fn the_headers_of_the_handshake_are_reserved() {
-        let reserved =
-            |name, v1| matches!(checked_header(name, "x", v1), Err(HeaderError::Reserved(_)));
-        assert!(reserved("Host", false));
-        assert!(reserved("Sec-WebSocket-Key", false));
-        assert!(reserved("Sec-WebSocket-Protocol", true));
-        assert!(!reserved("Sec-WebSocket-Protocol", false));
-        assert!(!reserved("Cookie", true));
-        assert!(matches!(
-            checked_header("a b", "x", true),
-            Err(HeaderError::Malformed(_))
-        ));
+        for name in [
+            "Host",
+            "upgrade",
+            "Sec-WebSocket-Key",
+            "Sec-WebSocket-Protocol",
+        ] {
+            assert!(matches!(
+                checked_header(name, "x"),
+                Err(HeaderError::Reserved(_))
+            ));
+        }
+        let (_, cookie) = checked_header("Cookie", "secret=1").expect("a header");
+        assert!(cookie.is_sensitive());
+        for (name, value) in [("a b", "x"), ("x", "line\nbreak")] {
+            assert!(matches!(
+                checked_header(name, value),
+                Err(HeaderError::Malformed(_))
+            ));
+        }
     }
 }

@@ -26,7 +26,7 @@ pub enum Event {
         cursor: Cursor,
     },
     /// A message of a followed topic: in order, once, for the life of the link `[MSG-4]`.
-    Message(Delivery),
+    Message(TopicMessage),
     /// Messages of a topic that will never come `[MSG-5]`, in order with its messages.
     Gap {
         /// Which topic.
@@ -88,7 +88,7 @@ pub enum Event {
 
 /// One message of a topic.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Delivery {
+pub struct TopicMessage {
     /// The topic.
     pub topic: TopicName,
     /// The place of this message; to resume behind it, keep this.

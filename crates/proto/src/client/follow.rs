@@ -18,7 +18,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::event::{Counters, Delivery, Event, SubscribeError};
+use super::event::{Counters, Event, SubscribeError, TopicMessage};
 use crate::frame::{FrameError, Gap, GapReason, Message, Publisher, RefusedCode, SubFrom};
 use crate::id::{Cursor, Epoch, Offset, TopicName, TopicRef};
 use crate::time::WallTime;
@@ -402,7 +402,7 @@ impl Topics {
         let cursor = Cursor::At { epoch, offset };
         topic.cursor = Some(cursor);
         topic.holes_in_row = 0;
-        Ok(Some(Event::Message(Delivery {
+        Ok(Some(Event::Message(TopicMessage {
             topic: name.to_name(),
             cursor,
             time: content.time,

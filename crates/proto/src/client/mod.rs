@@ -31,7 +31,7 @@ mod watch;
 
 pub use config::{ClientConfig, Mode, PlainConfig, PlainPing};
 pub use event::{
-    Counters, Delivery, Ending, Event, Loss, PublishError, SendError, Status, SubscribeError,
+    Counters, Ending, Event, Loss, PublishError, SendError, Status, SubscribeError, TopicMessage,
 };
 pub use io::{Input, Now, Output, Transmit, WakeCause};
 pub use session::ClientSession;

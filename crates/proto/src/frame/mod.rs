@@ -168,6 +168,19 @@ impl Payload {
     }
 }
 
+/// A text message equals its text, and a binary one no text.
+impl PartialEq<str> for Message<'_> {
+    fn eq(&self, text: &str) -> bool {
+        *self == Message::Text(text)
+    }
+}
+
+impl PartialEq<&str> for Message<'_> {
+    fn eq(&self, text: &&str) -> bool {
+        *self == Message::Text(text)
+    }
+}
+
 impl From<&str> for Payload {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
