@@ -116,6 +116,8 @@ pub struct Pending {
 pub struct Committed {
     /// Topics with a new durable end, each once, in ascending order.
     pub topics: Vec<TopicId>,
+    /// Those of them that were born by it: their first message became durable.
+    pub born: Vec<TopicId>,
     /// Producers with a new durable number, each once, in ascending order.
     pub producers: Vec<ProducerId>,
 }
@@ -131,6 +133,7 @@ impl Committed {
     /// Empties it, to be used again.
     pub fn clear(&mut self) {
         self.topics.clear();
+        self.born.clear();
         self.producers.clear();
     }
 }

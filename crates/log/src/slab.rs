@@ -63,19 +63,25 @@ impl<T> Slab<T> {
 
     /// Takes a place. The caller bounds how many there are, far below 2³².
     pub fn insert(&mut self, value: T) -> Key {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot {
-                generation: 0,
-                value: None,
-            });
-            u32::try_from(self.slots.len() - 1).expect("the caller bounds the slab below 2^32")
-        });
+        let index = self.free.pop().unwrap_or_else(|| self.add_slot());
         let slot = &mut self.slots[index as usize];
         slot.value = Some(value);
         Key {
             index,
             generation: slot.generation,
         }
+    }
+
+    /// Grows by an eighth, not twofold: what stands ready unused is memory of every connection.
+    fn add_slot(&mut self) -> u32 {
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact(self.slots.len() / 8 + 8);
+        }
+        self.slots.push(Slot {
+            generation: 0,
+            value: None,
+        });
+        u32::try_from(self.slots.len() - 1).expect("the caller bounds the slab below 2^32")
     }
 
     /// Empties the place; the key is stale from then on.

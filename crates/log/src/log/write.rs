@@ -67,6 +67,9 @@ impl Log {
             if let Some((id, offset)) = pending.message {
                 self.stats.committed += 1;
                 committed.topics.push(id);
+                if offset == Offset(1) {
+                    committed.born.push(id);
+                }
                 let retention = self.config.retention;
                 self.change(id, |topic| {
                     topic.commit(offset);

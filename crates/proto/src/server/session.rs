@@ -29,7 +29,7 @@ const HELLO_FIRST: FrameError = FrameError::new("HELLO-1", "the first frame is h
 const HELLO_ONCE: FrameError = FrameError::new("HELLO-2", "hello is said once per connection");
 const ATTEMPT: FrameError = FrameError::new("HELLO-2", "attempt is at least 1");
 const AGENT: FrameError = FrameError::new("HELLO-2", "agent has at most 200 bytes");
-const BEFORE_WELCOME: FrameError = FrameError::new("HELLO-5", "wait for welcome");
+const BEFORE_WELCOME: FrameError = FrameError::new("WS-7", "too much was sent before welcome");
 const SKIP: FrameError = FrameError::new("PUB-7", "skip names the SEQ that was refused");
 
 /// The longest `agent`, in bytes.
@@ -99,8 +99,12 @@ pub enum Session {
         /// Until when a `hello` must be complete `[HELLO-1]`.
         deadline: Time,
     },
-    /// The `hello` is being looked at; no frame is taken meanwhile.
-    AwaitingWelcome,
+    /// The `hello` is being looked at; no frame is taken meanwhile, whatever it takes to find out
+    /// who speaks.
+    AwaitingWelcome {
+        /// Until when the connection must be welcomed.
+        deadline: Time,
+    },
     /// Welcomed.
     Open {
         /// The last `ack` that was sent, or what `welcome` said.
@@ -120,19 +124,34 @@ impl Session {
         }
     }
 
-    /// Reads one message. An error closes the connection.
-    pub fn receive<'a>(&mut self, message: Message<'a>) -> Result<Step<'a>, FrameError> {
+    /// Until when the connection must have come further, while it has not been welcomed.
+    pub const fn deadline(&self) -> Option<Time> {
         match self {
-            Self::AwaitingHello { .. } => match ClientFrame::parse(message)? {
+            Self::AwaitingHello { deadline } | Self::AwaitingWelcome { deadline } => {
+                Some(*deadline)
+            }
+            Self::Open { .. } => None,
+        }
+    }
+
+    /// Whether the next message may be read: not, while a `hello` is being looked at.
+    pub const fn wants_input(&self) -> bool {
+        !matches!(self, Self::AwaitingWelcome { .. })
+    }
+
+    /// Reads one message, if [`wants_input`](Self::wants_input). An error closes the connection.
+    pub fn receive<'a>(&mut self, message: Message<'a>) -> Result<Step<'a>, FrameError> {
+        match *self {
+            Self::AwaitingHello { deadline } => match ClientFrame::parse(message)? {
                 ClientFrame::Hello(hello) => {
                     check_hello(&hello)?;
-                    *self = Self::AwaitingWelcome;
+                    *self = Self::AwaitingWelcome { deadline };
                     Ok(Step::Hello(hello))
                 }
                 _ => Err(HELLO_FIRST),
             },
-            Self::AwaitingWelcome => Err(BEFORE_WELCOME),
-            Self::Open { .. } => open_step(ClientFrame::parse(message)?),
+            Self::AwaitingWelcome { .. } => Err(BEFORE_WELCOME),
+            Self::Open { .. } => open_step(&ClientFrame::parse(message)?),
         }
     }
 
@@ -224,8 +243,8 @@ fn check_hello(hello: &Hello) -> Result<(), FrameError> {
     Ok(())
 }
 
-fn open_step(frame: ClientFrame<'_>) -> Result<Step<'_>, FrameError> {
-    Ok(match frame {
+fn open_step<'a>(frame: &ClientFrame<'a>) -> Result<Step<'a>, FrameError> {
+    Ok(match *frame {
         ClientFrame::Hello(_) => return Err(HELLO_ONCE),
         ClientFrame::Sub { topic, from } => Step::Request(Request::Sub { topic, from }),
         ClientFrame::Unsub { topic } => Step::Request(Request::Unsub { topic }),
@@ -287,8 +306,8 @@ mod tests {
         let long = HELLO.replace("\"attempt\"", &format!("\"agent\":\"{agent}\",\"attempt\""));
         assert_eq!(rule(&mut new(), &long), "HELLO-2");
         let mut session = new();
-        assert!(receive(&mut session, HELLO).is_ok());
-        assert_eq!(rule(&mut session, "sub task:42"), "HELLO-5");
+        assert!(receive(&mut session, HELLO).is_ok() && !session.wants_input());
+        assert_eq!(rule(&mut session, "sub task:42"), "WS-7");
         assert_eq!(rule(&mut open(), HELLO), "HELLO-2");
     }
 

@@ -1,0 +1,60 @@
+//! What a hub is told when it is made.
+
+use std::time::Duration;
+
+use heartwire_log::LogConfig;
+use heartwire_proto::Limits;
+use heartwire_proto::frame::Durability;
+use heartwire_proto::heartbeat::HeartbeatConfig;
+
+/// The configuration of a [`HubState`](crate::HubState), shared by all connections.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct HubConfig {
+    /// What each connection is allowed.
+    pub limits: Limits,
+    /// Interval and timeout; clients may ask for another interval within the limits.
+    pub heartbeat: HeartbeatConfig,
+    /// The bounds of the log. [`HubConfig::new`] takes those it shares with `limits` from there.
+    pub log: LogConfig,
+    /// How many connections and in-process readers there may be: 1,000,000, more than one process
+    /// can hold open; what admits sockets sets the bound that matters.
+    pub connections_max: usize,
+    /// How many topics all connections together may follow: 4,000,000, about 100 MB.
+    pub follows_max: usize,
+    /// How long a client waits before it sends again what was refused for the moment: 1 s.
+    pub unavailable_retry: Duration,
+    /// How long a client stays away that came at a limit: 5 s.
+    pub overload_retry: Duration,
+    /// What an `ack` means.
+    pub durability: Durability,
+    /// Program and version, for people.
+    pub server: String,
+}
+
+impl HubConfig {
+    /// A configuration with these limits, and defaults for the rest.
+    pub fn new(limits: Limits, heartbeat: HeartbeatConfig) -> Self {
+        let log = LogConfig {
+            message_bytes_max: limits.message_bytes_max,
+            window: limits.unacked_max,
+            ..LogConfig::default()
+        };
+        Self {
+            limits,
+            heartbeat,
+            log,
+            connections_max: 1_000_000,
+            follows_max: 4_000_000,
+            unavailable_retry: Duration::from_secs(1),
+            overload_retry: Duration::from_secs(5),
+            durability: Durability::Memory,
+            server: concat!("heartwire/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self::new(Limits::default(), HeartbeatConfig::default())
+    }
+}

@@ -1,0 +1,310 @@
+//! What a connection asks of the hub.
+
+use std::sync::Arc;
+
+use heartwire_log::{Append, AppendError, Appended, ProducerId};
+use heartwire_proto::frame::{
+    HeartbeatMillis, Hello, Message, NackCode, Publisher, ServerFrame, SubFrom, Welcome,
+    WelcomeLimits, encode_publisher,
+};
+use heartwire_proto::heartbeat::Heartbeat;
+use heartwire_proto::id::TopicRef;
+use heartwire_proto::server::{Request, Session};
+use heartwire_proto::{Attempt, Close, CloseCode, Seq, TopicName};
+
+use super::{CLOSING_MAX, Connection, Live, Speech, State, heartbeat_config, push_frame};
+use crate::Now;
+use crate::config::HubConfig;
+use crate::outgoing::Outgoing;
+use crate::state::{HubState, Mode, Peer, Who};
+
+/// The topic to which plain clients publish `[PLAIN-3]`.
+const INBOX: &str = "inbox";
+
+impl Connection {
+    /// A plain connection, upgraded just now. It follows `topics` from their ends `[PLAIN-6]`;
+    /// `subject` is who its token says it is. It is to be filled next.
+    pub fn plain<H: Clone>(
+        peer: Peer<'_>,
+        topics: &[TopicName],
+        subject: Option<&str>,
+        hub: &mut HubState<H>,
+        handle: &H,
+        now: Now,
+    ) -> Self {
+        let config = hub.config().clone();
+        let who = Who {
+            mode: Mode::Plain,
+            producer: None,
+            attempt: Attempt::ZERO,
+            from: publisher(subject),
+            agent: hub.share_agent(peer.agent),
+            address: peer.address,
+            opened_at: now.time,
+        };
+        let joined = hub.join(handle.clone(), who);
+        let mut connection = Self::v1(config, peer, Vec::new(), now.time);
+        let key = match joined {
+            Ok(key) => key,
+            Err(close) => {
+                connection.close_as(Mode::Plain, close, now.time + CLOSING_MAX);
+                return connection;
+            }
+        };
+        for topic in topics {
+            // A topic beyond the limit is left out: plain mode has no word for it.
+            let _ = hub.follow(key, topic.as_topic(), SubFrom::Tail);
+        }
+        let heartbeat = Heartbeat::new(connection.config.heartbeat, now.time);
+        let speech = Speech::Plain { has_spoken: false };
+        connection.state = State::Live(Live::new(key, heartbeat, speech, now.time));
+        connection
+    }
+
+    /// Accepts a `hello`: `subject` is who its token says it is. The answer, `welcome` or a close,
+    /// stands in [`outgoing`](Self::outgoing).
+    pub fn welcome<H: Clone>(
+        &mut self,
+        hello: &Hello,
+        subject: Option<&str>,
+        hub: &mut HubState<H>,
+        handle: &H,
+        now: Now,
+    ) {
+        let State::Greeting(greeting) = &mut self.state else {
+            return;
+        };
+        let producer = hub.producer_key().producer(subject, &hello.client);
+        let agent = match hello.agent.as_str() {
+            "" => &greeting.agent,
+            agent => agent,
+        };
+        let who = Who {
+            mode: Mode::V1,
+            producer: Some(producer),
+            attempt: hello.attempt,
+            from: publisher(subject),
+            agent: hub.share_agent(agent),
+            address: greeting.address,
+            opened_at: now.time,
+        };
+        let key = match hub.join(handle.clone(), who) {
+            Ok(key) => key,
+            Err(close) => return self.close(close, now.time),
+        };
+        let known = hub.log().durable(producer);
+        let heartbeat = heartbeat_config(&self.config, hello.heartbeat_interval_ms);
+        let welcome = Welcome {
+            connection: key.id(),
+            log: hub.log().id(),
+            acked: known.unwrap_or_default(),
+            producer_known: known.is_some(),
+            topics: std::mem::take(&mut greeting.topics),
+            heartbeat: HeartbeatMillis {
+                interval_ms: heartbeat.interval().as_millis() as u64,
+                timeout_ms: heartbeat.timeout().as_millis() as u64,
+            },
+            limits: WelcomeLimits::from(&self.config.limits),
+            durability: self.config.durability,
+            features: Vec::new(),
+            server: self.config.server.clone(),
+        };
+        let mut session = greeting.session.clone();
+        session.welcomed(welcome.acked);
+        push_frame(&mut self.outgoing, &ServerFrame::Welcome(Box::new(welcome)));
+        let heartbeat = Heartbeat::with_random_start(heartbeat, now.time, now.random);
+        self.state = State::Live(Live::new(key, heartbeat, Speech::V1(session), now.time));
+    }
+
+    /// Does what [`receive`](Self::receive) asked the hub for. [`Fill`](Self::fill) the connection
+    /// before the hub is unlocked: it is not woken for its own doing.
+    pub fn apply<H: Clone>(&mut self, request: Request<'_>, hub: &mut HubState<H>, now: Now) {
+        let State::Live(live) = &mut self.state else {
+            return;
+        };
+        if let Err(close) = hub.check(live.key) {
+            return self.close(close, now.time);
+        }
+        hub.attend(live.key);
+        let mut asking = Asking {
+            live,
+            hub,
+            outgoing: &mut self.outgoing,
+            config: &self.config,
+            now,
+        };
+        if let Err(close) = asking.ask(request) {
+            self.close(close, now.time);
+        }
+    }
+}
+
+/// A request under way: what it needs of the connection, and the hub.
+struct Asking<'a, H> {
+    live: &'a mut Live,
+    hub: &'a mut HubState<H>,
+    outgoing: &'a mut Outgoing,
+    config: &'a HubConfig,
+    now: Now,
+}
+
+impl<H: Clone> Asking<'_, H> {
+    /// An error closes the connection.
+    fn ask(&mut self, request: Request<'_>) -> Result<(), Close> {
+        match request {
+            Request::Sub { topic, from } => {
+                self.sub(topic, from);
+                Ok(())
+            }
+            Request::Unsub { topic } => {
+                self.hub.unfollow(self.live.key, topic);
+                self.push(&ServerFrame::Unsubbed { topic });
+                Ok(())
+            }
+            Request::Publish {
+                topic,
+                seq,
+                payload,
+            } => self.publish(topic, seq, payload),
+            Request::Skip { seq } => self.skip(seq),
+            Request::Say { payload } => self.say(payload),
+        }
+    }
+
+    /// `[SUB-2]` `[SUB-11]`
+    fn sub(&mut self, topic: TopicRef<'_>, from: SubFrom) {
+        match self.hub.follow(self.live.key, topic, from) {
+            Ok(start) => self.push(&ServerFrame::Subbed {
+                topic,
+                cursor: start.cursor,
+                gap: start.gap,
+            }),
+            Err(error) => {
+                if let Some(code) = error.code() {
+                    self.push(&ServerFrame::Refused { topic, code });
+                }
+            }
+        }
+    }
+
+    /// `[PUB-3]` `[PUB-5]` `[PUB-6]`
+    fn publish(
+        &mut self,
+        topic: TopicRef<'_>,
+        seq: Seq,
+        payload: Message<'_>,
+    ) -> Result<(), Close> {
+        self.hear_of_failure();
+        let Some((producer, session)) = self.producer() else {
+            return Ok(());
+        };
+        if !session.admits(seq) {
+            return Ok(());
+        }
+        let from = self.from();
+        let append = Append {
+            topic,
+            payload,
+            from: from.as_deref().and_then(|from| Publisher::parse(from).ok()),
+            producer: Some((producer, seq)),
+        };
+        match self.hub.append(append, self.now) {
+            Ok(Appended::Pending(_)) => Ok(()),
+            Ok(Appended::Repeated) => {
+                self.owe_ack();
+                Ok(())
+            }
+            Err(error) => self.refuse(seq, error),
+        }
+    }
+
+    /// `[PUB-7]`
+    fn skip(&mut self, seq: Seq) -> Result<(), Close> {
+        self.hear_of_failure();
+        let Some((producer, _)) = self.producer() else {
+            return Ok(());
+        };
+        let appended = self.hub.log().appended(producer).unwrap_or_default();
+        let Some((_, session)) = self.producer() else {
+            return Ok(());
+        };
+        if !session.skip(seq, appended)? {
+            return Ok(());
+        }
+        match self.hub.skip(producer, seq, self.now) {
+            Ok(()) => Ok(()),
+            Err(error) => self.refuse(seq, error),
+        }
+    }
+
+    /// What a plain client says is published; there is no frame to refuse it with `[PLAIN-3]`.
+    fn say(&mut self, payload: Message<'_>) -> Result<(), Close> {
+        let from = self.from();
+        let append = Append {
+            topic: TopicRef::parse(INBOX).expect("the name keeps to the charset"),
+            payload,
+            from: from.as_deref().and_then(|from| Publisher::parse(from).ok()),
+            producer: None,
+        };
+        match self.hub.append(append, self.now) {
+            Ok(_) => Ok(()),
+            Err(error @ AppendError::TooLarge { .. }) => {
+                Err(Close::new(CloseCode::TOO_LARGE, error.to_string()))
+            }
+            Err(error) => Err(Close::new(CloseCode::OVERLOADED, error.to_string())
+                .retry_after(self.config.overload_retry)),
+        }
+    }
+
+    /// A failure that the client has not been told of discards what comes after it `[PUB-10]`.
+    fn hear_of_failure(&mut self) {
+        if let Some(seq) = self.hub.take_failed(self.live.key) {
+            self.nack(seq, NackCode::Unavailable);
+        }
+    }
+
+    fn refuse(&mut self, seq: Seq, error: AppendError) -> Result<(), Close> {
+        match error.nack_code() {
+            Some(code) => {
+                self.nack(seq, code);
+                Ok(())
+            }
+            None => Err(Close::protocol(format!("PUB-8: {error}"))),
+        }
+    }
+
+    fn nack(&mut self, seq: Seq, code: NackCode) {
+        if let Speech::V1(session) = &mut self.live.speech {
+            session.refuse(seq);
+        }
+        let retry = (!code.is_final()).then_some(self.config.unavailable_retry);
+        self.push(&ServerFrame::Nack { seq, code, retry });
+    }
+
+    fn owe_ack(&mut self) {
+        if let Speech::V1(session) = &mut self.live.speech {
+            session.repeated();
+        }
+    }
+
+    fn producer(&mut self) -> Option<(ProducerId, &mut Session)> {
+        let producer = self.hub.who(self.live.key)?.producer?;
+        match &mut self.live.speech {
+            Speech::V1(session) => Some((producer, session)),
+            Speech::Plain { .. } => None,
+        }
+    }
+
+    fn from(&self) -> Option<Arc<str>> {
+        self.hub.who(self.live.key)?.from.clone()
+    }
+
+    fn push(&mut self, frame: &ServerFrame<'_>) {
+        push_frame(self.outgoing, frame);
+    }
+}
+
+/// The subject of a token as FROM; nobody where it is too long to be told.
+fn publisher(subject: Option<&str>) -> Option<Arc<str>> {
+    Some(encode_publisher(subject?)?.into())
+}

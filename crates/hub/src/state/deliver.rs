@@ -1,0 +1,183 @@
+//! Reading topics from followers' cursors.
+
+use heartwire_log::{Entry, Form, Log, TopicLog};
+use heartwire_proto::frame::{Gap, Tails};
+use heartwire_proto::id::TopicRef;
+use heartwire_proto::{Epoch, Offset};
+
+use super::follow::FollowedTopic;
+use super::follows::{Follow, Follows};
+use super::{ConnKey, HubState};
+
+/// How much of one topic a follower is given before its next topic has its turn, in bytes.
+const TURN_BYTES: usize = 16 * 1024;
+
+/// What a `gap` or `epoch` counts for in a budget, in bytes.
+const NOTE_BYTES: usize = 64;
+
+/// How much of a ping positions may fill, in bytes. What does not fit is told by a later ping.
+const TAILS_BYTES_MAX: usize = 16 * 1024;
+
+/// One thing for a follower.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delivery<'a> {
+    /// A topic that had never been published to has been `[SUB-7]`.
+    Epoch {
+        /// The topic.
+        topic: TopicRef<'a>,
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// Messages that will never come.
+    Gap {
+        /// The topic.
+        topic: TopicRef<'a>,
+        /// Which.
+        gap: Gap,
+    },
+    /// A message.
+    Message {
+        /// The topic.
+        topic: TopicRef<'a>,
+        /// Its epoch.
+        epoch: Epoch,
+        /// The message's place.
+        offset: Offset,
+        /// The message.
+        entry: &'a Entry,
+    },
+}
+
+/// Whether there is more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[must_use = "whoever is not drained is not woken again"]
+pub enum Filled {
+    /// Nothing is left; a wake comes with the next.
+    Drained,
+    /// The budget is used up: call again when there is room. No wake will come before.
+    More,
+}
+
+impl<H: Clone> HubState<H> {
+    /// Hands to `sink` what lies between a follower's cursors and the durable ends, topic by topic
+    /// in turns, up to about `bytes_max`.
+    pub fn read(
+        &mut self,
+        key: ConnKey,
+        bytes_max: usize,
+        sink: &mut impl FnMut(Delivery<'_>),
+    ) -> Filled {
+        let Some(record) = self.records.get_mut(key.0) else {
+            return Filled::Drained;
+        };
+        let mut bytes = 0;
+        while bytes < bytes_max {
+            let Some(number) = record.follows.take_mark() else {
+                break;
+            };
+            let turn = TURN_BYTES.min(bytes_max - bytes);
+            let (Some(topic), Some(follow)) =
+                (self.topics.at(number), record.follows.get_mut(number))
+            else {
+                continue;
+            };
+            let (used, is_behind) = deliver(&mut self.log, topic, follow, turn, sink);
+            bytes += used;
+            if is_behind {
+                record.follows.mark(number);
+            }
+        }
+        if record.follows.has_marks() {
+            return Filled::More;
+        }
+        record.awake = record.noticed;
+        Filled::Drained
+    }
+
+    /// The positions that a ping tells `[LIVE-9]`: of topics that moved since they were told last,
+    /// as many as fit, beginning anywhere. A topic whose end lies beyond what was sent is marked,
+    /// whether or not a mark was lost.
+    pub(crate) fn tails(&mut self, key: ConnKey, random: u64) -> String {
+        let Some(record) = self.records.get_mut(key.0) else {
+            return String::new();
+        };
+        let mut lines = String::new();
+        let mut behind = Vec::new();
+        for follow in from_anywhere(&mut record.follows, random) {
+            let Some((name, topic)) = followed(&self.log, self.topics.at(follow.topic)) else {
+                continue;
+            };
+            if topic.end().0 > follow.offset {
+                behind.push(follow.topic);
+            }
+            if follow.moved && lines.len() < TAILS_BYTES_MAX {
+                follow.moved = false;
+                Tails::push(&mut lines, name, topic.cursor(Offset(follow.offset)));
+            }
+        }
+        for number in behind {
+            record.follows.mark(number);
+            record.awake = true;
+        }
+        lines
+    }
+}
+
+/// The follows in their order, but beginning anywhere, so that none is always the last.
+fn from_anywhere(follows: &mut Follows, random: u64) -> impl Iterator<Item = &mut Follow> {
+    let start = (random % follows.len().max(1) as u64) as usize;
+    let mut all: Vec<_> = follows.iter_mut().collect();
+    all.rotate_left(start);
+    all.into_iter()
+}
+
+fn followed<'a>(
+    log: &'a Log,
+    topic: Option<&'a FollowedTopic>,
+) -> Option<(TopicRef<'a>, &'a TopicLog)> {
+    let topic = topic?;
+    Some((topic.name.as_topic(), log.topic(topic.id?)?))
+}
+
+/// One follower's turn at one topic. Returns the bytes used, and whether there is more.
+fn deliver(
+    log: &mut Log,
+    topic: &FollowedTopic,
+    follow: &mut Follow,
+    bytes_max: usize,
+    sink: &mut impl FnMut(Delivery<'_>),
+) -> (usize, bool) {
+    let Some(id) = topic.id else {
+        return (0, false);
+    };
+    let Some(held) = log.topic(id) else {
+        return (0, false);
+    };
+    let (name, epoch, end) = (topic.name.as_topic(), held.epoch(), held.end());
+    let mut bytes = 0;
+    if let Some(gap) = held.trimmed_after(Offset(follow.offset)) {
+        follow.offset = held.base().0;
+        bytes += NOTE_BYTES;
+        sink(Delivery::Gap { topic: name, gap });
+    } else if !follow.knows_epoch {
+        bytes += NOTE_BYTES;
+        sink(Delivery::Epoch { topic: name, epoch });
+    }
+    follow.knows_epoch = true;
+    follow.moved = true;
+    let read = log.read(id, Offset(follow.offset), |offset, entry| {
+        if bytes >= bytes_max {
+            return false;
+        }
+        bytes += entry.wire_bytes(Form::V1);
+        sink(Delivery::Message {
+            topic: name,
+            epoch,
+            offset,
+            entry,
+        });
+        true
+    });
+    follow.offset = read.0;
+    (bytes, read < end)
+}

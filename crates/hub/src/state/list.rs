@@ -1,0 +1,216 @@
+//! What is live, and what was said: the answers of the HTTP API.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heartwire_log::{Entry, TopicLog};
+use heartwire_proto::frame::{Gap, Publisher, SubFrom};
+use heartwire_proto::id::TopicRef;
+use heartwire_proto::{Attempt, ConnectionId, Cursor, Epoch, Offset, Time, TopicName};
+
+use super::{ConnKey, HubState, Mode, Record};
+
+/// How much one page of history holds at most, in bytes.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// A topic, as operators see it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: TopicName,
+    /// Its epoch; `None` when it is followed but was never published to.
+    pub epoch: Option<Epoch>,
+    /// The last offset trimmed.
+    pub base: Offset,
+    /// The last offset that is durable.
+    pub end: Offset,
+    /// What it takes of memory.
+    pub bytes: usize,
+    /// How many connections and readers follow it.
+    pub followers: usize,
+    /// Messages appended in the last ten seconds.
+    pub appends_per_ten_seconds: u32,
+}
+
+/// A connection, as operators see it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ConnectionInfo {
+    /// Its name.
+    pub id: ConnectionId,
+    /// How it speaks.
+    pub mode: Mode,
+    /// Who it is.
+    pub identity: Option<String>,
+    /// Which dial of its client it is; 0 in plain mode.
+    pub attempt: Attempt,
+    /// Its program.
+    pub agent: Arc<str>,
+    /// Where it comes from.
+    pub address: Option<SocketAddr>,
+    /// Since when it is open.
+    pub age: Duration,
+    /// Its latest round trip, once it has answered a ping. Told with the next ping, so that it
+    /// may be one interval old.
+    pub round_trip: Option<Duration>,
+    /// How many topics it follows.
+    pub topics: usize,
+    /// How many messages lie between its cursors and the topics' ends.
+    pub lag: u64,
+}
+
+/// A page of a topic's messages.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum History {
+    /// Nothing was ever published to the topic.
+    Unknown,
+    /// What the cursor named is gone; following can begin at `first`.
+    Gone {
+        /// What is missing.
+        gap: Gap,
+        /// After this cursor lies the oldest message retained.
+        first: Cursor,
+    },
+    /// Messages, oldest first.
+    Page {
+        /// The epoch of their offsets.
+        epoch: Epoch,
+        /// After this cursor lies the oldest message retained.
+        first: Cursor,
+        /// The messages.
+        messages: Vec<(Offset, Entry)>,
+        /// Where the next page begins: after the last of the messages.
+        next: Cursor,
+        /// Whether there are more.
+        has_more: bool,
+    },
+}
+
+impl<H: Clone> HubState<H> {
+    /// At most `count_max` messages of a topic, and about 4 MiB.
+    pub fn history(&mut self, topic: TopicRef<'_>, from: SubFrom, count_max: usize) -> History {
+        let Some((id, held)) = self
+            .log
+            .find(topic)
+            .and_then(|id| Some((id, self.log.topic(id)?)))
+        else {
+            return History::Unknown;
+        };
+        let (epoch, end, first) = (held.epoch(), held.end(), held.cursor(held.base()));
+        let start = held.start(from);
+        if let Some(gap) = start.gap {
+            return History::Gone { gap, first };
+        }
+        let mut messages = Vec::new();
+        let mut bytes = 0;
+        let last = self.log.read(id, start.cursor.offset(), |offset, entry| {
+            if messages.len() >= count_max || bytes >= PAGE_BYTES_MAX {
+                return false;
+            }
+            bytes += entry.memory_bytes();
+            messages.push((offset, entry.clone()));
+            true
+        });
+        History::Page {
+            epoch,
+            first,
+            messages,
+            next: Cursor::At {
+                epoch,
+                offset: last,
+            },
+            has_more: last < end,
+        }
+    }
+
+    /// One topic, if it exists or is followed.
+    pub fn topic_info(&self, topic: TopicRef<'_>, now: Time) -> Option<TopicInfo> {
+        let held = self.log.find(topic).and_then(|id| self.log.topic(id));
+        let number = self.names.get(topic.as_str());
+        let followed = number.and_then(|number| self.topics.at(*number));
+        if held.is_none() && followed.is_none() {
+            return None;
+        }
+        Some(TopicInfo {
+            name: topic.to_name(),
+            epoch: held.map(TopicLog::epoch),
+            base: held.map_or(Offset::ZERO, TopicLog::base),
+            end: held.map_or(Offset::ZERO, TopicLog::end),
+            bytes: held.map_or(0, TopicLog::bytes),
+            followers: followed.map_or(0, |topic| topic.followers.len()),
+            appends_per_ten_seconds: held.map_or(0, |topic| topic.appends_per_ten_seconds(now)),
+        })
+    }
+
+    /// Topics that exist or are followed, in the order of their names, after `after`.
+    pub fn topics(
+        &self,
+        after: Option<TopicRef<'_>>,
+        count_max: usize,
+        now: Time,
+    ) -> Vec<TopicInfo> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, |name| Excluded(name.as_str()));
+        let followed = self.names.range::<str, _>((from, Unbounded));
+        let mut names: Vec<TopicRef<'_>> = followed
+            .take(count_max)
+            .map(|(name, _)| name.as_topic())
+            .collect();
+        let held = self.log.topics_after(after).take(count_max);
+        names.extend(held.map(|(_, topic)| topic.name().as_topic()));
+        names.sort_unstable();
+        names.dedup();
+        names.truncate(count_max);
+        let infos = names.into_iter().map(|name| self.topic_info(name, now));
+        infos.flatten().collect()
+    }
+
+    /// Connections in the order of their places, after `after`.
+    pub fn connections(
+        &self,
+        after: Option<ConnectionId>,
+        count_max: usize,
+        now: Time,
+    ) -> Vec<ConnectionInfo> {
+        let after = after.and_then(ConnKey::from_id);
+        let start = after.map_or(0, |key| key.0.index().saturating_add(1));
+        let records = self.records.iter_from(start);
+        let infos = records.filter_map(|(key, record)| self.info(ConnKey(key), record, now));
+        infos.take(count_max).collect()
+    }
+
+    /// One connection.
+    pub fn connection_info(&self, id: ConnectionId, now: Time) -> Option<ConnectionInfo> {
+        let key = ConnKey::from_id(id)?;
+        self.info(key, self.records.get(key.0)?, now)
+    }
+
+    fn info(&self, key: ConnKey, record: &Record<H>, now: Time) -> Option<ConnectionInfo> {
+        let who = record.who.as_ref()?;
+        let from = who
+            .from
+            .as_deref()
+            .and_then(|from| Publisher::parse(from).ok());
+        let has_answered = record.rtt_ms != u32::MAX;
+        Some(ConnectionInfo {
+            id: key.id(),
+            mode: who.mode,
+            identity: from.map(|from| from.decode().into_owned()),
+            attempt: who.attempt,
+            agent: who.agent.clone(),
+            address: who.address,
+            age: now.since(who.opened_at),
+            round_trip: has_answered.then(|| Duration::from_millis(record.rtt_ms.into())),
+            topics: record.follows.len(),
+            lag: self.lag(record),
+        })
+    }
+
+    fn lag(&self, record: &Record<H>) -> u64 {
+        let behind = record.follows.iter().filter_map(|follow| {
+            let topic = self.log.topic(self.topics.at(follow.topic)?.id?)?;
+            Some(topic.end().0.saturating_sub(follow.offset))
+        });
+        behind.sum()
+    }
+}

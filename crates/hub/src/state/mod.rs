@@ -1,0 +1,388 @@
+//! The hub: topics, who follows them, and who is connected.
+//!
+//! A **record** stands for one connection, or one reader inside the process. Its key goes stale when
+//! it is removed, so that whatever an old socket still says after a takeover is refused.
+
+mod deliver;
+mod follow;
+mod follows;
+mod list;
+mod publish;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use heartwire_log::slab::{Key, Slab};
+use heartwire_log::{Committed, Log, ProducerId, ProducerKey};
+use heartwire_proto::{Attempt, Close, CloseCode, ConnectionId, LogId, Seq, Time, TopicName};
+
+use crate::agents::Agents;
+use crate::config::HubConfig;
+use follow::FollowedTopic;
+use follows::Follows;
+
+pub use deliver::{Delivery, Filled};
+pub use follow::FollowError;
+pub use list::{ConnectionInfo, History, TopicInfo};
+
+/// The key of a connection, or reader, in its hub; stale once it has left or was removed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnKey(Key);
+
+impl ConnKey {
+    /// The name that clients and operators see.
+    pub fn id(self) -> ConnectionId {
+        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut number = self.0.to_bits().wrapping_add(1);
+        let mut digits = Vec::with_capacity(14);
+        while number > 0 {
+            digits.push(char::from(DIGITS[(number % 36) as usize]));
+            number /= 36;
+        }
+        let id: String = std::iter::once('c')
+            .chain(digits.into_iter().rev())
+            .collect();
+        id.parse()
+            .expect("a letter and at most 13 digits of base 36 are an id")
+    }
+
+    /// The key with that name, if it can be one of a hub's.
+    pub fn from_id(id: ConnectionId) -> Option<Self> {
+        let digits = id.as_str().strip_prefix('c')?;
+        let number = u64::from_str_radix(digits, 36).ok()?;
+        let key = Self(Key::from_bits(number.checked_sub(1)?));
+        (key.id() == id).then_some(key)
+    }
+}
+
+/// What the other end of a connection is known by before it says anything.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Peer<'a> {
+    /// Its address.
+    pub address: Option<SocketAddr>,
+    /// Its program, for people: the `User-Agent`. A v1 client's own `agent` takes its place.
+    pub agent: &'a str,
+}
+
+/// How a connection speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Mode {
+    /// `heartwire.v1`.
+    V1,
+    /// Plain messages.
+    Plain,
+}
+
+impl Mode {
+    /// The word for people and APIs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+/// There are as many connections as there may be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[error("the server has as many connections as it may have")]
+pub struct Full;
+
+/// Who is connected.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Who {
+    pub(crate) mode: Mode,
+    pub(crate) producer: Option<ProducerId>,
+    pub(crate) attempt: Attempt,
+    /// The identity, encoded as FROM; a plain connection's is its id where no token gave one.
+    pub(crate) from: Option<Arc<str>>,
+    pub(crate) agent: Arc<str>,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) opened_at: Time,
+}
+
+/// What the hub keeps of a connection or reader. What a publish looks at stands in the record
+/// itself, the rest behind a pointer.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Record<H> {
+    handle: H,
+    follows: Follows,
+    /// Nothing for a reader inside the process.
+    who: Option<Box<Who>>,
+    /// It has been woken, or fills itself, and has not been found drained since.
+    awake: bool,
+    /// Its producer's durable number has moved, or publishes of it have failed.
+    noticed: bool,
+    /// The latest round trip it told, in milliseconds; `u32::MAX` while it has told none.
+    rtt_ms: u32,
+}
+
+impl<H: Clone> Record<H> {
+    fn wake(&mut self, wakes: &mut Vec<H>) {
+        if !self.awake {
+            self.awake = true;
+            wakes.push(self.handle.clone());
+        }
+    }
+}
+
+/// What a connection has to say that no topic holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Notices {
+    /// The lowest publish that failed after it had been taken.
+    pub(crate) failed: Option<Seq>,
+    /// What is durable of its producer.
+    pub(crate) durable: Option<Seq>,
+}
+
+/// The hub. `H` is the driver's handle of a connection or reader: what it wakes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct HubState<H> {
+    config: Arc<HubConfig>,
+    key: ProducerKey,
+    log: Log,
+    records: Slab<Record<H>>,
+    /// Which connection a client has: at most one.
+    clients: BTreeMap<ProducerId, ConnKey>,
+    topics: Slab<FollowedTopic>,
+    names: BTreeMap<TopicName, u32>,
+    /// The followed topic of each topic of the log, by its index; `u32::MAX` for none.
+    by_log: Vec<u32>,
+    follows: usize,
+    /// Why connections were removed that do not know it yet.
+    evicted: BTreeMap<ConnKey, Close>,
+    /// Publishes that failed and whose `nack` is not sent yet.
+    failed: BTreeMap<ConnKey, Seq>,
+    agents: Agents,
+    wakes: Vec<H>,
+    committed: Committed,
+}
+
+impl<H: Clone> HubState<H> {
+    /// A hub with an empty log. `log` and `key` are drawn at random.
+    pub fn new(config: Arc<HubConfig>, log: LogId, key: ProducerKey) -> Self {
+        Self {
+            log: Log::new(log, config.log.clone()),
+            config,
+            key,
+            records: Slab::default(),
+            clients: BTreeMap::new(),
+            topics: Slab::default(),
+            names: BTreeMap::new(),
+            by_log: Vec::new(),
+            follows: 0,
+            evicted: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            agents: Agents::default(),
+            wakes: Vec::new(),
+            committed: Committed::default(),
+        }
+    }
+
+    /// The configuration.
+    pub const fn config(&self) -> &Arc<HubConfig> {
+        &self.config
+    }
+
+    /// The log, to look at.
+    pub const fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Refuses publishes, or takes them again: while the server drains, or its disk has failed.
+    pub fn set_accepting(&mut self, accepting: bool) {
+        self.log.set_accepting(accepting);
+    }
+
+    /// How many connections and readers there are.
+    pub fn connections_len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Moves the handles that are to be woken into `wakes`: each of them is to be filled, or read.
+    pub fn take_wakes(&mut self, wakes: &mut Vec<H>) {
+        wakes.append(&mut self.wakes);
+    }
+
+    /// Adds a reader inside the process, which [follows](Self::follow) and [reads](Self::read) with
+    /// its key.
+    pub fn open_reader(&mut self, handle: H) -> Result<ConnKey, Full> {
+        self.add(handle, None)
+    }
+
+    /// Removes a connection or reader; it may have been removed already.
+    pub fn leave(&mut self, key: ConnKey) {
+        self.evicted.remove(&key);
+        self.remove(key);
+    }
+
+    /// Closes a connection for the operator, or whoever decides; false if there is none with this
+    /// id. It is woken, and finds out when it is filled.
+    pub fn close_connection(&mut self, id: ConnectionId, close: Close) -> bool {
+        match ConnKey::from_id(id) {
+            Some(key) => self.evict(key, close),
+            None => false,
+        }
+    }
+
+    /// Forgets what is too old. Call it about once a second, and soon again while it answers yes.
+    pub fn expire(&mut self, now: Time) -> bool {
+        const AT_ONCE: usize = 1_024;
+        let by_log = &self.by_log;
+        self.log.expire(now, AT_ONCE, |topic| {
+            let followed = by_log.get(topic.index() as usize);
+            followed.is_some_and(|topic| *topic != u32::MAX)
+        })
+    }
+
+    /// Adds a connection. A client that has one already keeps the one with the higher attempt
+    /// `[HELLO-8]`.
+    pub(crate) fn join(&mut self, handle: H, who: Who) -> Result<ConnKey, Close> {
+        if let Some(producer) = who.producer {
+            self.take_over(producer, who.attempt)?;
+        }
+        let producer = who.producer;
+        let key = self.add(handle, Some(Box::new(who))).map_err(|full| {
+            Close::new(CloseCode::OVERLOADED, full.to_string())
+                .retry_after(self.config.overload_retry)
+        })?;
+        if let Some(producer) = producer {
+            self.clients.insert(producer, key);
+        }
+        let who = self.records.get_mut(key.0).and_then(|r| r.who.as_mut());
+        if let Some(who) = who.filter(|who| who.mode == Mode::Plain) {
+            who.from.get_or_insert_with(|| key.id().as_str().into());
+        }
+        Ok(key)
+    }
+
+    fn take_over(&mut self, producer: ProducerId, attempt: Attempt) -> Result<(), Close> {
+        let Some(held) = self.clients.get(&producer).copied() else {
+            return Ok(());
+        };
+        let who = self.records.get(held.0).and_then(|held| held.who.as_ref());
+        if who.is_some_and(|who| who.attempt >= attempt) {
+            let reason = "HELLO-8: a later attempt of this client is connected";
+            return Err(Close::new(CloseCode::TAKEN_OVER, reason));
+        }
+        let reason = "HELLO-8: a later attempt of this client took over";
+        self.evict(held, Close::new(CloseCode::TAKEN_OVER, reason));
+        Ok(())
+    }
+
+    fn add(&mut self, handle: H, who: Option<Box<Who>>) -> Result<ConnKey, Full> {
+        if self.records.len() >= self.config.connections_max {
+            return Err(Full);
+        }
+        Ok(ConnKey(self.records.insert(Record {
+            handle,
+            follows: Follows::default(),
+            who,
+            // Whoever opens it fills or reads it next.
+            awake: true,
+            noticed: false,
+            rtt_ms: u32::MAX,
+        })))
+    }
+
+    /// Removes a connection that is to be told why, and wakes it.
+    fn evict(&mut self, key: ConnKey, close: Close) -> bool {
+        let Some(record) = self.remove(key) else {
+            return false;
+        };
+        self.evicted.insert(key, close);
+        self.wakes.push(record.handle);
+        true
+    }
+
+    fn remove(&mut self, key: ConnKey) -> Option<Record<H>> {
+        let record = self.records.remove(key.0)?;
+        for follow in record.follows.iter() {
+            self.release(follow);
+        }
+        self.failed.remove(&key);
+        if let Some(producer) = record.who.as_ref().and_then(|who| who.producer)
+            && self.clients.get(&producer) == Some(&key)
+        {
+            self.clients.remove(&producer);
+        }
+        Some(record)
+    }
+
+    /// Whether the connection is still one of the hub's; if not, why it ends.
+    pub(crate) fn check(&mut self, key: ConnKey) -> Result<(), Close> {
+        if self.records.get(key.0).is_some() {
+            return Ok(());
+        }
+        Err(self.evicted.remove(&key).unwrap_or_else(|| {
+            Close::new(CloseCode::CLOSED_BY_OPERATOR, "the connection was removed")
+        }))
+    }
+
+    /// The connection is about to be filled by its driver: it needs no wake.
+    pub(crate) fn attend(&mut self, key: ConnKey) {
+        if let Some(record) = self.records.get_mut(key.0) {
+            record.awake = true;
+        }
+    }
+
+    pub(crate) fn who(&self, key: ConnKey) -> Option<&Who> {
+        self.records.get(key.0)?.who.as_deref()
+    }
+
+    pub(crate) fn share_agent(&mut self, agent: &str) -> Arc<str> {
+        self.agents.share(agent)
+    }
+
+    pub(crate) const fn producer_key(&self) -> &ProducerKey {
+        &self.key
+    }
+
+    pub(crate) fn set_round_trip(&mut self, key: ConnKey, rtt_ms: u32) {
+        if let Some(record) = self.records.get_mut(key.0) {
+            record.rtt_ms = rtt_ms;
+        }
+    }
+
+    /// What has happened to the connection's publishes; `anyway` when it owes an `ack` in any case.
+    pub(crate) fn take_notices(&mut self, key: ConnKey, anyway: bool) -> Notices {
+        let Some(record) = self.records.get_mut(key.0) else {
+            return Notices::default();
+        };
+        if !record.noticed && !anyway {
+            return Notices::default();
+        }
+        record.noticed = false;
+        let producer = record.who.as_ref().and_then(|who| who.producer);
+        Notices {
+            failed: self.failed.remove(&key),
+            durable: producer.and_then(|producer| self.log.durable(producer)),
+        }
+    }
+
+    /// The lowest publish of the connection that failed, if its `nack` is still to be sent.
+    pub(crate) fn take_failed(&mut self, key: ConnKey) -> Option<Seq> {
+        self.failed.remove(&key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_found_by_its_name_alone() {
+        let key = |bits| ConnKey(Key::from_bits(bits));
+        assert_eq!(key(0).id().as_str(), "c1");
+        for bits in [0, 1, 35, 36, 17_999, 1 << 32, (7 << 32) | 35] {
+            assert_eq!(ConnKey::from_id(key(bits).id()), Some(key(bits)));
+        }
+        for foreign in ["c", "c0", "c01", "x1", "1"] {
+            let id = foreign
+                .parse()
+                .expect("it is an id, if not of a connection");
+            assert_eq!(ConnKey::from_id(id), None, "{foreign}");
+        }
+    }
+}
