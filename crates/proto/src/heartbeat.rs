@@ -293,6 +293,7 @@ impl Heartbeat {
 
     /// Bytes arrived, whatever they mean `[LIVE-1]`.
     pub fn heard(&mut self, now: Time) {
+        self.forget_round_trip_of_a_pause(now);
         self.last_heard = now;
         if !matches!(self.state, State::Quiet { first: true, .. }) {
             self.state = State::Quiet {
@@ -304,6 +305,7 @@ impl Heartbeat {
 
     /// A pong arrived. Returns the round trip if it answers the latest ping, for the first time.
     pub fn pong(&mut self, id: PingId, now: Time) -> Option<Duration> {
+        self.forget_round_trip_of_a_pause(now);
         if self.answered || self.latest_ping() != id {
             return None;
         }
@@ -312,6 +314,16 @@ impl Heartbeat {
         self.rtt = Some(Rtt::with(self.rtt, round_trip));
         self.heard(now);
         Some(round_trip)
+    }
+
+    /// An answer that is found long after its deadline was found by a process that had been paused:
+    /// the time says nothing about the link, and must not earn the next answer an allowance.
+    fn forget_round_trip_of_a_pause(&mut self, now: Time) {
+        if let State::Asked { due_at, .. } = self.state
+            && now.since(due_at) > LATE
+        {
+            self.answered = true;
+        }
     }
 
     /// The ping has left for the kernel, or, where the driver can tell, has been acknowledged by
@@ -525,6 +537,17 @@ mod tests {
             heartbeat.judge(at(91 * SECOND)),
             Verdict::Dead { .. }
         ));
+    }
+
+    #[test]
+    fn a_pause_is_no_round_trip() {
+        let mut heartbeat = started();
+        let id = ask(&mut heartbeat, 10 * SECOND);
+        assert_eq!(heartbeat.pong(id, at(90 * SECOND)), None);
+        heartbeat.heard(at(90 * SECOND));
+        assert_eq!(heartbeat.rtt(), None);
+        ask(&mut heartbeat, 100 * SECOND);
+        assert_eq!(heartbeat.deadline(), at(110 * SECOND));
     }
 
     #[test]
