@@ -1,0 +1,64 @@
+/** The box to publish from, and the command that does the same in a terminal. */
+
+import { byId, setText } from './dom.js'
+import { seconds } from './format.js'
+
+/** @typedef {import('./demo.js').Demo} Demo */
+
+/** A publish that takes longer is told that it waits. */
+const PATIENCE_MS = 300
+
+/** What a POSIX shell reads back as the same text. @param {string} text */
+const quoted = (text) => (/^[\w\-.:/@~]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`)
+
+/**
+ * @param {Demo} demo
+ * @param {{ base: URL, hasKey: () => boolean }} server where `v1/` is, and whether it wants a key
+ * @returns {() => void} to be called when a key became needed
+ */
+export function showPublish(demo, server) {
+  const form = /** @type {HTMLFormElement} */ (byId('publish'))
+  const { topic, text } = /** @type {any} */ (form.elements)
+  topic.value = demo.topic
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    publish(demo, topic.value.trim(), text.value)
+    text.select()
+  })
+  text.addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
+    event.preventDefault()
+    form.requestSubmit()
+  })
+  byId('copy').addEventListener('click', () => copy(byId('command').textContent))
+  const showCommand = () => {
+    const key = server.hasKey() ? ` -H 'Authorization: Bearer KEY'` : ''
+    setText(byId('command'), `curl -d 'hello'${key} ${quoted(new URL(`v1/topics/${topic.value.trim()}`, server.base).href)}`)
+  }
+  topic.addEventListener('input', showCommand)
+  showCommand()
+  return showCommand
+}
+
+/** @type {(demo: Demo, topic: string, text: string) => Promise<void>} */
+async function publish(demo, topic, text) {
+  const output = byId('published')
+  const beganMs = performance.now()
+  setText(output, '')
+  const waits = setTimeout(() => setText(output, 'Waits for the link; it will be stored once.'), PATIENCE_MS)
+  try {
+    const { durability } = await demo.publish(topic, text)
+    setText(output, `Stored after ${seconds(performance.now() - beganMs)} (${durability}).`)
+  } catch (error) {
+    setText(output, error.message)
+  } finally {
+    clearTimeout(waits)
+  }
+}
+
+/** @param {string} text */
+async function copy(text) {
+  const said = await navigator.clipboard.writeText(text).then(() => 'Copied', () => 'Select it')
+  setText(byId('copy'), said)
+  setTimeout(() => setText(byId('copy'), 'Copy'), 1_500)
+}

@@ -1,0 +1,151 @@
+/** Shows the server's connections and topics, asked for again and again, and closes connections. */
+
+import { repeat } from './api.js'
+import { byId, make, Rows, setText } from './dom.js'
+import { age, count, milliseconds, rate } from './format.js'
+
+/** @typedef {import('./api.js').Api} Api */
+/** @typedef {import('./demo.js').Demo} Demo */
+
+const PACE = { everyMs: 1_000, hiddenMs: 15_000, failedMsMax: 10_000 }
+/** How many of each are shown: more than that is for `curl`. */
+const ROWS_MAX = 100
+/** What the server answers when it wants a key, or another one. */
+const UNAUTHORIZED = 401
+
+export class ServerView {
+  /**
+   * @param {Api} api
+   * @param {Demo} demo whose connection is marked
+   * @param {() => void} keyNeeded called once it is known that there is a key
+   */
+  constructor(api, demo, keyNeeded) {
+    this.api = api
+    this.demo = demo
+    this.keyNeeded = keyNeeded
+    this.needsKey = false
+    this.connections = new Rows(byId('connections'), {
+      key: ({ id }) => id,
+      make: (connection) => this.connectionRow(connection),
+      fill: (row, connection) => this.fillConnection(row, connection),
+    })
+    this.topics = new Rows(byId('topics'), { key: ({ topic }) => topic, make: topicRow, fill: fillTopic })
+    this.bindKey()
+    this.refresh = repeat(() => this.load(), PACE)
+  }
+
+  bindKey() {
+    const form = /** @type {HTMLFormElement} */ (byId('key'))
+    form.addEventListener('submit', (event) => {
+      event.preventDefault()
+      const { key } = /** @type {any} */ (form.elements)
+      this.api.key = key.value
+      this.refresh()
+    })
+  }
+
+  async load() {
+    try {
+      const [connections, topics] = await Promise.all([
+        this.api.get(`v1/connections?limit=${ROWS_MAX}`),
+        this.api.get(`v1/topics?limit=${ROWS_MAX}`),
+      ])
+      this.show(connections, topics)
+    } catch (error) {
+      this.fail(error)
+      throw error
+    }
+  }
+
+  show(connections, topics) {
+    this.setProblem('', false)
+    this.connections.update(connections.connections)
+    this.topics.update(topics.topics)
+    setText(byId('connections-total'), totalOf(connections, connections.connections))
+    setText(byId('topics-total'), totalOf(topics, topics.topics))
+    this.nameTopics(topics.topics)
+  }
+
+  /** @param {import('./api.js').ApiError} error */
+  fail(error) {
+    const isRefused = error.status === UNAUTHORIZED
+    if (isRefused && !this.needsKey) {
+      this.needsKey = true
+      this.keyNeeded()
+    }
+    const wrong = this.api.key ? 'The server does not know this key.' : 'The server shows these to whoever has its API key.'
+    this.setProblem(isRefused ? wrong : error.message, isRefused)
+  }
+
+  /** @type {(text: string, asksForKey: boolean) => void} */
+  setProblem(text, asksForKey) {
+    setText(byId('problem'), text)
+    byId('key').hidden = !asksForKey
+    for (const id of ['connections', 'topics']) byId(id).closest('table').hidden = asksForKey
+  }
+
+  /** Suggests the topics there are to whoever publishes. */
+  nameTopics(topics) {
+    const list = byId('topic-names')
+    const names = topics.map(({ topic }) => topic)
+    const known = names.join('\n')
+    if (this.knownTopics === known) return
+    this.knownTopics = known
+    list.replaceChildren(...names.map((name) => Object.assign(make('option'), { value: name })))
+  }
+
+  connectionRow({ id, identity }) {
+    const row = make('tr')
+    const who = make('td')
+    who.append(make('div'), make('div'))
+    const close = make('button', 'Close')
+    close.type = 'button'
+    close.setAttribute('aria-label', `Close the connection ${identity ?? id}`)
+    close.addEventListener('click', () => this.close(id, close))
+    const last = make('td')
+    last.append(close)
+    row.append(who, make('td', '', 'number'), make('td', '', 'number'), make('td', '', 'number'), last)
+    return row
+  }
+
+  fillConnection(row, { id, mode, identity, agent, address, round_trip_ms, age_ms, lag }) {
+    const [who, roundTrip, since, behind] = row.children
+    row.classList.toggle('mine', id === this.demo.welcome?.connection)
+    const about = [mode, address, agent].filter(Boolean).join(' · ')
+    setText(who.children[0], identity ?? id)
+    setText(who.children[1], about)
+    if (who.title !== about) who.title = about
+    setText(roundTrip, round_trip_ms === null ? '–' : milliseconds(round_trip_ms))
+    setText(since, age(age_ms))
+    setText(behind, count(lag))
+  }
+
+  async close(id, button) {
+    button.ariaDisabled = 'true'
+    try {
+      await this.api.delete(`v1/connections/${encodeURIComponent(id)}`)
+    } catch (error) {
+      button.ariaDisabled = null
+      this.fail(error)
+    }
+    this.refresh()
+  }
+}
+
+function topicRow({ topic }) {
+  const row = make('tr')
+  const name = make('td', topic)
+  name.title = topic
+  row.append(name, make('td', '', 'number'), make('td', '', 'number'), make('td', '', 'number'))
+  return row
+}
+
+function fillTopic(row, { followers, per_second, retained }) {
+  const [, following, speed, kept] = row.children
+  setText(following, count(followers))
+  setText(speed, rate(per_second))
+  setText(kept, count(retained))
+}
+
+/** @type {(page: { total?: number, next?: string | null }, rows: unknown[]) => string} */
+const totalOf = ({ total, next }, { length }) => (total !== undefined && total > length ? `first ${length} of ${count(total)}` : `${count(length)}${next ? '+' : ''}`)

@@ -1,0 +1,78 @@
+/**
+ * What the trace shows, by time: an electrocardiogram of the link. Knows the shapes, not the canvas.
+ *
+ * A beat is a question that was answered; a message is the small wave between two beats. The line has colour as long
+ * as something was heard: what is dead is grey.
+ */
+
+/** @typedef {'alive' | 'quiet' | 'down'} Pulse heard from in time; open, but not heard from; not open */
+
+/** How long the tape is, in milliseconds, and how much it holds at most. */
+const TAPE_MS = 30_000
+const MARKS_MAX = 400
+
+/** How long a shape takes, in milliseconds. */
+const SHAPE_MS = 420
+
+/** @type {(t: number, centre: number, width: number) => number} */
+const bump = (t, centre, width) => Math.exp(-(((t - centre) / width) ** 2))
+
+/** Height over milliseconds since the event; 1 is the top of a beat. @type {Record<string, (t: number) => number>} */
+const SHAPES = {
+  beat: (t) => bump(t, 90, 16) - 0.16 * bump(t, 50, 18) - 0.3 * bump(t, 138, 22),
+  message: (t) => 0.26 * bump(t, 150, 62),
+  question: (t) => -0.2 * bump(t, 60, 26),
+}
+
+export class Tape {
+  constructor() {
+    /** In the order of their time. @type {Array<{ atMs: number, kind: string, label: string }>} */
+    this.marks = []
+    /** From when on the pulse is what. @type {Array<{ atMs: number, pulse: Pulse }>} */
+    this.pulses = [{ atMs: -Infinity, pulse: 'down' }]
+  }
+
+  /**
+   * @param {number} atMs
+   * @param {'beat' | 'message' | 'question' | 'note'} kind a note is a line with words, and has no shape
+   * @param {string} [label]
+   */
+  mark(atMs, kind, label = '') {
+    this.marks.push({ atMs, kind, label })
+    const first = this.marks.findIndex((mark) => mark.atMs > atMs - TAPE_MS)
+    this.marks.splice(0, Math.max(first, this.marks.length - MARKS_MAX))
+  }
+
+  /** @type {(atMs: number, pulse: Pulse) => void} */
+  setPulse(atMs, pulse) {
+    if (this.pulses[this.pulses.length - 1].pulse === pulse) return
+    this.pulses.push({ atMs, pulse })
+    while (this.pulses.length > 2 && this.pulses[1].atMs < atMs - TAPE_MS) this.pulses.shift()
+  }
+
+  /** Marks whose shape or words may show between two times. @type {(fromMs: number, toMs: number) => Array<{ atMs: number, kind: string, label: string }>} */
+  between(fromMs, toMs) {
+    return this.marks.filter(({ atMs }) => atMs > fromMs - SHAPE_MS && atMs <= toMs)
+  }
+
+  /** Stretches of one pulse each. @type {(fromMs: number, toMs: number) => Array<{ fromMs: number, toMs: number, pulse: Pulse }>} */
+  stretches(fromMs, toMs) {
+    return this.pulses
+      .map(({ atMs, pulse }, i) => ({
+        fromMs: Math.max(atMs, fromMs),
+        toMs: Math.min(this.pulses[i + 1]?.atMs ?? toMs, toMs),
+        pulse,
+      }))
+      .filter((stretch) => stretch.toMs > stretch.fromMs)
+  }
+}
+
+/** The height of the line at a time. @type {(marks: Array<{ atMs: number, kind: string }>, atMs: number) => number} */
+export function height(marks, atMs) {
+  let sum = 0
+  for (const mark of marks) {
+    const t = atMs - mark.atMs
+    if (t > 0 && t < SHAPE_MS) sum += SHAPES[mark.kind]?.(t) ?? 0
+  }
+  return sum
+}

@@ -1,0 +1,144 @@
+/** Draws a tape on a canvas, moving left with time; in steps of a second for those who asked for less motion. */
+
+import { height } from './tape.js'
+
+/** @typedef {import('./tape.js').Tape} Tape */
+
+/** How much time is on the screen: as much as fits at this speed, within bounds. */
+const PX_PER_S = 72
+const SPAN_S_MIN = 5
+const SPAN_S_MAX = 18
+
+/** Where the beating point stands, left of the edge, in CSS pixels. */
+const EDGE_PX = 18
+/** Room above the line for round-trip times, and below it for notes. */
+const TOP_PX = 34
+const BOTTOM_PX = 46
+const CALM_STEP_MS = 1_000
+
+/** Notes whose lines are closer than this are written one below the other. */
+const NOTE_PX = 110
+
+export class Trace {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {Tape} tape
+   */
+  constructor(canvas, tape) {
+    this.canvas = canvas
+    this.tape = tape
+    this.context = canvas.getContext('2d')
+    this.calm = matchMedia('(prefers-reduced-motion: reduce)')
+    this.width = this.height = 0
+    this.drawnMs = -Infinity
+    this.readColours()
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.readColours())
+    new ResizeObserver(() => this.resize()).observe(canvas)
+    this.resize()
+  }
+
+  readColours() {
+    const style = getComputedStyle(this.canvas)
+    const colour = (name) => style.getPropertyValue(name).trim()
+    this.colours = { life: colour('--life'), soft: colour('--soft'), line: colour('--line'), faint: colour('--faint') }
+    this.drawnMs = -Infinity
+  }
+
+  resize() {
+    const { canvas } = this
+    const ratio = Math.min(devicePixelRatio || 1, 3)
+    this.width = canvas.clientWidth
+    this.height = canvas.clientHeight
+    canvas.width = Math.round(this.width * ratio)
+    canvas.height = Math.round(this.height * ratio)
+    this.context.setTransform(ratio, 0, 0, ratio, 0, 0)
+    this.drawnMs = -Infinity
+  }
+
+  /** @param {number} nowMs */
+  draw(nowMs) {
+    if (this.calm.matches && nowMs - this.drawnMs < CALM_STEP_MS) return
+    this.drawnMs = nowMs
+    const { context, width, height: full } = this
+    const spanMs = 1_000 * Math.min(SPAN_S_MAX, Math.max(SPAN_S_MIN, width / PX_PER_S))
+    const perMs = (width - EDGE_PX) / spanMs
+    const view = {
+      fromMs: nowMs - spanMs,
+      toMs: nowMs,
+      marks: this.tape.between(nowMs - spanMs, nowMs),
+      x: (atMs) => width - EDGE_PX - (nowMs - atMs) * perMs,
+      y: (h) => TOP_PX + (full - TOP_PX - BOTTOM_PX) * (0.78 - 0.78 * h),
+      stepMs: 1 / perMs,
+    }
+    context.clearRect(0, 0, width, full)
+    context.font = this.font ??= `11px ${getComputedStyle(this.canvas).fontFamily}`
+    this.seconds(view)
+    this.notes(view)
+    for (const stretch of this.tape.stretches(view.fromMs, view.toMs)) this.line(view, stretch)
+    this.roundTrips(view)
+    this.point(view)
+  }
+
+  /** One faint line a second. */
+  seconds({ fromMs, toMs, x }) {
+    const { context, colours } = this
+    context.fillStyle = colours.faint
+    for (let atMs = Math.ceil(fromMs / 1_000) * 1_000; atMs <= toMs; atMs += 1_000) {
+      context.fillRect(Math.round(x(atMs)), 0, 1, this.height)
+    }
+  }
+
+  line(view, { fromMs, toMs, pulse }) {
+    const { context, colours } = this
+    context.beginPath()
+    for (let atMs = fromMs; atMs < toMs; atMs += view.stepMs) context.lineTo(view.x(atMs), view.y(height(view.marks, atMs)))
+    context.lineTo(view.x(toMs), view.y(height(view.marks, toMs)))
+    context.strokeStyle = pulse === 'alive' ? colours.life : colours.soft
+    context.lineWidth = pulse === 'alive' ? 2.25 : 1.5
+    context.lineJoin = 'round'
+    context.setLineDash(pulse === 'down' ? [2, 5] : [])
+    context.stroke()
+    context.setLineDash([])
+  }
+
+  /** The round-trip time above each beat. */
+  roundTrips({ marks, x, y, fromMs }) {
+    const { context, colours } = this
+    context.fillStyle = colours.soft
+    context.textAlign = 'center'
+    for (const { atMs, kind, label } of marks) {
+      if (kind === 'beat' && atMs > fromMs) context.fillText(label, x(atMs + 90), y(1) - 10)
+    }
+  }
+
+  /** What happened, as words beside a vertical line. */
+  notes({ marks, x }) {
+    const { context, colours } = this
+    const bottom = this.height - 12
+    let row = 0
+    let lastX = -Infinity
+    context.textAlign = 'left'
+    for (const { atMs, kind, label } of marks) {
+      if (kind !== 'note') continue
+      const at = Math.round(x(atMs))
+      row = at - lastX < NOTE_PX ? (row + 1) % 2 : 0
+      lastX = at
+      context.fillStyle = colours.line
+      context.fillRect(at, 0, 1, this.height)
+      context.fillStyle = colours.soft
+      const isRight = at + context.measureText(label).width + 6 > this.width
+      context.textAlign = isRight ? 'right' : 'left'
+      context.fillText(label, isRight ? at - 5 : at + 5, bottom - 15 * row)
+    }
+  }
+
+  /** Where the line is being written. */
+  point({ x, y, toMs, marks }) {
+    const { context, colours } = this
+    const pulse = this.tape.pulses[this.tape.pulses.length - 1].pulse
+    context.beginPath()
+    context.arc(x(toMs), y(height(marks, toMs)), pulse === 'alive' ? 4 : 3, 0, 2 * Math.PI)
+    context.fillStyle = pulse === 'alive' ? colours.life : colours.soft
+    context.fill()
+  }
+}
