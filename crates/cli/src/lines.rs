@@ -10,8 +10,11 @@ pub(crate) enum LineError {
     /// The line goes on beyond the bound; what follows it is not read.
     #[error("a line is longer than {line_bytes_max} bytes")]
     TooLong { line_bytes_max: usize },
+    /// The line is no text.
+    #[error("a line is not UTF-8")]
+    NotText,
     /// The input itself has failed.
-    #[error("cannot read standard input: {0}")]
+    #[error("cannot be read: {0}")]
     Input(#[from] io::Error),
 }
 
@@ -65,6 +68,14 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             }
         }
     }
+
+    /// The next line, which must be UTF-8.
+    pub(crate) async fn next_text(&mut self) -> Result<Option<String>, LineError> {
+        let line = self.next().await?;
+        line.map(String::from_utf8)
+            .transpose()
+            .map_err(|_| LineError::NotText)
+    }
 }
 
 fn trim_line_end(line: &mut Vec<u8>) {
@@ -101,6 +112,13 @@ mod tests {
         assert_eq!(lines_of(b"1234\n", 4).await.expect("fits"), ["1234"]);
         let error = lines_of(b"12345\n", 4).await.expect_err("too long");
         assert_eq!(error.to_string(), "a line is longer than 4 bytes");
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_no_text_is_refused_where_text_is_wanted() {
+        let mut lines = Lines::new(b"caf\xc3\xa9\n\xff\n".as_slice(), 8);
+        assert_eq!(lines.next_text().await.expect("text"), Some("café".into()));
+        assert!(matches!(lines.next_text().await, Err(LineError::NotText)));
     }
 
     #[tokio::test]

@@ -3,14 +3,23 @@
 //! Each command is a module with its arguments and a `run`; this file parses, dispatches and turns
 //! the outcome into an exit code: 0 done, 1 failed, 2 wrong usage.
 
+mod connect;
 mod failure;
+mod followed;
 mod lines;
 mod output;
+mod payload;
+mod place;
 mod proxy;
+mod publish;
 mod serve;
 mod signals;
 mod size;
 mod span;
+mod story;
+mod style;
+mod sub;
+mod url;
 
 use std::process::ExitCode;
 
@@ -22,6 +31,9 @@ use failure::Failure;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How the links of these commands introduce themselves to servers.
+const AGENT: &str = concat!("heartwire-cli/", env!("CARGO_PKG_VERSION"));
+
 /// WebSocket links that never die silently.
 #[derive(Debug, Parser)]
 #[command(name = "heartwire", version, propagate_version = true)]
@@ -32,7 +44,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
+    Sub(sub::SubArgs),
+    Pub(publish::PubArgs),
+    Connect(connect::ConnectArgs),
     Proxy(proxy::ProxyArgs),
 }
 
@@ -55,7 +70,10 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(args) => serve::run(args).await,
+        Command::Serve(args) => serve::run(*args).await,
+        Command::Sub(args) => sub::run(args).await,
+        Command::Pub(args) => publish::run(args).await,
+        Command::Connect(args) => connect::run(args).await,
         Command::Proxy(args) => proxy::run(args).await,
     }
 }

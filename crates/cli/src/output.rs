@@ -15,6 +15,17 @@ pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
         .map_err(Failure::output)
 }
 
+/// Writes one line that may not be text, from its parts.
+pub(crate) fn bytes_line(parts: &[&[u8]]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    parts
+        .iter()
+        .chain([&b"\n".as_slice()])
+        .try_for_each(|part| stdout.write_all(part))
+        .and_then(|()| stdout.flush())
+        .map_err(Failure::output)
+}
+
 /// Writes one line to standard error; if nobody can read it, there is nobody to tell.
 pub(crate) fn note(text: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -24,6 +24,8 @@ impl Stop {
             signals.next().await;
             asked.send_replace(true);
             signals.next().await;
+            // `connect` may have changed the terminal; where nothing did, this does nothing.
+            let _ = crossterm::terminal::disable_raw_mode();
             process::exit(IMPATIENT_EXIT_CODE);
         });
         Ok(Self(stop))

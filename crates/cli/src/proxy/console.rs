@@ -21,7 +21,7 @@ pub(super) async fn run(proxy: &Proxy) -> Result<(), Failure> {
                 }
             }
             Ok(None) => return std::future::pending().await,
-            Err(error) => return Err(Failure::Failed(error.to_string())),
+            Err(error) => return Err(Failure::failed("standard input", error)),
         }
     }
 }
