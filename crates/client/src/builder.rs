@@ -182,7 +182,8 @@ impl<M> Builder<M> {
             headers: self.headers,
             tls: self.tls,
             v1,
-            message_bytes_max: self.message_bytes_max,
+            received_bytes_max: self.message_bytes_max,
+            sent_bytes_max: self.session.outbox.bytes_max,
         };
         let shared = Shared::start(self.session, self.queue_limits);
         let hooks = (!v1).then_some(self.hooks);
@@ -244,7 +245,7 @@ impl Builder<Plain> {
     /// Recognises the answers, which are then kept from the application and measured as round
     /// trips. Without it the answers come as messages; they are life in any case.
     pub fn pong(mut self, is_pong: impl Fn(Message<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.hooks.pong = Some(Box::new(is_pong));
+        self.hooks.is_pong = Some(Box::new(is_pong));
         self
     }
 

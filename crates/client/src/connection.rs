@@ -29,7 +29,7 @@ pub(crate) struct Connection {
 enum State {
     Idle,
     Dialing(Dialing),
-    Open(Socket),
+    Open(Box<Socket>),
 }
 
 /// A dial under way, from asking for the token on.
@@ -158,7 +158,7 @@ impl Connection {
     fn dialed(&mut self, end: Result<Answered, NotDialed>) -> Happened {
         match end {
             Ok(Answered { dialed, token }) => {
-                self.state = State::Open(dialed.socket);
+                self.state = State::Open(Box::new(dialed.socket));
                 Happened::Opened {
                     agreed: dialed.v1,
                     token,

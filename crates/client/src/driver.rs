@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::FutureExt as _;
-use heartwire_proto::client::{Ending, Input, WakeCause};
+use heartwire_proto::client::{Input, WakeCause};
 use heartwire_proto::frame::{Message as Said, Payload};
 use heartwire_proto::{Attempt, Token};
 use tokio::time::Instant;
@@ -29,13 +29,17 @@ pub(crate) type TokenError = Box<dyn Error + Send + Sync>;
 pub(crate) type TokenSource =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Token, TokenError>> + Send>> + Send + Sync>;
 
+/// Tells whether a message answers a ping.
+type IsPong = dyn Fn(Said<'_>) -> bool + Send + Sync;
+
+/// Sends what comes first on a connection.
+type OnOpen = dyn Fn(&mut Opening) + Send + Sync;
+
 /// What the application wants to have done in plain mode.
 #[derive(Default)]
 pub(crate) struct PlainHooks {
-    /// Whether a message answers a ping.
-    pub(crate) pong: Option<Box<dyn Fn(Said<'_>) -> bool + Send + Sync>>,
-    /// What to send first on each connection.
-    pub(crate) on_open: Option<Box<dyn Fn(&mut Opening) + Send + Sync>>,
+    pub(crate) is_pong: Option<Box<IsPong>>,
+    pub(crate) on_open: Option<Box<OnOpen>>,
 }
 
 /// A plain connection that has just opened: what is sent here goes first, before anything that
@@ -230,7 +234,7 @@ impl Driver {
                 return self.input(Input::Heard { attempt });
             }
         };
-        let is_pong = self.plain.as_ref().and_then(|plain| plain.pong.as_ref());
+        let is_pong = self.plain.as_ref().and_then(|plain| plain.is_pong.as_ref());
         if is_pong.is_some_and(|is_pong| is_pong(said)) {
             self.input(Input::Pong { attempt });
         } else {
@@ -259,7 +263,7 @@ impl Drop for Driver {
     /// Also when the runtime is shut down, or a hook of the application's has panicked: nobody is
     /// left waiting for a link that has no driver.
     fn drop(&mut self) {
-        self.shared.end(Ending::Application);
+        self.shared.abort();
     }
 }
 

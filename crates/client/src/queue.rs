@@ -52,8 +52,9 @@ pub(crate) struct Queue<T> {
 
 /// What waits.
 pub(crate) struct State<T> {
-    /// Items with the bytes that each counts for.
-    items: VecDeque<(T, usize)>,
+    /// Items with the bytes that each counts for; none for marks, which count for nothing.
+    items: VecDeque<(T, Option<usize>)>,
+    messages: usize,
     bytes: usize,
     /// The queue was found full, and the consumer has not yet taken half of it.
     clogged: bool,
@@ -73,6 +74,7 @@ impl<T> Queue<T> {
         Self {
             state: Mutex::new(State {
                 items: VecDeque::new(),
+                messages: 0,
                 bytes: 0,
                 clogged: false,
                 consumer: None,
@@ -85,7 +87,7 @@ impl<T> Queue<T> {
     /// Appends an item. Returns whether the queue has become full.
     pub(crate) fn push(&self, item: T, bytes: usize) -> bool {
         let mut state = self.lock();
-        state.append(item, bytes);
+        state.append(item, Some(bytes));
         let became_full = !state.clogged && state.holds(self.limits);
         state.clogged |= became_full;
         became_full
@@ -108,19 +110,19 @@ impl<T> Queue<T> {
             dropped += count(&oldest);
         }
         if dropped > 0 {
-            state.items.push_front((mark(dropped), 0));
+            state.items.push_front((mark(dropped), None));
         }
-        state.append(item, bytes);
+        state.append(item, Some(bytes));
     }
 
-    /// Appends an item that counts for nothing, unless `merge` finds that the last one can take it
-    /// in.
+    /// Appends a mark, unless `merge` finds that the last one can take it
+    /// in. So between two messages there is one mark of a kind at most.
     pub(crate) fn push_mark(&self, mark: T, merge: impl FnOnce(&mut T) -> bool) {
         let mut state = self.lock();
         if state.items.back_mut().is_some_and(|(last, _)| merge(last)) {
             return;
         }
-        state.append(mark, 0);
+        state.append(mark, None);
     }
 
     /// No item follows the ones that are there.
@@ -162,15 +164,21 @@ impl<T> Queue<T> {
 }
 
 impl<T> State<T> {
-    fn append(&mut self, item: T, bytes: usize) {
-        self.bytes += bytes;
+    fn append(&mut self, item: T, bytes: Option<usize>) {
+        if let Some(bytes) = bytes {
+            self.messages += 1;
+            self.bytes += bytes;
+        }
         self.items.push_back((item, bytes));
         self.wake();
     }
 
     fn take_first(&mut self) -> Option<T> {
         let (item, bytes) = self.items.pop_front()?;
-        self.bytes -= bytes;
+        if let Some(bytes) = bytes {
+            self.messages -= 1;
+            self.bytes -= bytes;
+        }
         if self.items.is_empty() {
             // A burst does not keep its memory.
             self.items.shrink_to(16);
@@ -179,11 +187,11 @@ impl<T> State<T> {
     }
 
     fn holds(&self, limits: QueueLimits) -> bool {
-        self.items.len() >= limits.messages_max.max(1) || self.bytes >= limits.bytes_max.max(1)
+        self.messages >= limits.messages_max.max(1) || self.bytes >= limits.bytes_max.max(1)
     }
 
     fn is_half_empty(&self, limits: QueueLimits) -> bool {
-        self.items.len() <= limits.messages_max / 2 && self.bytes <= limits.bytes_max / 2
+        self.messages <= limits.messages_max / 2 && self.bytes <= limits.bytes_max / 2
     }
 
     fn wake(&mut self) {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use heartwire_proto::client::{
     ClientConfig, ClientSession, Ending, Event, Input, Now, Output, Status, Transmit,
@@ -181,8 +182,8 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
-        // A panic under the lock ends the driver, which closes the link on its way out; the handles
-        // then find a closed link, and not a second panic.
+        // Only a bug of ours can panic under the lock. The driver closes the link on its way out;
+        // the handles then find a closed link, and not a second panic.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -236,9 +237,13 @@ impl Shared {
         self.ask(|session| matches!(session.status(), Status::Closed { .. }))
     }
 
-    /// Tells everybody that nothing follows, also when the driver was stopped from outside.
-    pub(crate) fn end(&self, why: Ending) {
-        self.lock().end(why);
+    /// Closes the link without waiting for anything, as there is no driver any more; a closed one
+    /// stays as it is.
+    pub(crate) fn abort(&self) {
+        let now = self.now();
+        self.drive(|session| session.close(Duration::ZERO, now));
+        // With something in the outbox, the close is due only as a timeout of this very moment.
+        self.drive(|session| session.timeout(now));
     }
 }
 
@@ -339,12 +344,10 @@ impl Core {
             }
             self.was_open = true;
         }
-        match &status {
-            Status::Closed { why } => self.end(why.clone()),
-            _ => {
-                self.status.send_replace(status);
-            }
+        if let Status::Closed { why } = &status {
+            self.end(why);
         }
+        self.status.send_replace(status);
     }
 
     fn deliver(&mut self, topic: &TopicName, delivery: Delivery, bytes: usize) {
@@ -380,7 +383,8 @@ impl Core {
             .map_or_else(Durability::default, |welcome| welcome.durability)
     }
 
-    fn end(&mut self, why: Ending) {
+    /// Tells everybody that nothing follows.
+    fn end(&mut self, why: &Ending) {
         for queue in std::mem::take(&mut self.subscriptions).into_values() {
             queue.end(End::LinkClosed(why.clone()));
         }
@@ -389,13 +393,6 @@ impl Core {
             let _ = tell.send(Err(PublishError::Closed));
         }
         self.events = None;
-        self.status.send_if_modified(|status| {
-            let modified = !matches!(status, Status::Closed { .. });
-            if modified {
-                *status = Status::Closed { why };
-            }
-            modified
-        });
     }
 
     fn is_followed_by(&self, topic: &TopicName, queue: &Arc<Queue<Step>>) -> bool {

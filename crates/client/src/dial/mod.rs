@@ -36,7 +36,9 @@ pub(crate) struct Dialer {
     /// Whether `heartwire.v1` is offered.
     pub(crate) v1: bool,
     /// The largest message that is taken from the server, in bytes.
-    pub(crate) message_bytes_max: usize,
+    pub(crate) received_bytes_max: usize,
+    /// The largest message that the application can send, in bytes.
+    pub(crate) sent_bytes_max: usize,
 }
 
 /// An open WebSocket.
@@ -69,6 +71,8 @@ pub(crate) enum DialError {
     },
     #[error("the server did not agree to {SUBPROTOCOL_V1}; a proxy may have dropped the header")]
     NoV1,
+    #[error("the server closed the connection instead of answering the WebSocket request")]
+    Cut,
     #[error("no WebSocket: {0}")]
     Handshake(#[from] tokio_tungstenite::tungstenite::Error),
 }

@@ -8,6 +8,7 @@ use futures_util::task::noop_waker_ref;
 use futures_util::{Sink as _, Stream as _};
 use heartwire_proto::{Close, CloseCode};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -21,9 +22,9 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// no more publishes are written while so much waits for the kernel.
 const WRITE_BATCH_BYTES: usize = 64 * 1024;
 
-/// Room for what the session itself has to say while the kernel takes nothing: answers, and one
-/// `sub` for each topic. A peer that asks without end and never reads runs into this bound.
-const CONTROL_BYTES_MAX: usize = 4 << 20;
+/// What may stand in the write buffer beside the largest message, in bytes: a batch, and Pongs. A
+/// peer that sends Pings without end and never reads costs no more than this.
+const BESIDE_MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// What a poll of the socket brought.
 #[derive(Debug)]
@@ -73,13 +74,14 @@ impl Socket {
         }
     }
 
-    pub(super) fn config(message_bytes_max: usize) -> WebSocketConfig {
+    /// For messages of at most so many bytes in either direction.
+    pub(super) fn config(received_bytes_max: usize, sent_bytes_max: usize) -> WebSocketConfig {
         WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(WRITE_BATCH_BYTES)
-            .max_write_buffer_size(message_bytes_max.saturating_add(CONTROL_BYTES_MAX))
-            .max_message_size(Some(message_bytes_max))
-            .max_frame_size(Some(message_bytes_max))
+            .max_write_buffer_size(sent_bytes_max.saturating_add(BESIDE_MESSAGE_BYTES_MAX))
+            .max_message_size(Some(received_bytes_max))
+            .max_frame_size(Some(received_bytes_max))
     }
 
     /// Whether another publish may be sent.
@@ -183,7 +185,9 @@ impl Socket {
         let code = match error {
             Error::Capacity(_) => CloseCode::TOO_LARGE,
             Error::Utf8(_) => CloseCode::INVALID_TEXT,
-            Error::Protocol(_) => CloseCode::WEBSOCKET_PROTOCOL,
+            Error::Protocol(error) if *error != ProtocolError::ResetWithoutClosingHandshake => {
+                CloseCode::WEBSOCKET_PROTOCOL
+            }
             _ => return,
         };
         self.send_close(&Close::new(code, error.to_string()));
@@ -211,9 +215,12 @@ impl Ended {
     }
 
     fn from_error(error: &Error) -> Self {
-        Self {
-            code: None,
-            reason: error.to_string(),
+        match error {
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::cut(),
+            _ => Self {
+                code: None,
+                reason: error.to_string(),
+            },
         }
     }
 

@@ -50,7 +50,7 @@ pub(super) async fn upgrade(
     bearer: Option<&str>,
     stream: Stream,
 ) -> Result<Dialed, DialError> {
-    let config = Socket::config(dialer.message_bytes_max);
+    let config = Socket::config(dialer.received_bytes_max, dialer.sent_bytes_max);
     let request = request(dialer, bearer)?;
     match client_async_with_config(request, stream, Some(config)).await {
         Ok((websocket, _)) => Ok(Dialed {
@@ -61,6 +61,7 @@ pub(super) async fn upgrade(
         Err(WebSocketError::Protocol(ProtocolError::SecWebSocketSubProtocolError(
             SubProtocolError::NoSubProtocol,
         ))) if dialer.v1 => Err(DialError::NoV1),
+        Err(WebSocketError::Protocol(ProtocolError::HandshakeIncomplete)) => Err(DialError::Cut),
         Err(error) => Err(error.into()),
     }
 }

@@ -7,8 +7,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use heartwire::{Builder, Delivery, Link, ReconnectPolicy, Status, Subscription, V1};
+use heartwire::{Builder, Delivery, Link, Plain, ReconnectPolicy, Status, Subscription, V1};
 use heartwire_proto::frame::{ClientFrame, Hello, Message as Said};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -64,6 +65,11 @@ impl Server {
         format!("{}/websocket", self.listener.local_addr().unwrap())
     }
 
+    /// A plain link to this server that dials again after a tenth of a second, for ever.
+    pub fn plain_link(&self) -> Builder<Plain> {
+        Link::plain(&format!("ws://{}", self.address())).reconnect(at_once())
+    }
+
     /// A link to this server that dials again after a tenth of a second, for ever.
     pub fn link(&self) -> Builder<V1> {
         Link::builder(&format!("ws://{}", self.address())).reconnect(at_once())
@@ -94,14 +100,13 @@ pub fn at_once() -> ReconnectPolicy {
 }
 
 /// The server's end of one connection.
-pub struct Peer {
-    websocket: WebSocketStream<TcpStream>,
+pub struct Peer<S = TcpStream> {
+    websocket: WebSocketStream<S>,
 }
 
-impl Peer {
-    pub async fn shake_hands(
-        tcp: TcpStream,
-    ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    /// Accepts the upgrade, and agrees to whatever subprotocol is offered.
+    pub async fn shake_hands(stream: S) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
         // The callback's error is an HTTP response, as the library wants it.
         #[allow(clippy::result_large_err)]
         let agree = |request: &Request, mut response: Response| {
@@ -111,7 +116,7 @@ impl Peer {
             }
             Ok(response)
         };
-        let websocket = soon(accept_hdr_async(tcp, agree)).await?;
+        let websocket = soon(accept_hdr_async(stream, agree)).await?;
         Ok(Self { websocket })
     }
 
@@ -176,7 +181,9 @@ impl Peer {
         self.send(Message::Close(Some(frame))).await;
         while self.next().await.is_some() {}
     }
+}
 
+impl Peer {
     /// Ends the connection as a dying machine's kernel does.
     pub fn reset(self) {
         let tcp = self.websocket.into_inner();
