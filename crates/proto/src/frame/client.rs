@@ -121,12 +121,14 @@ impl<'a> ClientFrame<'a> {
                     payload,
                 })
             }
-            verb => {
+            "sub" | "unsub" | "skip" | "heartbeat" | "ping" | "pong" => {
+                let verb = parts.verb;
                 let mut fields = parts.without_payload()?;
                 let frame = Self::parse_short(verb, &mut fields)?;
                 fields.finish()?;
                 Ok(frame)
             }
+            _ => Err(VERB),
         }
     }
 
@@ -147,10 +149,9 @@ impl<'a> ClientFrame<'a> {
             "ping" => Self::Ping {
                 id: fields.ping_id()?,
             },
-            "pong" => Self::Pong {
+            _ => Self::Pong {
                 id: fields.ping_id()?,
             },
-            _ => return Err(VERB),
         })
     }
 

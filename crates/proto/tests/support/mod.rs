@@ -3,6 +3,7 @@
 
 #![allow(
     dead_code,
+    clippy::unwrap_used,
     unreachable_pub,
     reason = "each test file uses what it needs"
 )]
