@@ -1,0 +1,11 @@
+//! The hub and its connections, driven as the server drives them, in virtual time.
+
+#![allow(clippy::unwrap_used)]
+
+mod closing;
+mod following;
+mod life;
+mod plain;
+mod publishing;
+mod visibility;
+mod world;
