@@ -58,6 +58,8 @@ export class Demo {
     /** What `welcome` said. */
     this.welcome = null
     this.heardMs = now()
+    /** @type {import('./tape.js').Pulse} */
+    this.pulse = 'down'
     /** The question on the wire that waits for its answer. @type {{ id: string, atMs: number } | null} */
     this.asked = null
     /** @type {{ lastMs: number, minMs: number } | null} */
@@ -142,8 +144,9 @@ export class Demo {
     this.asked = null
     if (!outage) return this.tell('The link is open.')
     outage.upTo = sequence.sent
-    this.note('open')
-    this.tell(`Open again, ${seconds(now() - outage.sinceMs)} after it broke; ${waitingWords(sequence.waiting.size)}`)
+    const tookMs = now() - outage.sinceMs
+    this.note(`open after ${seconds(tookMs)}`)
+    this.tell(`Open again, ${seconds(tookMs)} after it broke; ${waitingWords(sequence.waiting.size)}`)
     this.settleOutage()
   }
 
@@ -156,8 +159,10 @@ export class Demo {
     const next = lost.retryInMs === null ? '' : ` Next dial in ${seconds(lost.retryInMs)}.`
     if (outage.isNoticed) return this.tell(`Attempt ${lost.attempts} failed: ${reasonOf(lost)}.${next}`)
     outage.isNoticed = true
-    this.note('noticed')
-    this.tell(`Noticed after ${seconds(atMs - outage.sinceMs)}: ${reasonOf(lost)}.${next}`)
+    const tookMs = atMs - outage.sinceMs
+    const after = tookMs < 50 ? 'at once' : `after ${seconds(tookMs)}`
+    this.note(`noticed ${after}`)
+    this.tell(`Noticed ${after}: ${reasonOf(lost)}.${next}`)
   }
 
   onGap({ topic, from, to, reason }) {
@@ -188,7 +193,6 @@ export class Demo {
     const [oldest = Infinity] = sequence.waiting.keys()
     if (oldest <= outage.upTo) return
     this.outage = null
-    this.note('whole')
     this.tell(`Whole again: ${sequence.received} of ${sequence.sent} received, ${sequence.lost} lost, ${sequence.doubled} doubled.`)
   }
 
@@ -242,10 +246,11 @@ export class Demo {
     this.story.length = Math.min(this.story.length, STORY_MAX)
   }
 
-  /** Brings the tape up to the moment. @param {number} atMs */
+  /** Brings the pulse up to the moment. @param {number} atMs */
   tick(atMs) {
     const isHeard = atMs - this.heardMs < this.ownIntervalMs
-    this.tape.setPulse(atMs, this.status !== 'open' ? 'down' : isHeard ? 'alive' : 'quiet')
+    this.pulse = this.status !== 'open' ? 'down' : isHeard ? 'alive' : 'quiet'
+    this.tape.setPulse(atMs, this.pulse)
   }
 }
 

@@ -13,7 +13,8 @@ const CALM_WORDS_MS = 1_000
 /** What each state means, for the one line below it. @type {Record<string, (demo: Demo) => string>} */
 const SENTENCES = {
   connecting: () => 'Dialling the server.',
-  open: (demo) => `Should it die, this page knows within ${seconds(demo.boundMs)}.`,
+  open: (demo) =>
+    demo.pulse === 'quiet' ? 'Nothing is heard; the link asks.' : `Should it die, this page knows within ${seconds(demo.boundMs)}.`,
   lost: (demo) => (demo.lost ? `${WHY[demo.lost.why] ?? demo.lost.why} It dials again by itself.` : ''),
   suspended: () => 'All attempts are used up. It dials when the network changes, or when you say so.',
   asleep: () => 'It has said good-bye, and dials when the page wakes.',
@@ -67,10 +68,11 @@ export class LinkView {
 
   words(nowMs) {
     const { demo, hero } = this
-    hero.classList.toggle('alive', demo.status === 'open' && nowMs - demo.heardMs < demo.ownIntervalMs)
+    hero.classList.toggle('alive', demo.pulse === 'alive')
     setText(byId('status'), demo.status)
     setText(byId('sentence'), SENTENCES[demo.status](demo))
     setText(byId('ticking'), ticking(demo, nowMs))
+    setText(byId('about'), demo.welcome ? `${demo.welcome.server} · ${demo.welcome.durability}` : '')
     setText(byId('round-trip'), demo.roundTrip ? milliseconds(demo.roundTrip.lastMs) : '–')
     setText(byId('least'), demo.roundTrip ? `least ${milliseconds(demo.roundTrip.minMs)}` : '\u00a0')
     this.buttons()
@@ -99,12 +101,12 @@ export class LinkView {
 }
 
 /** The line that moves all the time, and is not read aloud. @type {(demo: Demo, nowMs: number) => string} */
-function ticking({ status, heardMs, asked, lost, lostMs, heartbeat, ownIntervalMs }, nowMs) {
+function ticking({ status, pulse, heardMs, asked, lost, lostMs, heartbeat }, nowMs) {
   const silentMs = nowMs - heardMs
   if (status === 'lost' && lost?.retryInMs) return `next dial in ${seconds(Math.max(0, lostMs + lost.retryInMs - nowMs))}`
   if (status !== 'open') return '\u00a0'
   const every = `heartbeat every ${seconds(heartbeat.interval_ms)}, answer within ${seconds(heartbeat.timeout_ms)}`
-  if (silentMs < ownIntervalMs) return `heard ${seconds(silentMs)} ago · ${every}`
+  if (pulse === 'alive') return `heard ${seconds(silentMs)} ago · ${every}`
   return `nothing heard for ${seconds(silentMs)}${asked ? ` · asked ${seconds(nowMs - asked.atMs)} ago` : ''} · ${every}`
 }
 

@@ -26,7 +26,5 @@ function ownTopic() {
 }
 
 const demo = new Demo(new URL('websocket', base).href, { topic: ownTopic(), run: letters() })
-const api = new Api(base)
-const showCommand = showPublish(demo, { base, hasKey: () => server.needsKey })
-const server = new ServerView(api, demo, () => showCommand())
 new LinkView(demo)
+new ServerView(new Api(base), demo, showPublish(demo, base))

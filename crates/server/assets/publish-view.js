@@ -13,10 +13,11 @@ const quoted = (text) => (/^[\w\-.:/@~]+$/.test(text) ? text : `'${text.replaceA
 
 /**
  * @param {Demo} demo
- * @param {{ base: URL, hasKey: () => boolean }} server where `v1/` is, and whether it wants a key
- * @returns {() => void} to be called when a key became needed
+ * @param {URL} base where `v1/` is
+ * @returns {() => void} to be called when it turns out that the server wants a key
  */
-export function showPublish(demo, server) {
+export function showPublish(demo, base) {
+  let key = ''
   const form = /** @type {HTMLFormElement} */ (byId('publish'))
   const { topic, text } = /** @type {any} */ (form.elements)
   topic.value = demo.topic
@@ -32,12 +33,14 @@ export function showPublish(demo, server) {
   })
   byId('copy').addEventListener('click', () => copy(byId('command').textContent))
   const showCommand = () => {
-    const key = server.hasKey() ? ` -H 'Authorization: Bearer KEY'` : ''
-    setText(byId('command'), `curl -d 'hello'${key} ${quoted(new URL(`v1/topics/${topic.value.trim()}`, server.base).href)}`)
+    setText(byId('command'), `curl -d 'hello'${key} ${quoted(new URL(`v1/topics/${topic.value.trim()}`, base).href)}`)
   }
   topic.addEventListener('input', showCommand)
   showCommand()
-  return showCommand
+  return () => {
+    key = ` -H 'Authorization: Bearer KEY'`
+    showCommand()
+  }
 }
 
 /** @type {(demo: Demo, topic: string, text: string) => Promise<void>} */

@@ -25,7 +25,7 @@ export class ServerView {
     this.keyNeeded = keyNeeded
     this.needsKey = false
     this.connections = new Rows(byId('connections'), {
-      key: ({ id }) => id,
+      key: ({ connection }) => connection,
       make: (connection) => this.connectionRow(connection),
       fill: (row, connection) => this.fillConnection(row, connection),
     })
@@ -94,7 +94,7 @@ export class ServerView {
     list.replaceChildren(...names.map((name) => Object.assign(make('option'), { value: name })))
   }
 
-  connectionRow({ id, identity }) {
+  connectionRow({ connection: id, identity }) {
     const row = make('tr')
     const who = make('td')
     who.append(make('div'), make('div'))
@@ -108,7 +108,7 @@ export class ServerView {
     return row
   }
 
-  fillConnection(row, { id, mode, identity, agent, address, round_trip_ms, age_ms, lag }) {
+  fillConnection(row, { connection: id, mode, identity, agent, address, round_trip_ms, age_ms, lag }) {
     const [who, roundTrip, since, behind] = row.children
     row.classList.toggle('mine', id === this.demo.welcome?.connection)
     const about = [mode, address, agent].filter(Boolean).join(' · ')
@@ -140,12 +140,12 @@ function topicRow({ topic }) {
   return row
 }
 
-function fillTopic(row, { followers, per_second, retained }) {
+function fillTopic(row, { followers, messages_per_second, first, last }) {
   const [, following, speed, kept] = row.children
   setText(following, count(followers))
-  setText(speed, rate(per_second))
-  setText(kept, count(retained))
+  setText(speed, rate(messages_per_second))
+  setText(kept, count(last - first + 1))
 }
 
-/** @type {(page: { total?: number, next?: string | null }, rows: unknown[]) => string} */
-const totalOf = ({ total, next }, { length }) => (total !== undefined && total > length ? `first ${length} of ${count(total)}` : `${count(length)}${next ? '+' : ''}`)
+/** @type {(page: { next: string | null }, rows: unknown[]) => string} */
+const totalOf = ({ next }, { length }) => (next ? `the first ${length}` : String(length))

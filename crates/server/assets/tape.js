@@ -11,8 +11,11 @@
 const TAPE_MS = 30_000
 const MARKS_MAX = 400
 
-/** How long a shape takes, in milliseconds. */
+/** How long a shape takes, and how close the points are that draw it, in milliseconds. */
 const SHAPE_MS = 420
+const GRID_MS = 8
+/** The height of a wave of very many messages. */
+const WAVE_MAX = 0.6
 
 /** @type {(t: number, centre: number, width: number) => number} */
 const bump = (t, centre, width) => Math.exp(-(((t - centre) / width) ** 2))
@@ -67,12 +70,39 @@ export class Tape {
   }
 }
 
-/** The height of the line at a time. @type {(marks: Array<{ atMs: number, kind: string }>, atMs: number) => number} */
-export function height(marks, atMs) {
-  let sum = 0
+/**
+ * The line between two times, as points; what is left out is flat. The points stand on a grid of time, not of the
+ * screen, so that a peak keeps its height while it moves.
+ *
+ * @param {Array<{ atMs: number, kind: string }>} marks in the order of their time
+ * @returns {Array<[atMs: number, height: number]>}
+ */
+export function points(marks, fromMs, toMs) {
+  /** @type {Array<[number, number]>} */
+  const line = [[fromMs, height(marks, fromMs)]]
+  let atMs = fromMs
+  for (const mark of marks) {
+    if (!SHAPES[mark.kind]) continue
+    const beginMs = Math.max(atMs, Math.ceil(mark.atMs / GRID_MS) * GRID_MS)
+    const endMs = Math.min(mark.atMs + SHAPE_MS, toMs)
+    for (atMs = beginMs; atMs < endMs; atMs += GRID_MS) line.push([atMs, height(marks, atMs)])
+  }
+  line.push([toMs, height(marks, toMs)])
+  return line
+}
+
+/** @type {(marks: Array<{ atMs: number, kind: string }>, atMs: number) => number} */
+function height(marks, atMs) {
+  let beats = 0
+  let messages = 0
   for (const mark of marks) {
     const t = atMs - mark.atMs
-    if (t > 0 && t < SHAPE_MS) sum += SHAPES[mark.kind]?.(t) ?? 0
+    if (t <= 0) break
+    if (t >= SHAPE_MS) continue
+    const h = SHAPES[mark.kind]?.(t) ?? 0
+    if (mark.kind === 'message') messages += h
+    else beats += h
   }
-  return sum
+  // Many messages at once make a taller wave, and never a beat.
+  return beats + WAVE_MAX * (1 - Math.exp(-messages / WAVE_MAX))
 }

@@ -1,6 +1,6 @@
 /** Draws a tape on a canvas, moving left with time; in steps of a second for those who asked for less motion. */
 
-import { height } from './tape.js'
+import { points } from './tape.js'
 
 /** @typedef {import('./tape.js').Tape} Tape */
 
@@ -16,8 +16,8 @@ const TOP_PX = 34
 const BOTTOM_PX = 46
 const CALM_STEP_MS = 1_000
 
-/** Notes whose lines are closer than this are written one below the other. */
-const NOTE_PX = 110
+/** How far the rows of notes are apart. */
+const ROW_PX = 15
 
 export class Trace {
   /**
@@ -68,7 +68,6 @@ export class Trace {
       marks: this.tape.between(nowMs - spanMs, nowMs),
       x: (atMs) => width - EDGE_PX - (nowMs - atMs) * perMs,
       y: (h) => TOP_PX + (full - TOP_PX - BOTTOM_PX) * (0.78 - 0.78 * h),
-      stepMs: 1 / perMs,
     }
     context.clearRect(0, 0, width, full)
     context.font = this.font ??= `11px ${getComputedStyle(this.canvas).fontFamily}`
@@ -91,8 +90,7 @@ export class Trace {
   line(view, { fromMs, toMs, pulse }) {
     const { context, colours } = this
     context.beginPath()
-    for (let atMs = fromMs; atMs < toMs; atMs += view.stepMs) context.lineTo(view.x(atMs), view.y(height(view.marks, atMs)))
-    context.lineTo(view.x(toMs), view.y(height(view.marks, toMs)))
+    for (const [atMs, h] of points(view.marks, fromMs, toMs)) context.lineTo(view.x(atMs), view.y(h))
     context.strokeStyle = pulse === 'alive' ? colours.life : colours.soft
     context.lineWidth = pulse === 'alive' ? 2.25 : 1.5
     context.lineJoin = 'round'
@@ -111,24 +109,22 @@ export class Trace {
     }
   }
 
-  /** What happened, as words beside a vertical line. */
+  /** What happened, as words beside a vertical line, in rows so that they do not cover each other. */
   notes({ marks, x }) {
     const { context, colours } = this
-    const bottom = this.height - 12
-    let row = 0
-    let lastX = -Infinity
-    context.textAlign = 'left'
+    const ends = [-Infinity, -Infinity, -Infinity]
     for (const { atMs, kind, label } of marks) {
       if (kind !== 'note') continue
       const at = Math.round(x(atMs))
-      row = at - lastX < NOTE_PX ? (row + 1) % 2 : 0
-      lastX = at
+      const width = context.measureText(label).width
+      const from = Math.min(at + 5, this.width - width - 2)
+      const row = Math.max(0, ends.findIndex((end) => end < from))
+      ends[row] = from + width + 8
       context.fillStyle = colours.line
       context.fillRect(at, 0, 1, this.height)
       context.fillStyle = colours.soft
-      const isRight = at + context.measureText(label).width + 6 > this.width
-      context.textAlign = isRight ? 'right' : 'left'
-      context.fillText(label, isRight ? at - 5 : at + 5, bottom - 15 * row)
+      context.textAlign = 'left'
+      context.fillText(label, from, this.height - 9 - ROW_PX * row)
     }
   }
 
@@ -137,7 +133,8 @@ export class Trace {
     const { context, colours } = this
     const pulse = this.tape.pulses[this.tape.pulses.length - 1].pulse
     context.beginPath()
-    context.arc(x(toMs), y(height(marks, toMs)), pulse === 'alive' ? 4 : 3, 0, 2 * Math.PI)
+    const [[, h]] = points(marks, toMs, toMs)
+    context.arc(x(toMs), y(h), pulse === 'alive' ? 4 : 3, 0, 2 * Math.PI)
     context.fillStyle = pulse === 'alive' ? colours.life : colours.soft
     context.fill()
   }
