@@ -11,6 +11,7 @@ use crate::style::printable;
 #[derive(Debug, Default)]
 pub(crate) struct Story {
     was_open: bool,
+    is_open: bool,
     lost_at: Option<Instant>,
 }
 
@@ -48,7 +49,7 @@ impl Story {
             Status::Connecting { .. } => return None,
             Status::Open { .. } => {
                 let again = if self.was_open { "open again" } else { "open" };
-                self.was_open = true;
+                (self.was_open, self.is_open) = (true, true);
                 match self.lost_at.take() {
                     Some(lost_at) => {
                         format!("{again} after {}", seconds(now.duration_since(lost_at)))
@@ -57,19 +58,29 @@ impl Story {
                 }
             }
             Status::Lost { why, retry_in, .. } => {
-                self.lost_at.get_or_insert(now);
-                format!("lost: {why}; dialling again in {}", seconds(*retry_in))
+                let what = self.loss(now);
+                format!("{what}: {why}; dialling again in {}", seconds(*retry_in))
             }
             Status::Suspended { why, wake_in } => {
-                self.lost_at.get_or_insert(now);
+                let what = self.loss(now);
                 let next = wake_in.map_or("only on request".to_owned(), |wake_in| {
                     format!("in {}", Span(Duration::from_secs(wake_in.as_secs())))
                 });
-                format!("suspended: {why}; dialling again {next}")
+                format!("{what}: {why}; suspended, dialling again {next}")
             }
             Status::Closed { why } => format!("closed: {why}"),
         };
         Some(printable(&told).into_owned())
+    }
+
+    /// The link is not open, and was not or was before.
+    fn loss(&mut self, now: Instant) -> &'static str {
+        self.lost_at.get_or_insert(now);
+        if std::mem::take(&mut self.is_open) {
+            "lost"
+        } else {
+            "no connection"
+        }
     }
 }
 
@@ -110,6 +121,15 @@ mod tests {
         assert_eq!(
             tell(&mut story, lost, start).as_deref(),
             Some("lost: nothing heard for 2.2 s; dialling again in 1.3 s")
+        );
+        let failed = Status::Lost {
+            why: Loss::AttemptTimeout,
+            retry_in: Duration::from_secs(2),
+            attempts: 1,
+        };
+        assert_eq!(
+            tell(&mut story, failed, start).as_deref(),
+            Some("no connection: the attempt took too long; dialling again in 2.0 s")
         );
         let later = start + Duration::from_secs(5);
         assert_eq!(

@@ -60,10 +60,11 @@ pub(crate) async fn run(args: ConnectArgs) -> Result<(), Failure> {
         session,
         screen,
         story: Story::default(),
-        pulse: Pulse::default(),
+        pulse: Pulse::new(Instant::now()),
         status_since: Instant::now(),
         pong_is_awaited: false,
     };
+    conversation.greet(&args)?;
     conversation.run(input, stop).await?;
     conversation.session.close().await
 }
@@ -80,6 +81,15 @@ struct Conversation {
 }
 
 impl Conversation {
+    fn greet(&self, args: &ConnectArgs) -> Result<(), Failure> {
+        if !self.screen.is_terminal() {
+            return Ok(());
+        }
+        let url = session::url_of(args);
+        self.screen
+            .note(&format!("dialling {url}; /help lists what can be typed"))
+    }
+
     async fn run(&mut self, mut input: Input, mut stop: Stop) -> Result<(), Failure> {
         let mut events = self.session.events();
         let mut seconds = interval(Duration::from_secs(1));

@@ -14,21 +14,32 @@ const QUICK_OPENING: Duration = Duration::from_secs(1);
 /// The longest round trip of a link that is probed.
 const QUICK_ROUND_TRIP: Duration = Duration::from_millis(500);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pulse {
-    dialling_since: Option<Instant>,
+    dialling_since: Instant,
     opened_quickly: bool,
     probed_at: Option<Instant>,
 }
 
 impl Pulse {
+    /// For a link that has just begun to dial.
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            dialling_since: now,
+            opened_quickly: false,
+            probed_at: None,
+        }
+    }
+
     /// Notes another state of the link.
     pub(super) fn status(&mut self, status: &Status, now: Instant) {
         match status {
-            Status::Connecting { .. } => self.dialling_since = Some(now),
+            Status::Connecting { .. } => {
+                self.dialling_since = now;
+                self.opened_quickly = false;
+            }
             Status::Open { .. } => {
-                let took = self.dialling_since.map(|since| now.duration_since(since));
-                self.opened_quickly = took.is_some_and(|took| took < QUICK_OPENING);
+                self.opened_quickly = now.duration_since(self.dialling_since) < QUICK_OPENING;
                 self.probed_at = None;
             }
             _ => self.opened_quickly = false,
@@ -64,8 +75,7 @@ mod tests {
 
     fn opened_after(span: Duration) -> (Pulse, Instant) {
         let start = Instant::now();
-        let mut pulse = Pulse::default();
-        pulse.status(&CONNECTING, start);
+        let mut pulse = Pulse::new(start);
         pulse.status(&OPEN, start + span);
         (pulse, start + span)
     }
@@ -96,8 +106,10 @@ mod tests {
 
     #[test]
     fn a_link_that_is_not_open_is_not_measured() {
-        let mut pulse = Pulse::default();
-        pulse.status(&CONNECTING, Instant::now());
-        assert!(!pulse.wants_probe(None, Instant::now()));
+        let now = Instant::now();
+        assert!(!Pulse::new(now).wants_probe(None, now));
+        let (mut pulse, now) = opened_after(Duration::ZERO);
+        pulse.status(&CONNECTING, now);
+        assert!(!pulse.wants_probe(None, now));
     }
 }

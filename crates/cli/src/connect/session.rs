@@ -42,7 +42,7 @@ impl Session {
             let messages = link.messages();
             return Ok(Self::Plain { link, messages });
         }
-        let builder = Link::builder(&url::of_heartwire(&args.url)).agent(AGENT);
+        let builder = Link::builder(&url_of(args)).agent(AGENT);
         Ok(Self::V1(Topics::new(builder.connect().map_err(not_made)?)))
     }
 
@@ -159,8 +159,17 @@ impl Session {
     }
 }
 
+/// What is dialled.
+pub(super) fn url_of(args: &ConnectArgs) -> String {
+    if args.plain {
+        url::of_any_server(&args.url)
+    } else {
+        url::of_heartwire(&args.url)
+    }
+}
+
 fn plain_builder(args: &ConnectArgs) -> Builder<Plain> {
-    let mut builder = Link::plain(&url::of_any_server(&args.url));
+    let mut builder = Link::plain(&url_of(args));
     if let Some(ping) = &args.ping {
         builder = builder.ping(ping.as_str());
     }

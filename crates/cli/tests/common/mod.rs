@@ -7,7 +7,7 @@
 )]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -40,9 +40,11 @@ struct Lines {
 }
 
 impl Lines {
-    fn of(stream: impl Read + Send + 'static) -> Self {
+    /// Nothing, where the test has taken the stream for itself.
+    fn of(stream: Option<impl Read + Send + 'static>) -> Self {
         let (sender, arriving) = mpsc::channel();
         thread::spawn(move || {
+            let Some(stream) = stream else { return };
             for line in BufReader::new(stream).lines() {
                 let Ok(text) = line else { return };
                 let at = Instant::now();
@@ -62,10 +64,18 @@ impl Lines {
         Ok(line)
     }
 
-    fn all(&mut self) -> &[String] {
+    /// What has arrived so far.
+    fn so_far(&mut self) -> String {
         self.seen
             .extend(self.arriving.try_iter().map(|line| line.text));
-        &self.seen
+        self.seen.join("\n")
+    }
+
+    /// Everything, once the stream has ended.
+    fn to_the_end(&mut self) -> String {
+        let deadline = Instant::now() + SOON;
+        while self.next(deadline).is_ok() {}
+        self.seen.join("\n")
     }
 }
 
@@ -96,8 +106,8 @@ impl Heartwire {
             }
         }
         let mut child = adapt(&mut command).spawn().expect("the binary starts");
-        let stdout = Lines::of(child.stdout.take().expect("piped"));
-        let stderr = Lines::of(child.stderr.take().expect("piped"));
+        let stdout = Lines::of(child.stdout.take());
+        let stderr = Lines::of(child.stderr.take());
         let stdin = child.stdin.take();
         Self {
             child,
@@ -140,18 +150,18 @@ impl Heartwire {
         }
     }
 
-    /// What standard output has said so far.
+    /// All that standard output has said; the process has ended.
     pub fn output(&mut self) -> String {
-        self.stdout.all().join("\n")
+        self.stdout.to_the_end()
     }
 
-    /// What standard error has said so far.
+    /// All that standard error has said; the process has ended.
     pub fn errors(&mut self) -> String {
-        self.stderr.all().join("\n")
+        self.stderr.to_the_end()
     }
 
     fn all_it_said(&mut self) -> String {
-        let (output, errors) = (self.output(), self.errors());
+        let (output, errors) = (self.stdout.so_far(), self.stderr.so_far());
         format!("output so far:\n{output}\nerrors so far:\n{errors}")
     }
 
@@ -230,11 +240,7 @@ impl Server {
         arguments.extend(flags);
         let mut process = Heartwire::start(&arguments);
         let ready = process.line().text;
-        let addr = ready
-            .strip_prefix("heartwire listening on http://")
-            .and_then(|rest| rest.strip_suffix(" (data: memory)"))
-            .and_then(|addr| addr.parse().ok())
-            .unwrap_or_else(|| panic!("not the ready line: {ready:?}"));
+        let addr = address_in(&ready);
         Self { process, addr }
     }
 
@@ -266,6 +272,15 @@ impl Server {
     pub fn http(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         http(self.addr, method, path, &[], body)
     }
+}
+
+/// The address in the ready line of `serve`, which is part of the interface to the letter.
+pub fn address_in(ready: &str) -> SocketAddr {
+    ready
+        .strip_prefix("heartwire listening on http://")
+        .and_then(|rest| rest.strip_suffix(" (data: memory)"))
+        .and_then(|addr| addr.parse().ok())
+        .unwrap_or_else(|| panic!("not the ready line: {ready:?}"))
 }
 
 /// A proxy in front of an address, driven over its standard input.
@@ -300,6 +315,12 @@ impl Proxy {
     pub fn url(&self) -> String {
         self.addr.to_string()
     }
+}
+
+/// An address at which nobody listens.
+pub fn unused_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").to_string()
 }
 
 /// One HTTP request over a connection of its own: status and body.
