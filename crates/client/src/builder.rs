@@ -15,7 +15,7 @@ use heartwire_proto::outbox::OutboxLimits;
 use http::HeaderMap;
 use tokio_rustls::rustls::ClientConfig as TlsConfig;
 
-use crate::dial::{Dialer, Endpoint, Tls, UrlError, checked_header};
+use crate::dial::{Dialer, Endpoint, SEES_ACKNOWLEDGEMENTS, Tls, UrlError, checked_header};
 use crate::driver::{Driver, Opening, PlainHooks, TokenError, TokenSource};
 use crate::error::ConfigError;
 use crate::link::{Link, Plain, V1};
@@ -52,7 +52,10 @@ impl<M> Builder<M> {
             headers: HeaderMap::new(),
             tls: Tls::default(),
             token: None,
-            session: ClientConfig::default(),
+            session: ClientConfig {
+                sees_acknowledgements: SEES_ACKNOWLEDGEMENTS,
+                ..ClientConfig::default()
+            },
             plain: PlainConfig {
                 heartbeat: HeartbeatConfig::default(),
                 ping: PlainPing::WebSocket,

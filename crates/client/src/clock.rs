@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use heartwire_proto::Time;
 use tokio::time::Instant;
 
-/// How often the clocks are compared while nothing else happens. No portable system call tells of
-/// waking up, and the bound after waking is counted in seconds.
-pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the clocks are compared and the socket is asked for progress. No portable system call
+/// tells of either, and the bounds that depend on them are counted in seconds.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 
 /// What the wall clock must have gained on the monotonic clock between two looks to count as
 /// sleep. Corrections by NTP are far smaller or, rarely, a step, which then costs one ping.

@@ -90,12 +90,25 @@ impl Connection {
             return None;
         }
         self.looking = false;
-        match (std::mem::replace(&mut self.state, State::Idle), close) {
-            (State::Open(socket), Some(close)) => Some(async move {
-                // Who does not answer a goodbye in time is left without it.
-                let _ = tokio::time::timeout(LINGER, socket.finish(&close)).await;
-            }),
-            _ => None,
+        let State::Open(socket) = std::mem::replace(&mut self.state, State::Idle) else {
+            return None;
+        };
+        let Some(close) = close else {
+            socket.reset();
+            return None;
+        };
+        Some(async move {
+            // Who does not answer a goodbye in time is left without it.
+            let _ = tokio::time::timeout(LINGER, socket.finish(&close)).await;
+        })
+    }
+
+    /// Whether the peer's TCP has acknowledged bytes since this was last asked, and others still
+    /// wait.
+    pub(crate) fn has_progressed(&mut self) -> bool {
+        match &mut self.state {
+            State::Open(socket) => socket.has_progressed(),
+            _ => false,
         }
     }
 

@@ -17,7 +17,7 @@ use heartwire_proto::{Attempt, Token};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::clock::{SleepWatch, WATCH_INTERVAL};
+use crate::clock::{SleepWatch, TICK};
 use crate::connection::{Answered, Connection, Dialing, Happened, NotDialed};
 use crate::dial::{Arrival, Dialer, Ended};
 use crate::shared::{Shared, Task};
@@ -67,8 +67,8 @@ pub(crate) struct Driver {
     /// The goodbye of a connection that is over, at most one.
     farewell: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     sleep: SleepWatch,
-    /// When the clocks are compared next.
-    sleep_watch_at: Instant,
+    /// When the clocks are compared next, and the socket is asked for progress.
+    tick_at: Instant,
 }
 
 impl Driver {
@@ -80,7 +80,7 @@ impl Driver {
     ) -> Self {
         Self {
             sleep: SleepWatch::new(shared.time(), SystemTime::now()),
-            sleep_watch_at: Instant::now() + WATCH_INTERVAL,
+            tick_at: Instant::now() + TICK,
             shared,
             dialer: Arc::new(dialer),
             token,
@@ -163,12 +163,13 @@ impl Driver {
 
     fn next_timeout(&self) -> Instant {
         let session = self.shared.next_timeout();
-        session.map_or(self.sleep_watch_at, |at| at.min(self.sleep_watch_at))
+        session.map_or(self.tick_at, |at| at.min(self.tick_at))
     }
 
     fn on_time(&mut self) {
-        if Instant::now() >= self.sleep_watch_at {
-            self.sleep_watch_at = Instant::now() + WATCH_INTERVAL;
+        if Instant::now() >= self.tick_at {
+            self.tick_at = Instant::now() + TICK;
+            self.note_progress();
             if self.sleep.slept(self.shared.time(), SystemTime::now()) {
                 self.shared
                     .drive(|session| session.wake(WakeCause::Resumed, self.shared.now()));
@@ -176,6 +177,14 @@ impl Driver {
         }
         self.shared
             .drive(|session| session.timeout(self.shared.now()));
+    }
+
+    /// Reports that the peer's TCP takes what is sent, however slowly.
+    fn note_progress(&mut self) {
+        if self.connection.has_progressed() {
+            let attempt = self.connection.attempt();
+            self.input(Input::Acknowledged { attempt });
+        }
     }
 
     fn report(&mut self, happened: Happened) {
@@ -190,7 +199,10 @@ impl Driver {
                 });
             }
             Happened::Arrived(arrival) => self.arrived(attempt, arrival),
-            Happened::Looked => self.input(Input::Looked { attempt }),
+            Happened::Looked => {
+                self.note_progress();
+                self.input(Input::Looked { attempt });
+            }
         }
     }
 

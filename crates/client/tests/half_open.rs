@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use heartwire::{Loss, Status};
 use support::{Peer, Server, status_is};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const SHORTEST: &str = r#""heartbeat":{"interval_ms":1000,"timeout_ms":1000}"#;
 
@@ -114,4 +114,29 @@ async fn the_application_can_ask_for_a_new_connection() {
     let (_peer, hello) = server.accept_and_welcome().await;
     assert_eq!(hello.attempt.0, 2);
     status_is(&link, "open").await;
+}
+
+#[tokio::test]
+async fn a_server_that_reads_slowly_is_alive_until_it_stops() {
+    let server = Server::start().await;
+    let (link, peer) = open(&server).await;
+    let mut tcp = peer.into_tcp();
+    socket2::SockRef::from(&tcp)
+        .set_recv_buffer_size(16 * 1024)
+        .unwrap();
+    let publish = link.publish("inbox", vec![0; 1_000_000]);
+    // 80 kB a second, for three times the bound, and not a word in return.
+    let mut part = [0; 8 * 1024];
+    for _ in 0..65 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        tcp.read_exact(&mut part).await.unwrap();
+    }
+    assert_eq!(link.status().borrow().name(), "open");
+    assert_eq!(link.counters().opened, 1);
+
+    let since = Instant::now();
+    status_is(&link, "lost").await;
+    let took = since.elapsed();
+    assert!(took <= Duration::from_millis(3_500), "{took:?}");
+    drop((publish, tcp));
 }

@@ -22,6 +22,7 @@ pub use tls::PemError;
 pub(crate) use tls::Tls;
 pub use upgrade::HeaderError;
 pub(crate) use upgrade::checked_header;
+pub(crate) use wire::SEES_ACKNOWLEDGEMENTS;
 use wire::{Stream, Wire};
 
 /// The subprotocol that v1 offers and insists on `[WS-2]`.

@@ -57,6 +57,8 @@ pub(crate) struct Socket {
     reported_bytes: u64,
     /// The releases of the wire that have been reported.
     reported_releases: u64,
+    /// What the peer's TCP had acknowledged when that was last asked, in bytes.
+    acknowledged_bytes: Option<u64>,
     /// What has been sent since the kernel last took everything, in bytes of payload.
     standing_bytes: usize,
     /// Something, be it empty, has been sent since then.
@@ -69,6 +71,7 @@ impl Socket {
             reported_bytes: websocket.get_ref().wire().received_bytes(),
             reported_releases: websocket.get_ref().wire().releases(),
             websocket,
+            acknowledged_bytes: None,
             standing_bytes: 0,
             unwritten: false,
         }
@@ -153,6 +156,20 @@ impl Socket {
                 Poll::Ready(Arrival::Moved)
             }
         }
+    }
+
+    /// Whether the peer's TCP has acknowledged bytes since this was last asked, and others still
+    /// wait: it is slow, but alive `[LIVE-5]`.
+    pub(crate) fn has_progressed(&mut self) -> bool {
+        let acknowledged = self.websocket.get_ref().wire().acknowledged_bytes();
+        let before = std::mem::replace(&mut self.acknowledged_bytes, acknowledged);
+        matches!((before, acknowledged), (Some(before), Some(after)) if after > before)
+    }
+
+    /// Drops the socket on the spot, for a connection that nothing can be said on any more
+    /// `[LIVE-4]`.
+    pub(crate) fn reset(self) {
+        self.websocket.get_ref().wire().reset_on_close();
     }
 
     /// Closes in good order: writes everything, says goodbye, and reads until the peer has closed

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -14,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 pub(crate) struct Wire {
     tcp: TcpStream,
     received_bytes: u64,
+    written_bytes: u64,
     /// The kernel refused bytes, and has taken none since.
     blocked: bool,
     /// How often the kernel took bytes again after it had refused some.
@@ -25,6 +27,7 @@ impl Wire {
         Self {
             tcp,
             received_bytes: 0,
+            written_bytes: 0,
             blocked: false,
             releases: 0,
         }
@@ -41,16 +44,55 @@ impl Wire {
         self.releases
     }
 
+    /// How many bytes the peer's TCP has acknowledged, unless that is all or the system cannot
+    /// tell. All tells nothing: the kernel of a frozen peer acknowledges the last bytes as well.
+    pub(super) fn acknowledged_bytes(&self) -> Option<u64> {
+        let unacknowledged = unacknowledged_bytes(&self.tcp)?;
+        (unacknowledged > 0).then(|| self.written_bytes.saturating_sub(unacknowledged))
+    }
+
+    /// Makes the close of the socket a reset: a peer that is still there learns of it at once, and
+    /// for one that is not, the kernel keeps nothing to send again and again.
+    pub(super) fn reset_on_close(&self) {
+        // Without the option the socket closes the slow way.
+        let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+    }
+
     fn note_write(&mut self, written: &Poll<io::Result<usize>>) {
         match written {
             Poll::Pending => self.blocked = true,
-            Poll::Ready(Ok(_)) if self.blocked => {
+            Poll::Ready(Ok(bytes)) => {
+                self.written_bytes += *bytes as u64;
+                self.releases += u64::from(self.blocked);
                 self.blocked = false;
-                self.releases += 1;
             }
-            Poll::Ready(_) => {}
+            Poll::Ready(Err(_)) => {}
         }
     }
+}
+
+/// Whether [`unacknowledged_bytes`] can tell.
+pub(crate) const SEES_ACKNOWLEDGEMENTS: bool =
+    cfg!(any(target_os = "linux", target_os = "android"));
+
+/// What the kernel holds for the peer until it is acknowledged, in bytes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn unacknowledged_bytes(tcp: &TcpStream) -> Option<u64> {
+    use rustix::ioctl::{Getter, Opcode, ioctl};
+
+    /// `SIOCOUTQ` of Linux's `sockios.h`.
+    const SIOCOUTQ: Opcode = 0x5411;
+
+    // SAFETY: on a TCP socket SIOCOUTQ stores one `int` at the address given, and elsewhere it
+    // fails; `Getter` gives the address of an `i32` and reads it only after success.
+    #[allow(unsafe_code)]
+    let bytes = unsafe { ioctl(tcp, Getter::<SIOCOUTQ, i32>::new()) };
+    bytes.ok().and_then(|bytes| u64::try_from(bytes).ok())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn unacknowledged_bytes(_: &TcpStream) -> Option<u64> {
+    None
 }
 
 impl AsyncRead for Wire {

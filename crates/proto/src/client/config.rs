@@ -37,6 +37,10 @@ pub struct ClientConfig {
     /// How long servers remember a producer `[PUB-9]`: a publish that was first sent longer ago
     /// is not resent to a server that does not know this client any more.
     pub producer_memory: Duration,
+    /// Whether the driver reports [`Input::Acknowledged`](super::Input::Acknowledged) at least
+    /// once a second while the peer's TCP takes bytes. Otherwise payload in flight is allowed 1 s
+    /// for each 16 KiB, which a dead connection then takes longer to be noticed `[LIVE-5]`.
+    pub sees_acknowledgements: bool,
 }
 
 impl Default for ClientConfig {
@@ -51,6 +55,7 @@ impl Default for ClientConfig {
             outbox: OutboxLimits::default(),
             topics_max: 1_000,
             producer_memory: Duration::from_secs(24 * 3_600),
+            sees_acknowledgements: false,
         }
     }
 }

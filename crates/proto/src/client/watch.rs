@@ -105,9 +105,18 @@ impl ClientSession {
         }
     }
 
+    /// The time that what is in flight may take to go up, if its progress cannot be seen.
+    fn backlog(&self) -> Duration {
+        if self.config.sees_acknowledgements {
+            Duration::ZERO
+        } else {
+            self.publishing.backlog()
+        }
+    }
+
     /// Does what the heartbeat has due.
     pub(super) fn beat(&mut self, now: Now) {
-        let backlog = self.publishing.backlog();
+        let backlog = self.backlog();
         let Some(connection) = self.state.open() else {
             return;
         };
@@ -120,7 +129,7 @@ impl ClientSession {
 
     /// Asks at once whether the server is there.
     pub(super) fn ask_now(&mut self, now: Now) {
-        let backlog = self.publishing.backlog();
+        let backlog = self.backlog();
         if let Some(connection) = self.state.open() {
             let answer_within = connection.probe_answer() + backlog;
             if let Due::Ask(id) = connection.heartbeat.probe(now.time, answer_within) {
@@ -150,7 +159,7 @@ impl ClientSession {
         if self.publishing.outbox.in_flight() == 0 || self.timers.is_set(Timer::Resend) {
             return None;
         }
-        let since = self.publishing.waiting_since + self.publishing.backlog();
+        let since = self.publishing.waiting_since + self.backlog();
         let round_trips = connection.round_trip() * ROUND_TRIPS;
         Some(Patience {
             ask_at: since + round_trips.max(PUBLISH_ANSWER_MIN),
