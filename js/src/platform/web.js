@@ -2,10 +2,10 @@
  * The platform of whatever has the WebSocket class: browsers, workers, Node ≥ 22, Deno, Bun.
  */
 
-import { common, once } from '../platform.js'
+import { ABNORMAL } from '../close.js'
+import { common } from '../platform.js'
 
 /** @typedef {import('../platform.js').Platform} Platform */
-/** @typedef {import('../platform.js').Socket} Socket */
 
 /** @typedef {new (url: string, protocols: string[]) => WebSocket} WebSocketClass */
 
@@ -25,26 +25,24 @@ export function webPlatform(Class) {
  * Binds a WebSocket to the core's events.
  *
  * @param {WebSocket & { terminate?: () => void }} socket
- * @param {import('../platform.js').SocketEvents} coreEvents
- * @returns {Socket}
+ * @param {import('../platform.js').SocketEvents} events
+ * @returns {import('../platform.js').Socket}
  */
-export function attach(socket, coreEvents) {
-  const events = once(coreEvents)
+export function attach(socket, { opened, received, closed }) {
   socket.binaryType = 'arraybuffer'
-  socket.onopen = () => events.opened(socket.protocol)
-  socket.onmessage = ({ data }) => events.received(typeof data === 'string' ? data : new Uint8Array(data))
-  socket.onclose = ({ code, reason }) => events.closed({ code, reason })
+  socket.onopen = () => opened(socket.protocol)
+  socket.onmessage = ({ data }) => received(typeof data === 'string' ? data : new Uint8Array(data))
+  socket.onclose = closed
   // Node's own WebSocket says `error` and never `close` when it is refused; others say `close` in the same breath,
   // with the code.
-  socket.onerror = () => void setTimeout(() => events.closed({ code: 1006, reason: '' }))
+  socket.onerror = () => void setTimeout(() => closed({ code: ABNORMAL, reason: '' }))
   return {
     send: (message) => socket.send(/** @type {string | Uint8Array<ArrayBuffer>} */ (message)),
     abandon(code, reason) {
-      events.detach()
       socket.onopen = socket.onmessage = socket.onclose = null
       // An abandoned socket that is still connecting complains once more.
       socket.onerror = () => {}
-      // A hanging socket that was not closed would keep the next dial to the same host waiting.
+      // A hanging socket that was not closed would keep the next dial to the same host waiting. [CLOSE-4]
       if (!code && socket.terminate) socket.terminate()
       else if (code) socket.close(code, reason)
       // Browsers refuse a reason that comes without a code.
@@ -55,27 +53,30 @@ export function attach(socket, coreEvents) {
 
 /** @type {Platform['watch']} */
 function watchPage(listener) {
-  /** @type {Array<() => void>} */
-  const offs = []
-  /** @type {(target: any, name: string, handler: (event: any) => void) => void} */
-  const on = (target, name, handler) => {
-    if (!target || !target.addEventListener) return
-    target.addEventListener(name, handler)
-    offs.push(() => target.removeEventListener(name, handler))
-  }
-  const page = typeof document === 'object' ? document : null
-  const network = typeof navigator === 'object' ? /** @type {any} */ (navigator).connection : null
-  on(page, 'visibilitychange', () => listener(page?.hidden ? 'background' : 'foreground'))
-  on(page, 'resume', () => listener('wake'))
-  on(page, 'freeze', () => listener('freeze'))
-  on(globalThis, 'pageshow', (event) => event.persisted && listener('wake'))
-  on(globalThis, 'pagehide', (event) => event.persisted && listener('freeze'))
-  on(globalThis, 'online', () => listener('wake'))
+  const scope = /** @type {any} */ (globalThis)
+  const { document: page, navigator: { connection: network } = /** @type {any} */ ({}) } = scope
   let type = network?.type
-  on(network, 'change', () => {
-    // The event also comes with each new estimate of speed, which is no change of network.
-    if (network.type !== type) listener('wake')
-    type = network.type
-  })
-  return () => offs.forEach((off) => off())
+  /** @type {Array<[target: any, name: string, handler: (event: any) => unknown]>} */
+  const handlers = [
+    [page, 'visibilitychange', () => listener(page.hidden ? 'background' : 'foreground')],
+    [page, 'resume', () => listener('wake')],
+    [page, 'freeze', () => listener('freeze')],
+    [scope, 'pageshow', ({ persisted }) => persisted && listener('wake')],
+    [scope, 'pagehide', ({ persisted }) => persisted && listener('freeze')],
+    [scope, 'online', () => listener('wake')],
+    [
+      network,
+      'change',
+      () => {
+        // The event also comes with each new estimate of speed, which is no change of network.
+        if (network.type !== type) listener('wake')
+        type = network.type
+      },
+    ],
+  ]
+  const known = handlers.filter(([target]) => target?.addEventListener)
+  for (const [target, name, handler] of known) target.addEventListener(name, handler)
+  return () => {
+    for (const [target, name, handler] of known) target.removeEventListener(name, handler)
+  }
 }

@@ -1,0 +1,67 @@
+/**
+ * The platform of Node: the `ws` package where it is installed, as it can end a dead socket at once; else Node's own
+ * WebSocket (Node 22 and later).
+ */
+
+import { createRequire } from 'node:module'
+import { common } from '../platform.js'
+import { attach, webPlatform } from './web.js'
+
+/** @typedef {import('../platform.js').Platform} Platform */
+
+/** How long a clean close may take before the socket is dropped, in milliseconds. */
+const CLOSE_MS = 2_000
+
+/** @returns {Platform} */
+export function nodePlatform() {
+  const WS = loadWs()
+  if (WS) return wsPlatform(WS)
+  if (typeof WebSocket === 'function') return { ...webPlatform(), timer }
+  throw new Error('heartwire needs the package ws (npm install ws), or Node 22 or later')
+}
+
+/**
+ * @param {typeof import('ws').WebSocket} WS the class of the package `ws`
+ * @returns {Platform}
+ */
+export function wsPlatform(WS) {
+  return {
+    ...common,
+    timer,
+    watch: () => () => {},
+    dial({ url, protocols, headers }, events) {
+      const options = { headers, perMessageDeflate: false, closeTimeout: CLOSE_MS }
+      const ws = new WS(url, protocols, options)
+      const socket = attach(/** @type {any} */ (ws), events)
+      ws.on('unexpected-response', (request, response) => {
+        const retryMs = Number(response.headers['retry-after']) * 1000 || undefined
+        events.closed({ code: 1006, reason: `HTTP status ${response.statusCode}`, retryMs })
+        request.destroy()
+      })
+      return socket
+    },
+  }
+}
+
+/** @type {Platform['timer']} */
+function timer(delayMs, run) {
+  /** @type {NodeJS.Immediate | undefined} */
+  let look
+  // What has arrived is read between a timer and the immediates behind it.
+  const handle = setTimeout(() => {
+    look = setImmediate(run)
+  }, delayMs)
+  return () => {
+    clearTimeout(handle)
+    clearImmediate(look)
+  }
+}
+
+/** @returns {typeof import('ws').WebSocket | null} */
+function loadWs() {
+  try {
+    return createRequire(import.meta.url)('ws').WebSocket
+  } catch {
+    return null
+  }
+}
