@@ -13,7 +13,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, kill_process};
+
+pub use rustix::process::Signal;
 
 /// How long anything may take that is to happen at once, on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -268,6 +270,17 @@ impl Server {
             .collect()
     }
 
+    /// Waits until a topic holds that many messages.
+    pub fn wait_for(&self, topic: &str, messages: usize) {
+        let path = format!("/v1/topics/{topic}?limit=1000");
+        wait_until("the messages are there", || {
+            let (status, body) = self.http("GET", &path, "");
+            let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            let list = body["messages"].as_array().map_or(0, Vec::len);
+            status == 200 && list >= messages
+        });
+    }
+
     /// One HTTP request: status and body.
     pub fn http(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         http(self.addr, method, path, &[], body)
@@ -314,6 +327,16 @@ impl Proxy {
     /// The address as text, for command lines.
     pub fn url(&self) -> String {
         self.addr.to_string()
+    }
+}
+
+/// Asks again and again, until it is so.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        // The one way to wait for another process that cannot be listened to.
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
