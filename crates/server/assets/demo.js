@@ -159,10 +159,11 @@ export class Demo {
     const next = lost.retryInMs === null ? '' : ` Next dial in ${seconds(lost.retryInMs)}.`
     if (outage.isNoticed) return this.tell(`Attempt ${lost.attempts} failed: ${reasonOf(lost)}.${next}`)
     outage.isNoticed = true
-    const tookMs = atMs - outage.sinceMs
-    const after = tookMs < 50 ? 'at once' : `after ${seconds(tookMs)}`
-    this.note(`noticed ${after}`)
-    this.tell(`Noticed ${after}: ${reasonOf(lost)}.${next}`)
+    const afterMs = atMs - outage.sinceMs
+    const after = afterMs < 50 ? 'at once' : `after ${seconds(afterMs)}`
+    this.note(outage.by ? `noticed ${after}` : lost.why)
+    const said = outage.by ? `Noticed ${after}` : `Lost, ${seconds(afterMs)} after the last sign of life`
+    this.tell(`${said}: ${reasonOf(lost)}.${next}`)
   }
 
   onGap({ topic, from, to, reason }) {

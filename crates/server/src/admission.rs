@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::api::error::HttpError;
+use crate::api::HttpError;
+use crate::shared::Shared;
 use crate::sync::lock;
 
 /// How long a client that found the server full is asked to stay away.
@@ -35,6 +36,34 @@ impl Default for ConnectionLimits {
     }
 }
 
+/// A connection's place among those that there may be; given back when it is dropped.
+pub(crate) struct Seat {
+    shared: Arc<Shared>,
+    address: Option<IpAddr>,
+}
+
+impl Seat {
+    /// Takes a place, if one is free.
+    pub(crate) fn take(shared: &Arc<Shared>, address: Option<IpAddr>) -> Result<Self, HttpError> {
+        shared.seats.take(address)?;
+        Ok(Self {
+            shared: shared.clone(),
+            address,
+        })
+    }
+
+    /// The hub in which it is.
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.seats.leave(self.address);
+    }
+}
+
 /// The seats taken.
 pub(crate) struct Seats {
     limits: ConnectionLimits,
@@ -56,7 +85,7 @@ impl Seats {
     }
 
     /// Takes a seat, to be given back with [`leave`](Self::leave) and the same address.
-    pub(crate) fn take(&self, address: Option<IpAddr>) -> Result<(), HttpError> {
+    fn take(&self, address: Option<IpAddr>) -> Result<(), HttpError> {
         let mut taken = lock(&self.taken);
         if taken.total >= self.limits.total_max {
             return Err(full("the server holds as many WebSockets as it may"));
@@ -72,8 +101,13 @@ impl Seats {
         Ok(())
     }
 
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        lock(&self.taken).total
+    }
+
     /// Gives a seat back.
-    pub(crate) fn leave(&self, address: Option<IpAddr>) {
+    fn leave(&self, address: Option<IpAddr>) {
         let mut taken = lock(&self.taken);
         taken.total = taken.total.saturating_sub(1);
         let Some(address) = address.map(counted_as) else {

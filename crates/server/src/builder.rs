@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use heartwire_log::{LogConfig, Retention};
+use heartwire_hub::HubConfig;
+use heartwire_log::Retention;
 use heartwire_proto::Limits;
 use heartwire_proto::heartbeat::HeartbeatConfig;
 use heartwire_proto::limits::HEADER_BYTES_MAX;
@@ -16,10 +17,8 @@ use crate::hub::Hub;
 /// Everything that one hub keeps to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
-    pub(crate) heartbeat: HeartbeatConfig,
-    pub(crate) limits: Limits,
+    pub(crate) hub: HubConfig,
     pub(crate) connections: ConnectionLimits,
-    pub(crate) log: LogConfig,
     pub(crate) guard: Guard,
     pub(crate) url_topics: UrlTopics,
     pub(crate) gate: Gate,
@@ -76,14 +75,14 @@ impl HubBuilder {
     /// Interval and timeout of the heartbeat; 10 s and 10 s unless set.
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: HeartbeatConfig) -> Self {
-        self.config.heartbeat = heartbeat;
+        self.config.hub.heartbeat = heartbeat;
         self
     }
 
     /// What one connection may do.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.config.limits = limits;
+        self.config.hub.limits = limits;
         self
     }
 
@@ -97,7 +96,7 @@ impl HubBuilder {
     /// How much of each topic is kept: 10,000 messages, 16 MiB and 24 h unless set.
     #[must_use]
     pub fn retention(mut self, retention: Retention) -> Self {
-        self.config.log.retention = retention;
+        self.config.hub.log.retention = retention;
         self
     }
 
@@ -178,15 +177,15 @@ impl HubBuilder {
                 open_websocket: self.open_websocket,
             },
         };
-        let limits = &config.limits;
+        let limits = &config.hub.limits;
         if limits.frame_bytes_max < limits.message_bytes_max + HEADER_BYTES_MAX + 1 {
             return Err(OpenError::FrameBelowMessage);
         }
         if limits.heartbeat_interval_min > limits.heartbeat_interval_max {
             return Err(OpenError::HeartbeatRange);
         }
-        config.log.message_bytes_max = limits.message_bytes_max;
-        config.log.window = limits.unacked_max;
+        config.hub.log.message_bytes_max = limits.message_bytes_max;
+        config.hub.log.window = limits.unacked_max;
         Ok(config)
     }
 }
@@ -195,8 +194,12 @@ impl Config {
     /// How wide a slot of the timer wheel is: fine enough that two late slots do not matter beside
     /// the bound within which a dead link is noticed.
     pub(crate) fn tick(&self) -> Duration {
-        let shortest = self.heartbeat.interval().min(self.heartbeat.timeout());
-        let shortest = shortest.min(self.limits.heartbeat_interval_min);
+        let shortest = self
+            .hub
+            .heartbeat
+            .interval()
+            .min(self.hub.heartbeat.timeout());
+        let shortest = shortest.min(self.hub.limits.heartbeat_interval_min);
         (shortest / 50).clamp(Duration::from_millis(10), Duration::from_millis(100))
     }
 }

@@ -4,18 +4,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use heartwire_proto::frame::{Payload, SubFrom};
+use heartwire_proto::id::TopicRef;
 
+use crate::api;
 use crate::builder::{Config, HubBuilder};
+use crate::follow::{FollowRefused, Follower};
+use crate::publish::{Position, PublishError};
+use crate::shared::Shared;
+use crate::upkeep;
 
 /// All connections and topics of one server. Cheap to clone: every clone is the same hub.
+///
+/// ```
+/// use axum::Router;
+/// use axum::routing::get;
+/// use heartwire_server::Hub;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::builder().open().await?;
+/// let app: Router = Router::new()
+///     .route("/hello", get(|| async { "hello" }))
+///     .nest("/realtime", hub.router());
+/// let position = hub.publish("task:42", "50 %").await?;
+/// assert_eq!(position.offset.0, 1);
+/// # drop(app);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Hub {
     shared: Arc<Shared>,
-}
-
-/// What all connections of a hub share.
-pub(crate) struct Shared {
-    pub(crate) config: Config,
 }
 
 impl Hub {
@@ -25,22 +45,70 @@ impl Hub {
     }
 
     pub(crate) fn start(config: Config) -> Self {
-        Self {
-            shared: Arc::new(Shared { config }),
-        }
+        let shared = Arc::new(Shared::new(config));
+        tokio::spawn(upkeep::run(Arc::downgrade(&shared)));
+        Self { shared }
     }
 
-    /// The hub's routes: the WebSocket and the HTTP API.
+    /// The hub's routes: the WebSocket at `/websocket`, the API under `/v1`, and a start page.
+    ///
+    /// Without an API key they answer on loopback only. To know where a request comes from they
+    /// need axum's connect info: serve the application with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`. An application that decides about
+    /// access itself says so with [`HubBuilder::access_by_application`].
     pub fn router(&self) -> Router {
-        Router::new()
+        api::router(self.shared.clone())
     }
 
-    /// Closes all connections in paced batches, each with a delay of its own within `window` to
-    /// come back, and returns when they are gone.
-    pub async fn drain(&self, window: Duration) {}
+    /// Publishes a message, text or bytes. When it returns the message is stored, and its
+    /// followers are being told. Messages are stored in the order of the calls.
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`]; but for [`PublishError::Slow`] nothing was stored.
+    pub async fn publish(
+        &self,
+        topic: &str,
+        payload: impl Into<Payload>,
+    ) -> Result<Position, PublishError> {
+        let storing = {
+            let payload = payload.into();
+            self.shared
+                .publish(TopicRef::parse(topic)?, payload.as_message(), None)?
+        };
+        storing.await
+    }
 
-    /// A window that grows with the number of connections: a thousand come back each second.
-    pub(crate) fn default_drain_window(&self) -> Duration {
-        Duration::from_secs(1)
+    /// Follows a topic from inside the process: a stream of messages and gaps.
+    ///
+    /// # Errors
+    ///
+    /// See [`FollowRefused`].
+    pub fn follow(&self, topic: &str, from: SubFrom) -> Result<Follower, FollowRefused> {
+        Follower::open(&self.shared, TopicRef::parse(topic)?, from)
+    }
+
+    /// Whether new connections and messages are taken: not any more once the hub drains.
+    pub fn is_ready(&self) -> bool {
+        !self.shared.is_draining()
+    }
+
+    /// How many connections and followers there are.
+    pub fn connections(&self) -> usize {
+        self.shared.lock_hub().connections_len()
+    }
+
+    /// Stops gracefully: takes nothing new, waits until what was published is stored and
+    /// acknowledged, then closes the connections in paced batches, each with a delay of its own
+    /// within `window` to come back. Returns when they are gone. A hub that has drained stays so.
+    pub async fn drain(&self, window: Duration) {
+        upkeep::drain(&self.shared, window).await;
+    }
+
+    /// A window that grows with the number of connections, so that about a thousand come back in
+    /// each second; at least two seconds, which a restart takes anyway, and at most a minute.
+    pub fn default_drain_window(&self) -> Duration {
+        let millis = self.connections() as u64;
+        Duration::from_millis(millis.clamp(2_000, 60_000))
     }
 }

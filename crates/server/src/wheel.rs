@@ -40,12 +40,18 @@ impl<H> Wheel<H> {
         Time::from_millis(self.next_tick * self.tick_ms)
     }
 
-    /// Files a handle to come up when `deadline` has passed.
-    pub(crate) fn file(&mut self, handle: H, deadline: Time) {
+    /// Files a handle to come up when `deadline` has passed; tells when its slot comes.
+    pub(crate) fn file(&mut self, handle: H, deadline: Time) -> Time {
         let due_tick = deadline.as_millis().div_ceil(self.tick_ms);
         let last = self.next_tick + SLOTS - 1;
         let tick = due_tick.clamp(self.next_tick, last);
         self.slots[(tick % SLOTS) as usize].push(handle);
+        Time::from_millis(tick * self.tick_ms)
+    }
+
+    /// Everything that is filed, some of it perhaps twice.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &H> {
+        self.slots.iter().flatten()
     }
 
     /// Moves everything whose slot has come into `due`. A pause longer than a turn empties the

@@ -7,6 +7,7 @@ use heartwire_proto::frame::Payload;
 use serde::Deserialize;
 
 use super::error::HttpError;
+use super::parameters::parse_topic;
 
 /// One line: `{"topic", "text" | "base64", "key"?}`.
 #[derive(Deserialize)]
@@ -50,16 +51,10 @@ pub(super) fn parse(line: &[u8]) -> Result<Item, HttpError> {
         }
     };
     Ok(Item {
-        topic: topic(&line.topic)?,
+        topic: parse_topic(&line.topic)?,
         payload,
         key: line.key,
     })
-}
-
-/// A topic's name, or an error that says how names look.
-pub(super) fn topic(name: &str) -> Result<TopicName, HttpError> {
-    name.parse::<TopicName>()
-        .map_err(|error| HttpError::bad_request("bad-topic", error.to_string()))
 }
 
 /// The lines of a body that are not blank.

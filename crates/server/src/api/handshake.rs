@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use heartwire_hub::Mode;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use tungstenite::handshake::derive_accept_key;
@@ -14,15 +15,6 @@ use super::error::HttpError;
 const V1: &str = "heartwire.v1";
 /// What every version's name begins with.
 const FAMILY: &str = "heartwire.";
-
-/// What the two ends will speak.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Mode {
-    /// Subprotocol `heartwire.v1`.
-    V1,
-    /// No subprotocol.
-    Plain,
-}
 
 /// A request that may be answered with 101.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -239,7 +239,7 @@ mod tests {
         let keys = IdempotencyKeys::default();
         let in_flight = first(&keys, "k", 0);
         let mut waiting = std::pin::pin!(repeat(&keys, "k", 0).answer());
-        let early = tokio::time::timeout(std::time::Duration::ZERO, waiting.as_mut()).await;
+        let early = tokio::time::timeout(Duration::ZERO, waiting.as_mut()).await;
         assert!(early.is_err(), "there is no answer yet");
         keys.settle(in_flight, Ok(7));
         assert_eq!(waiting.await, Ok(7));

@@ -1,11 +1,102 @@
-//! The HTTP side.
+//! The HTTP side of a hub: the WebSocket's upgrade, and the API that scripts use.
+//!
+//! | request | module |
+//! |---|---|
+//! | `GET /websocket` | [`websocket`], [`handshake`], [`url_topics`] |
+//! | `POST /v1/topics/{topic}`, `POST /v1/publish` | [`publish`], [`batch`], [`idempotency`] |
+//! | `GET /v1/topics/{topic}` | [`history`], or [`sse`] where events are asked for |
+//! | `GET /v1/topics`, `/v1/connections`, `DELETE /v1/connections/{id}` | [`live`] |
+//! | `GET /`, `/page/…`, `/heartwire.js` | [`page`] |
+//! | `GET /healthz`, `/readyz` | [`status`] |
+//!
+//! Every request passes the [guard](crate::guard) first; every refusal is JSON
+//! `{"error": code, "message": …}`.
 
 mod batch;
 mod body;
-pub(crate) mod error;
+mod error;
 mod handshake;
+mod history;
 mod idempotency;
 mod json;
+mod live;
+mod page;
+mod parameters;
+mod publish;
+mod sse;
+mod status;
 mod url_topics;
+mod websocket;
 
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use http::StatusCode;
+
+use crate::shared::Shared;
+
+pub(crate) use error::HttpError;
+pub(crate) use idempotency::IdempotencyKeys;
+pub(crate) use publish::Stored;
 pub use url_topics::{UrlTopics, UrlTopicsError};
+
+/// The routes of one hub.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let guarded = Router::new()
+        .route("/v1/topics", get(live::topics))
+        .route("/v1/topics/{topic}", get(topic).post(publish::one))
+        .route("/v1/publish", post(publish::many))
+        .route("/v1/connections", get(live::connections))
+        .route("/v1/connections/{id}", delete(live::close))
+        .route_layer(middleware::from_fn_with_state(shared.clone(), guard));
+    Router::new()
+        .merge(guarded)
+        .route("/websocket", get(websocket::upgrade))
+        .route("/", get(page::index))
+        .route("/page/{name}", get(page::part))
+        .route("/heartwire.js", get(page::client))
+        .route("/healthz", get(status::health))
+        .route("/readyz", get(status::readiness))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(shared)
+}
+
+async fn guard(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, HttpError> {
+    let (parts, body) = request.into_parts();
+    shared.config.guard.api(&parts)?;
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// One topic: live where events are asked for, else its history.
+async fn topic(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    if sse::is_asked_for(&parts.headers) {
+        sse::events(&shared, &parts).into_response()
+    } else {
+        history::page(&shared, &parts).into_response()
+    }
+}
+
+async fn not_found() -> HttpError {
+    HttpError::not_found(
+        "not-found",
+        "there is nothing at this address; GET / says what is where",
+    )
+}
+
+async fn method_not_allowed() -> HttpError {
+    HttpError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "this address does not take this method; GET / says what is where",
+    )
+}

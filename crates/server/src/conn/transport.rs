@@ -34,18 +34,22 @@ pub(crate) enum WriteHalf {
 
 /// Takes the socket back from hyper, with the bytes that it had read already `[WS-6]`. Those are
 /// copied: hyper's own buffer pins 8 KiB however little is in it.
-pub(crate) fn take(upgraded: Upgraded) -> (ReadHalf, WriteHalf, Vec<u8>) {
+pub(crate) fn take(upgraded: Upgraded) -> (ReadHalf, WriteHalf, Box<[u8]>) {
     match tcp(upgraded) {
         Ok((stream, early)) => {
             let (read, write) = stream.into_split();
-            (ReadHalf::Tcp(read), WriteHalf::Tcp(write), early.to_vec())
+            (
+                ReadHalf::Tcp(read),
+                WriteHalf::Tcp(write),
+                Box::from(&*early),
+            )
         }
         Err(upgraded) => {
             let (read, write) = tokio::io::split(TokioIo::new(upgraded));
             (
                 ReadHalf::Any(read),
                 WriteHalf::Any(Box::new(write)),
-                Vec::new(),
+                Box::default(),
             )
         }
     }
@@ -78,12 +82,8 @@ impl ReadHalf {
 }
 
 impl WriteHalf {
-    /// Whether somebody else than the connection's task may write.
-    pub(crate) const fn is_tcp(&self) -> bool {
-        matches!(self, Self::Tcp(_))
-    }
-
-    /// Writes without a task to wake; only for TCP. `WouldBlock` when the socket is full.
+    /// Writes without a task to wake. `WouldBlock` when the socket is full, and always for a
+    /// transport that only its own task may poll.
     pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(half) => half.try_write_vectored(slices),

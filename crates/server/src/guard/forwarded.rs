@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 
-use crate::api::error::HttpError;
+use crate::api::HttpError;
 
 /// What proxies add. A browser cannot be made to send these to another host without asking first.
 const FORWARDING_HEADERS: [&str; 9] = [

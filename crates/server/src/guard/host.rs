@@ -4,7 +4,7 @@ use http::header;
 use http::request::Parts;
 use http::uri::Authority;
 
-use crate::api::error::HttpError;
+use crate::api::HttpError;
 
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{StatusCode, header};
 use subtle::ConstantTimeEq;
 
-use crate::api::error::HttpError;
+use crate::api::HttpError;
 
 /// A secret that opens `/v1/*`, sent as `Authorization: Bearer KEY`. It never appears in logs.
 #[derive(Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use axum::extract::ConnectInfo;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-use crate::api::error::HttpError;
+use crate::api::HttpError;
 
 pub use key::{ApiKey, ApiKeyError};
 

@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::uri::Authority;
 
 use super::host;
-use crate::api::error::HttpError;
+use crate::api::HttpError;
 
 /// Refuses what another host's page asks for. Requests without `Origin` come from no page, except
 /// where the browser says `Sec-Fetch-Site: cross-site`.

@@ -1,0 +1,71 @@
+//! What stands in a request's path and query.
+
+use std::borrow::Cow;
+
+use heartwire_proto::frame::SubFrom;
+use heartwire_proto::{Cursor, TopicName};
+use http::request::Parts;
+use percent_encoding::percent_decode_str;
+
+use super::error::HttpError;
+
+/// The most messages, topics or connections of one page.
+const LIMIT_MAX: usize = 1_000;
+
+/// The last segment of the path, decoded.
+pub(super) fn last_segment(parts: &Parts) -> Cow<'_, str> {
+    let segment = parts.uri.path().rsplit('/').next().unwrap_or_default();
+    percent_decode_str(segment).decode_utf8_lossy()
+}
+
+/// The topic that the path names.
+pub(super) fn topic(parts: &Parts) -> Result<TopicName, HttpError> {
+    parse_topic(&last_segment(parts))
+}
+
+/// A topic's name, or an error that says how names look.
+pub(super) fn parse_topic(name: &str) -> Result<TopicName, HttpError> {
+    name.parse::<TopicName>()
+        .map_err(|error| HttpError::bad_request("bad-topic", error.to_string()))
+}
+
+/// One value of the query, decoded; the first if there are several.
+pub(super) fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
+    let pairs = parts.uri.query().unwrap_or_default().split('&');
+    let mut values = pairs.filter_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        (key == name).then(|| percent_decode_str(value).decode_utf8_lossy())
+    });
+    values.next()
+}
+
+/// `limit=`, or what it is without.
+pub(super) fn limit(parts: &Parts, default: usize) -> Result<usize, HttpError> {
+    let Some(given) = query(parts, "limit") else {
+        return Ok(default);
+    };
+    let limit = given
+        .parse()
+        .ok()
+        .filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| {
+        HttpError::bad_request(
+            "bad-limit",
+            format!("limit is a number from 1 to {LIMIT_MAX}"),
+        )
+    })
+}
+
+/// `after=CURSOR`, if it is there.
+pub(super) fn after(parts: &Parts) -> Result<Option<SubFrom>, HttpError> {
+    query(parts, "after")
+        .map(|cursor| parse_cursor(&cursor))
+        .transpose()
+}
+
+/// A cursor to follow or read from.
+pub(super) fn parse_cursor(text: &str) -> Result<SubFrom, HttpError> {
+    text.parse::<Cursor>()
+        .map(SubFrom::After)
+        .map_err(|error| HttpError::bad_request("bad-cursor", error.to_string()))
+}

@@ -1,0 +1,144 @@
+//! `GET /v1/topics/{topic}` with `Accept: text/event-stream`: following live.
+//!
+//! Each event's `id` is a cursor, so that a browser's `EventSource` resumes by itself: it sends the
+//! last one back as `Last-Event-ID`. A message is an event without a name, with the JSON of the
+//! history as its data; what will never come is an event `gap`. The place at which following
+//! begins is told at once, before any traffic. A comment every heartbeat interval lets both ends
+//! notice a dead connection.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
+use heartwire_proto::Cursor;
+use heartwire_proto::frame::{Gap, SubFrom};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::Value;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::error::HttpError;
+use super::{json, parameters};
+use crate::follow::{Delivery, FollowRefused, Follower};
+use crate::shared::Shared;
+
+/// How long a follower that found no room is asked to stay away.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Whether the request asks for events.
+pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).iter();
+    accepts
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|media| {
+            media
+                .split(';')
+                .next()
+                .is_some_and(|media| media.trim() == "text/event-stream")
+        })
+}
+
+/// The stream, from `Last-Event-ID`, or `after`, or else the end of the topic.
+pub(super) fn events(shared: &Arc<Shared>, parts: &Parts) -> Result<Response, HttpError> {
+    let topic = parameters::topic(parts)?;
+    let from = match parts.headers.get("last-event-id") {
+        Some(id) => parameters::parse_cursor(id.to_str().unwrap_or_default())?,
+        None => parameters::after(parts)?.unwrap_or(SubFrom::Tail),
+    };
+    let follower = Follower::open(shared, topic.as_topic(), from)?;
+    let interval = shared.config.hub.heartbeat.interval();
+    let mut beat = tokio::time::interval_at(Instant::now() + interval, interval);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let events = Events {
+        hello: Some(block(follower.start(), None, None)),
+        follower,
+        beat,
+    };
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, Body::from_stream(events)).into_response())
+}
+
+/// The body of the answer.
+struct Events {
+    hello: Option<String>,
+    follower: Follower,
+    beat: Interval,
+}
+
+impl Stream for Events {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(hello) = self.hello.take() {
+            return Poll::Ready(Some(Ok(hello.into())));
+        }
+        match Pin::new(&mut self.follower).poll_next(cx) {
+            Poll::Ready(Some(delivery)) => return Poll::Ready(Some(Ok(event(&delivery).into()))),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {}
+        }
+        match self.beat.poll_tick(cx) {
+            Poll::Ready(_) => Poll::Ready(Some(Ok(Bytes::from_static(b":\n\n")))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+fn event(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Message(message) => block(
+            message.cursor(),
+            None,
+            Some(&json::message(&message.frame())),
+        ),
+        Delivery::Gap(gap) => block(behind(gap), Some("gap"), Some(&json::gap(gap))),
+    }
+}
+
+/// Where to go on after a gap; of an epoch that is gone, from the beginning of what there is.
+const fn behind(gap: &Gap) -> Cursor {
+    match gap.last {
+        Some(offset) => Cursor::At {
+            epoch: gap.epoch,
+            offset,
+        },
+        None => Cursor::Start,
+    }
+}
+
+/// One event. JSON has no line ends, so that one `data` line holds it.
+fn block(id: Cursor, name: Option<&str>, data: Option<&Value>) -> String {
+    let mut block = format!("id: {id}\n");
+    if let Some(name) = name {
+        block.push_str(&format!("event: {name}\n"));
+    }
+    if let Some(data) = data {
+        block.push_str(&format!("data: {data}\n"));
+    }
+    block.push('\n');
+    block
+}
+
+impl From<FollowRefused> for HttpError {
+    fn from(error: FollowRefused) -> Self {
+        let message = error.to_string();
+        match error {
+            FollowRefused::Topic(_) => Self::bad_request("bad-topic", message),
+            FollowRefused::NoSuchTopic => Self::new(StatusCode::NOT_FOUND, "bad-topic", message),
+            FollowRefused::Limit => Self::unavailable("limit", message, RETRY_AFTER),
+            FollowRefused::Draining => Self::unavailable("draining", message, RETRY_AFTER),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The way in: from bytes to what the connection asks of the hub.
+
+use std::sync::Arc;
+
+use heartwire_hub::Step;
+use heartwire_proto::limits::HEADER_BYTES_MAX;
+use heartwire_proto::{Close, CloseCode, Time};
+
+use super::Conn;
+use super::output::Output;
+use crate::shared::{Handle, HubGuard, Shared, Wakes};
+use crate::ws::{Caps, ClosePayload, ControlKind, Decoder, Event, Violation};
+
+/// What a connection keeps between two reads: nothing, mostly.
+#[derive(Default)]
+pub(super) struct Input {
+    decoder: Decoder,
+    /// Bytes that were read but not taken, as the peer did not read its answers.
+    held: Box<[u8]>,
+    /// What comes means nothing any more: the framing was broken, or the peer has closed.
+    is_deaf: bool,
+}
+
+/// What handling input needs for the length of a turn.
+pub(super) struct Intake<'a> {
+    conn: &'a Arc<Conn>,
+    output: &'a mut Output,
+    now: Time,
+    wakes: &'a mut Wakes,
+}
+
+impl Input {
+    /// Input that begins with bytes that came right behind the upgrade request `[WS-6]`.
+    pub(super) fn beginning_with(early: Box<[u8]>) -> Self {
+        Self {
+            held: early,
+            ..Self::default()
+        }
+    }
+
+    /// Whether nothing that comes will be understood.
+    pub(super) const fn is_deaf(&self) -> bool {
+        self.is_deaf
+    }
+
+    /// Takes what was held back; see [`take`](Self::take).
+    pub(super) fn take_held(&mut self, intake: &mut Intake<'_>) -> bool {
+        if self.held.is_empty() {
+            return intake.output.connection.wants_input();
+        }
+        let mut held = std::mem::take(&mut self.held);
+        intake.conn.shared().account_partial(held.len(), 0);
+        self.take(&mut held, intake)
+    }
+
+    /// Handles bytes that were read. Returns whether more may be read; if not, those that were not
+    /// handled are held back.
+    pub(super) fn take(&mut self, bytes: &mut [u8], intake: &mut Intake<'_>) -> bool {
+        let before = self.decoder.held_bytes();
+        let mut rest = bytes;
+        let mut hub = None;
+        while !self.is_deaf && intake.output.connection.wants_input() {
+            match self.decoder.next(&mut rest, &intake.caps()) {
+                Ok(None) => break,
+                Ok(Some(event)) => self.is_deaf = intake.handle(event, &mut hub),
+                Err(violation) => {
+                    intake.close(violation);
+                    self.is_deaf = true;
+                }
+            }
+        }
+        intake.finish(hub);
+        if !self.is_deaf && !rest.is_empty() {
+            self.held = Box::from(&*rest);
+        }
+        let after = self.decoder.held_bytes() + self.held.len();
+        if !intake.conn.shared().account_partial(before, after) {
+            intake.close_for_memory();
+        }
+        self.held.is_empty() && intake.output.connection.wants_input()
+    }
+
+    /// The connection is over: its share of the bytes held for all is given back.
+    pub(super) fn forget(&mut self, shared: &Shared) {
+        let held = self.decoder.held_bytes() + self.held.len();
+        shared.account_partial(held, 0);
+        *self = Self::default();
+    }
+}
+
+impl<'a> Intake<'a> {
+    pub(super) const fn new(
+        conn: &'a Arc<Conn>,
+        output: &'a mut Output,
+        now: Time,
+        wakes: &'a mut Wakes,
+    ) -> Self {
+        Self {
+            conn,
+            output,
+            now,
+            wakes,
+        }
+    }
+
+    /// Before `welcome` little may be read; afterwards a message above the largest payload is
+    /// skipped, and one above the hard cap ends the connection `[WS-4]` `[WS-7]`.
+    fn caps(&self) -> Caps {
+        let limits = &self.conn.shared().config.hub.limits;
+        let hard_max = self.output.connection.frame_bytes_max();
+        Caps {
+            whole_max: hard_max.min(limits.message_bytes_max + HEADER_BYTES_MAX + 1),
+            head_max: HEADER_BYTES_MAX + 1,
+            hard_max,
+        }
+    }
+
+    /// Handles one event; whether it was the peer's last. The hub is locked when it is first
+    /// needed, and stays so for the rest of what one read brought.
+    fn handle<'s>(&mut self, event: Event<'_>, hub: &mut Option<HubGuard<'s>>) -> bool
+    where
+        'a: 's,
+    {
+        let step = match event {
+            Event::Message(message) => self.output.connection.receive(message, self.now),
+            Event::Oversized { .. } => {
+                self.close(Violation::TooLarge);
+                Step::Done
+            }
+            Event::Control(control) => {
+                match control.kind() {
+                    ControlKind::Ping => self.output.connection.receive_ping(control.payload()),
+                    ControlKind::Pong => {
+                        self.output
+                            .connection
+                            .receive_pong(control.payload(), self.now);
+                    }
+                    ControlKind::Close => return self.handle_close(control.payload()),
+                }
+                Step::Done
+            }
+        };
+        let shared = self.conn.shared();
+        match step {
+            Step::Done => {}
+            Step::Hub(request) => {
+                let hub = hub.get_or_insert_with(|| shared.lock_hub());
+                self.output
+                    .connection
+                    .apply(request, hub, shared.clock.now());
+            }
+            Step::Hello(_) if shared.is_draining() => {
+                self.output.connection.close(shared.draining(), self.now);
+            }
+            Step::Hello(hello) => {
+                let hub = hub.get_or_insert_with(|| shared.lock_hub());
+                let handle = Handle::Connection(self.conn.clone());
+                let now = shared.clock.now();
+                self.output
+                    .connection
+                    .welcome(&hello, None, hub, &handle, now);
+            }
+        }
+        false
+    }
+
+    fn handle_close(&mut self, payload: &[u8]) -> bool {
+        match ClosePayload::parse(payload) {
+            Ok(close) => self.output.connection.receive_close(close.code, self.now),
+            Err(violation) => self.close(violation),
+        }
+        true
+    }
+
+    /// Everything that one read brought has been handled: it is stored, and answered by one write.
+    fn finish(&mut self, hub: Option<HubGuard<'_>>) {
+        self.output.connection.heard(self.now);
+        if let Some(mut hub) = hub {
+            hub.store();
+            self.output.fill_from(&mut hub, self.now);
+            hub.settle(self.wakes);
+        }
+    }
+
+    fn close(&mut self, violation: Violation) {
+        self.output.connection.close(violation.into(), self.now);
+    }
+
+    fn close_for_memory(&mut self) {
+        let shared = self.conn.shared();
+        let reason = "the server holds as many half-received messages as it may";
+        let close = Close::new(CloseCode::OVERLOADED, reason);
+        let close = close.retry_after(shared.config.hub.overload_retry);
+        self.output.connection.close(close, self.now);
+    }
+}

@@ -1,0 +1,128 @@
+//! Publishing from inside the process and over HTTP.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heartwire_hub::{Append, AppendError, Place};
+use heartwire_proto::frame::{Message, Publisher};
+use heartwire_proto::id::TopicRef;
+use heartwire_proto::{Cursor, Epoch, Offset};
+
+use crate::shared::Shared;
+
+/// How long a publisher waits for its message to be stored.
+const STORED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Where a stored message stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Position {
+    /// The topic's epoch.
+    pub epoch: Epoch,
+    /// The message's offset.
+    pub offset: Offset,
+}
+
+impl Position {
+    /// The cursor of somebody who has handled everything up to this message.
+    pub const fn cursor(self) -> Cursor {
+        Cursor::At {
+            epoch: self.epoch,
+            offset: self.offset,
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.cursor(), f)
+    }
+}
+
+/// Why a message was not published.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The name is no topic's.
+    #[error(transparent)]
+    Topic(#[from] heartwire_proto::id::IdError),
+    /// The topic is one of the server's own.
+    #[error("topics that begin with $ belong to the server")]
+    Reserved,
+    /// The message is too large.
+    #[error("a message has at most {bytes_max} bytes")]
+    TooLarge {
+        /// The bound in force.
+        bytes_max: usize,
+    },
+    /// The hub is being stopped.
+    #[error("the server is being stopped and takes no more messages")]
+    Draining,
+    /// The log cannot take it at the moment; nothing was stored.
+    #[error("the log cannot take the message at the moment: {0}")]
+    Unavailable(AppendError),
+    /// It was not stored within 30 s. It may be stored yet.
+    #[error("the message was not stored within 30 s; it may be stored yet")]
+    Slow,
+}
+
+impl From<AppendError> for PublishError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Reserved => Self::Reserved,
+            AppendError::TooLarge { bytes_max } => Self::TooLarge { bytes_max },
+            other => Self::Unavailable(other),
+        }
+    }
+}
+
+impl Shared {
+    /// Appends a message at once; the future is ready when it is stored. Messages are stored in the
+    /// order of the calls, whatever becomes of the futures.
+    pub(crate) fn publish(
+        self: &Arc<Self>,
+        topic: TopicRef<'_>,
+        payload: Message<'_>,
+        from: Option<Publisher<'_>>,
+    ) -> Result<impl Future<Output = Result<Position, PublishError>> + Send + use<>, PublishError>
+    {
+        if self.is_draining() {
+            return Err(PublishError::Draining);
+        }
+        let append = Append {
+            topic,
+            payload,
+            from,
+            producer: None,
+        };
+        let now = self.clock.now();
+        let (place, stored) = self.hub(|hub| {
+            let place = hub.publish(append, now)?;
+            hub.store();
+            Ok::<_, AppendError>((place, hub.log().is_committed(place.lsn)))
+        })?;
+        let shared = self.clone();
+        Ok(async move {
+            if !stored {
+                shared.wait_until_stored(place).await?;
+            }
+            Ok(Position {
+                epoch: place.epoch,
+                offset: place.offset,
+            })
+        })
+    }
+
+    async fn wait_until_stored(&self, place: Place) -> Result<(), PublishError> {
+        let mut stored = self.stored.subscribe();
+        let waiting = async {
+            while !self.hub(|hub| hub.log().is_committed(place.lsn)) {
+                // The sender lives as long as this hub.
+                let _ = stored.changed().await;
+            }
+        };
+        let in_time = tokio::time::timeout(STORED_WITHIN, waiting).await;
+        in_time.map_err(|_| PublishError::Slow)
+    }
+}

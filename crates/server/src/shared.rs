@@ -1,0 +1,180 @@
+//! What all connections of a hub share.
+
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use heartwire_hub::{ConnKey, HubConfig, HubState, ProducerKey};
+use heartwire_proto::{Close, CloseCode, LogId};
+use tokio::sync::watch;
+
+use crate::admission::Seats;
+use crate::api::{IdempotencyKeys, Stored};
+use crate::builder::Config;
+use crate::clock::{self, Clock};
+use crate::conn::Conn;
+use crate::follow::Reader;
+use crate::gate::Gate;
+use crate::sync::lock;
+use crate::wheel::Wheel;
+
+/// Whoever the hub can wake.
+#[derive(Clone)]
+pub(crate) enum Handle {
+    Connection(Arc<Conn>),
+    Reader(Arc<Reader>),
+}
+
+/// Handles to be woken once no lock is held.
+#[derive(Default)]
+#[must_use = "whoever is not woken waits for ever"]
+pub(crate) struct Wakes(Vec<Handle>);
+
+impl Wakes {
+    /// Lets each of them take what has come for it. No lock of the hub or of a connection may be
+    /// held: writing to one connection must not wait for another.
+    pub(crate) fn run(self) {
+        for handle in self.0 {
+            match handle {
+                Handle::Connection(connection) => connection.pump(),
+                Handle::Reader(reader) => reader.wake(),
+            }
+        }
+    }
+}
+
+/// The hub, locked.
+pub(crate) struct HubGuard<'a> {
+    state: MutexGuard<'a, HubState<Handle>>,
+    gate: &'a Gate,
+}
+
+impl HubGuard<'_> {
+    /// What was appended is stored at once, in memory, unless the gate is closed. It is looked at
+    /// under the lock: whoever opens it takes the lock afterwards.
+    pub(crate) fn store(&mut self) {
+        if self.gate.is_open() {
+            self.state.commit_all();
+        }
+    }
+
+    /// Whether nothing waits to be stored.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.state.log().pending().next().is_none()
+    }
+
+    /// Unlocks the hub; whom the work has woken is added to `wakes`.
+    pub(crate) fn settle(mut self, wakes: &mut Wakes) {
+        self.state.take_wakes(&mut wakes.0);
+    }
+}
+
+impl Deref for HubGuard<'_> {
+    type Target = HubState<Handle>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.state
+    }
+}
+
+impl DerefMut for HubGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.state
+    }
+}
+
+/// The state behind a [`Hub`](crate::Hub).
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    /// Lock order: a connection, then this, then the wheel.
+    state: Mutex<HubState<Handle>>,
+    pub(crate) hub_config: Arc<HubConfig>,
+    pub(crate) clock: Clock,
+    pub(crate) wheel: Mutex<Wheel<Weak<Conn>>>,
+    pub(crate) seats: Seats,
+    pub(crate) idempotency: IdempotencyKeys<Stored>,
+    /// Moves whenever something was stored that had to wait.
+    pub(crate) stored: watch::Sender<()>,
+    /// Bytes of half-received messages, over all connections.
+    partial_bytes: AtomicUsize,
+    draining: AtomicBool,
+    /// Followers inside the process, to be told when the hub drains.
+    pub(crate) readers: Mutex<BTreeMap<ConnKey, Arc<Reader>>>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config) -> Self {
+        let clock = Clock::start();
+        let hub_config = Arc::new(config.hub.clone());
+        let log = LogId::from_random(clock::secret() as u64);
+        let key = ProducerKey::new(clock::secret());
+        Self {
+            state: Mutex::new(HubState::new(hub_config.clone(), log, key)),
+            wheel: Mutex::new(Wheel::new(config.tick(), clock.time())),
+            seats: Seats::new(config.connections),
+            idempotency: IdempotencyKeys::default(),
+            stored: watch::Sender::new(()),
+            partial_bytes: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            readers: Mutex::default(),
+            hub_config,
+            clock,
+            config,
+        }
+    }
+
+    /// Locks the hub. No lock may be held but that of one connection.
+    pub(crate) fn lock_hub(&self) -> HubGuard<'_> {
+        HubGuard {
+            state: lock(&self.state),
+            gate: &self.config.gate,
+        }
+    }
+
+    /// Works on the hub for somebody who holds no lock, and lets those run whom that wakes.
+    pub(crate) fn hub<T>(&self, work: impl FnOnce(&mut HubGuard<'_>) -> T) -> T {
+        let mut wakes = Wakes::default();
+        let mut hub = self.lock_hub();
+        let outcome = work(&mut hub);
+        hub.settle(&mut wakes);
+        wakes.run();
+        outcome
+    }
+
+    /// The gate has opened: what waited is stored.
+    pub(crate) fn store_all(&self) {
+        self.hub(|hub| hub.store());
+        self.stored.send_replace(());
+    }
+
+    /// A connection's half-received bytes have changed; false when there are too many in all.
+    pub(crate) fn account_partial(&self, before: usize, after: usize) -> bool {
+        if after <= before {
+            self.partial_bytes
+                .fetch_sub(before - after, Ordering::Relaxed);
+            return true;
+        }
+        let more = after - before;
+        let all = self.partial_bytes.fetch_add(more, Ordering::Relaxed) + more;
+        all <= self.config.connections.partial_bytes_max
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// What a connection is told that comes while the server is being stopped.
+    pub(crate) fn draining(&self) -> Close {
+        Close::new(CloseCode::DRAINING, "draining").retry_after(self.config.hub.overload_retry)
+    }
+
+    /// From here on nothing new is taken: no connection, no message.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.hub(|hub| hub.set_accepting(false));
+        for reader in lock(&self.readers).values() {
+            reader.wake();
+        }
+    }
+}

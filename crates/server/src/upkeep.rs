@@ -1,0 +1,98 @@
+//! What a hub does by itself: deadlines, forgetting, and the graceful stop.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use heartwire_proto::{Close, CloseCode, Time};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::clock;
+use crate::conn::Conn;
+use crate::shared::Shared;
+use crate::sync::lock;
+
+/// How often the log forgets what is too old.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
+/// How long a drain waits for what was published to be stored.
+const STORED_WITHIN: Duration = Duration::from_secs(10);
+/// How many connections are told goodbye at once, and the pause until the next: 5,000 a second, as
+/// fast as their goodbyes can be written without holding up anything else.
+const BATCH: usize = 100;
+const BATCH_EVERY: Duration = Duration::from_millis(20);
+/// How often a drain looks whether everybody is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long a drain waits for the last to leave: longer than a close handshake takes.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The hub's own task: it ends with the hub.
+pub(crate) async fn run(shared: Weak<Shared>) {
+    let mut forget_at = Time::ZERO;
+    let Some(mut gate) = shared.upgrade().map(|shared| shared.config.gate.watch()) else {
+        return;
+    };
+    loop {
+        let next = match shared.upgrade() {
+            Some(shared) => shared.clock.instant(lock(&shared.wheel).next_turn()),
+            None => return,
+        };
+        let gate_has_moved = tokio::select! {
+            () = sleep_until(next) => false,
+            moved = gate.changed() => moved.is_ok(),
+        };
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        if gate_has_moved {
+            shared.store_all();
+        }
+        let now = shared.clock.time();
+        turn(&shared, now);
+        if now >= forget_at {
+            forget_at = now + FORGET_EVERY;
+            forget(&shared, now);
+        }
+    }
+}
+
+/// Asks those whose slot of the wheel has come.
+fn turn(shared: &Arc<Shared>, now: Time) {
+    let mut due: Vec<Weak<Conn>> = Vec::new();
+    lock(&shared.wheel).turn(now, &mut due);
+    for conn in due.iter().filter_map(Weak::upgrade) {
+        conn.alarm(now);
+    }
+}
+
+fn forget(shared: &Arc<Shared>, now: Time) {
+    // Bounded per call, so that nobody waits long for the lock.
+    while shared.hub(|hub| hub.expire(now)) {}
+}
+
+/// See [`Hub::drain`](crate::Hub::drain).
+pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
+    shared.begin_drain();
+    let stored_by = Instant::now() + STORED_WITHIN;
+    while !shared.lock_hub().is_stored() && Instant::now() < stored_by {
+        sleep(LOOK_EVERY).await;
+    }
+    let conns: Vec<Weak<Conn>> = lock(&shared.wheel).iter().cloned().collect();
+    for batch in conns.chunks(BATCH) {
+        for conn in batch.iter().filter_map(Weak::upgrade) {
+            // The wheel may hold a connection twice; the first goodbye counts.
+            conn.close(goodbye(window));
+        }
+        sleep(BATCH_EVERY).await;
+    }
+    let gone_by = Instant::now() + GONE_WITHIN;
+    while shared.seats.taken() > 0 && Instant::now() < gone_by {
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Each has a delay of its own, so that they do not come back together `[CLOSE-5]`.
+fn goodbye(window: Duration) -> Close {
+    let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1);
+    let drawn = (u128::from(clock::random()) * u128::from(window_ms)) >> 64;
+    let delay = Duration::from_millis(drawn as u64 + 1);
+    Close::new(CloseCode::DRAINING, "draining").retry_after(delay)
+}

@@ -1,0 +1,11 @@
+//! A server on real loopback sockets, seen from outside. One file per behaviour.
+
+mod drain;
+mod garbage;
+mod http_api;
+mod liveness;
+mod plain_mode;
+mod refusals;
+mod sse;
+mod support;
+mod takeover;

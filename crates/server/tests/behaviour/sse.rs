@@ -1,0 +1,191 @@
+//! Following a topic by server-sent events.
+
+use crate::support::peer::Peer;
+use crate::support::{Fixture, http, within};
+use serde_json::{Value, json};
+
+/// One `EventSource`.
+struct Events {
+    peer: Peer,
+    text: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Event {
+    name: String,
+    id: String,
+    data: Value,
+}
+
+impl Events {
+    async fn open(server: &Fixture, path: &str, headers: &[&str]) -> Self {
+        let mut request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n");
+        for line in headers {
+            request.push_str(line);
+            request.push_str("\r\n");
+        }
+        request.push_str("\r\n");
+        let mut peer = Peer::tcp(server.address).await;
+        peer.send(request.as_bytes()).await;
+        let head = peer.head().await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(head.contains("content-type: text/event-stream"), "{head}");
+        Self {
+            peer,
+            text: String::new(),
+        }
+    }
+
+    /// The next event; an `id` alone counts, comments do not.
+    async fn next(&mut self) -> Event {
+        within("an event", async {
+            loop {
+                while let Some((block, rest)) = self.text.split_once("\n\n") {
+                    let (block, rest) = (block.to_owned(), rest.to_owned());
+                    self.text = rest;
+                    if let Some(event) = parse(&block) {
+                        return event;
+                    }
+                }
+                let bytes = self.peer.heard_raw().await.expect("the stream goes on");
+                // Chunk sizes stand on lines of their own, which no field looks like.
+                self.text
+                    .push_str(&String::from_utf8_lossy(&bytes).replace("\r\n", "\u{1}"));
+                self.text = strip_chunks(&self.text);
+            }
+        })
+        .await
+    }
+}
+
+/// Takes the framing of chunked transfer out: `SIZE CRLF … CRLF`.
+fn strip_chunks(text: &str) -> String {
+    let mut out = String::new();
+    for piece in text.split('\u{1}') {
+        let size = !piece.is_empty() && piece.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !size {
+            out.push_str(piece);
+        }
+    }
+    out
+}
+
+fn parse(block: &str) -> Option<Event> {
+    let mut event = Event::default();
+    let mut data = String::new();
+    for line in block.lines() {
+        match line.split_once(": ") {
+            Some(("event", value)) => value.clone_into(&mut event.name),
+            Some(("id", value)) => value.clone_into(&mut event.id),
+            Some(("data", value)) => data.push_str(value),
+            _ => {}
+        }
+    }
+    event.data = serde_json::from_str(&data).unwrap_or_default();
+    (event != Event::default()).then_some(event)
+}
+
+#[tokio::test]
+async fn messages_come_live_with_their_cursor_as_id() {
+    let server = Fixture::start().await;
+    http::publish(server.address, "a", "before").await;
+    let mut events = Events::open(&server, "/v1/topics/a", &[]).await;
+    let begin = events.next().await;
+    assert!(
+        begin.id.ends_with(".1"),
+        "the place is told before any traffic: {begin:?}"
+    );
+    let stored = http::publish(server.address, "a", "line one\nline two").await;
+    let event = events.next().await;
+    assert_eq!(
+        event.id,
+        format!("{}.2", stored["epoch"].as_str().unwrap_or_default())
+    );
+    assert_eq!(
+        (&event.data["offset"], &event.data["text"]),
+        (&json!(2), &json!("line one\nline two"))
+    );
+}
+
+#[tokio::test]
+async fn last_event_id_resumes_without_hole_or_repeat() {
+    let server = Fixture::start().await;
+    http::publish(server.address, "a", "one").await;
+    let mut events = Events::open(&server, "/v1/topics/a?after=0", &[]).await;
+    let mut event = events.next().await;
+    while event.data == Value::Null {
+        event = events.next().await;
+    }
+    assert_eq!(event.data["text"], "one");
+    drop(events);
+    for text in ["two", "three"] {
+        http::publish(server.address, "a", text).await;
+    }
+    let resume = format!("last-event-id: {}", event.id);
+    let mut events = Events::open(&server, "/v1/topics/a", &[&resume]).await;
+    let mut texts = Vec::new();
+    while texts.len() < 2 {
+        let event = events.next().await;
+        if let Some(text) = event.data["text"].as_str() {
+            texts.push(text.to_owned());
+        }
+    }
+    assert_eq!(texts, ["two", "three"]);
+}
+
+#[tokio::test]
+async fn what_was_trimmed_is_an_event_of_its_own() {
+    let server = Fixture::with(|hub| {
+        hub.retention(heartwire_server::Retention {
+            count_max: 10,
+            ..Default::default()
+        })
+    })
+    .await;
+    let mut epoch = String::new();
+    for number in 1..=30 {
+        let stored = http::publish(server.address, "a", &number.to_string()).await;
+        epoch = stored["epoch"].as_str().expect("an epoch").to_owned();
+    }
+    let resume = format!("last-event-id: {epoch}.5");
+    let mut events = Events::open(&server, "/v1/topics/a", &[&resume]).await;
+    let mut event = events.next().await;
+    while event.name != "gap" {
+        event = events.next().await;
+    }
+    assert_eq!(event.id, format!("{epoch}.20"));
+    assert_eq!(
+        event.data,
+        json!({ "epoch": epoch, "first": 6, "last": 20, "reason": "retention" })
+    );
+    let first = events.next().await;
+    assert_eq!(first.data["text"], "21");
+}
+
+#[tokio::test]
+async fn a_topic_that_does_not_exist_yet_can_be_waited_for() {
+    let server = Fixture::start().await;
+    let mut events = Events::open(&server, "/v1/topics/later", &[]).await;
+    assert_eq!(events.next().await.id, "0");
+    http::publish(server.address, "later", "born").await;
+    let mut event = events.next().await;
+    while event.data == Value::Null {
+        event = events.next().await;
+    }
+    assert_eq!(
+        (&event.data["offset"], &event.data["text"]),
+        (&json!(1), &json!("born"))
+    );
+}
+
+#[tokio::test]
+async fn a_bad_last_event_id_is_refused() {
+    let server = Fixture::start().await;
+    let headers = ["accept: text/event-stream", "last-event-id: nonsense"];
+    let answer = http::request(server.address, "GET /v1/topics/a", &headers, b"").await;
+    assert_eq!(
+        (answer.status, answer.error().as_str()),
+        (400, "bad-cursor")
+    );
+}
