@@ -30,27 +30,27 @@ impl Chunk {
 }
 
 /// Whole WebSocket frames in the order in which they are to be written. Owns no memory while it is
-/// empty. It is bounded by those who fill it: a connection with more than
-/// `Limits::output_bytes_max` standing here takes no further message.
+/// empty. It is bounded, far below 4 GiB, by those who fill it: a connection with more than
+/// `Limits::output_bytes_max` of answers standing here takes no further message.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Outgoing {
     chunks: VecDeque<Chunk>,
     /// How much of the first chunk is written.
     begun: u32,
-    bytes: usize,
+    bytes: u32,
     /// How many of the chunks' bytes are the connection's own frames.
-    control_bytes: usize,
+    control_bytes: u32,
 }
 
 impl Outgoing {
     /// How many bytes stand here.
     pub const fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes as usize
     }
 
     /// How many bytes of the connection's own frames stand here: answers, not messages.
     pub(crate) const fn control_bytes(&self) -> usize {
-        self.control_bytes
+        self.control_bytes as usize
     }
 
     /// Whether nothing stands here.
@@ -83,7 +83,7 @@ impl Outgoing {
 
     /// All of it in one piece, for tests and simulators.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.bytes);
+        let mut bytes = Vec::with_capacity(self.bytes());
         for chunk in &self.chunks {
             let (first, second) = chunk.pieces();
             bytes.extend_from_slice(first);
@@ -95,7 +95,7 @@ impl Outgoing {
 
     /// Adds a message.
     pub(crate) fn push(&mut self, entry: &Entry, form: Form) {
-        self.bytes += entry.wire_bytes(form);
+        self.bytes += entry.wire_bytes(form) as u32;
         let entry = entry.clone();
         self.chunks.push_back(Chunk::Message { entry, form });
     }
@@ -114,15 +114,15 @@ impl Outgoing {
         };
         let before = run.len();
         write(run);
-        let written = run.len() - before;
+        let written = (run.len() - before) as u32;
         self.bytes += written;
         self.control_bytes += written;
     }
 
     /// The socket took that many bytes.
     pub(crate) fn advance(&mut self, bytes: usize) {
-        debug_assert!(bytes <= self.bytes, "no more is written than stands here");
-        self.bytes -= bytes.min(self.bytes);
+        debug_assert!(bytes <= self.bytes(), "no more is written than stands here");
+        self.bytes -= (bytes as u32).min(self.bytes);
         let mut taken = self.begun as usize + bytes;
         while let Some(first) = self.chunks.front() {
             let whole = first.bytes();
@@ -131,7 +131,7 @@ impl Outgoing {
             }
             taken -= whole;
             if let Some(Chunk::Control(run)) = self.chunks.pop_front() {
-                self.control_bytes -= run.len();
+                self.control_bytes -= run.len() as u32;
             }
         }
         self.begun = taken as u32;
@@ -149,7 +149,7 @@ impl Outgoing {
             matches!(chunk, Chunk::Control(_)) || (begun && index == 1)
         });
         let whole: usize = self.chunks.iter().map(Chunk::bytes).sum();
-        self.bytes = whole - self.begun as usize;
+        self.bytes = whole as u32 - self.begun;
     }
 }
 

@@ -278,6 +278,11 @@ impl Heartbeat {
         PingId::from_count(self.pings)
     }
 
+    /// When the latest ping was handed to the driver; before the first, when the connection opened.
+    pub const fn asked_at(&self) -> Time {
+        self.asked_at
+    }
+
     /// Whether a ping waits for its answer.
     pub const fn is_asking(&self) -> bool {
         matches!(self.state, State::Asked { .. })

@@ -103,7 +103,6 @@ impl Connection {
         let heartbeat::Due::Ask(id) = live.heartbeat.ask_anyway(now.time) else {
             return;
         };
-        live.pinged_at = now.time;
         if let Some(rtt) = live.heartbeat.rtt() {
             hub.set_round_trip(live.key, rtt.last_ms);
         }
@@ -207,20 +206,17 @@ impl Connection {
     }
 
     fn measure_at(&self, live: &Live) -> Time {
-        if self.progress.ping_is_under_way() {
-            self.progress.measured_at + live.heartbeat.config().timeout() / LOOKS_PER_TIMEOUT
-        } else {
-            NEVER
-        }
+        let timeout = live.heartbeat.config().timeout();
+        let last = self.progress.unacknowledged_at();
+        last.map_or(NEVER, |last| last + timeout / LOOKS_PER_TIMEOUT)
     }
 }
 
 impl Live {
-    pub(super) const fn new(key: ConnKey, heartbeat: Heartbeat, speech: Speech, now: Time) -> Self {
+    pub(super) const fn new(key: ConnKey, heartbeat: Heartbeat, speech: Speech) -> Self {
         Self {
             key,
             heartbeat,
-            pinged_at: now,
             speech,
             late_pong: None,
         }
@@ -230,7 +226,7 @@ impl Live {
     fn ask_at(&self) -> Time {
         let silent = self.heartbeat.deadline();
         match self.speech {
-            Speech::V1(_) => silent.min(self.pinged_at + POSITIONS_EVERY),
+            Speech::V1(_) => silent.min(self.heartbeat.asked_at() + POSITIONS_EVERY),
             Speech::Plain { .. } => silent,
         }
     }

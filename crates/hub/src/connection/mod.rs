@@ -14,6 +14,7 @@
 
 mod fill;
 mod life;
+mod oversized;
 mod progress;
 mod requests;
 
@@ -71,11 +72,10 @@ struct Greeting {
 struct Live {
     key: ConnKey,
     heartbeat: Heartbeat,
-    /// When the peer was asked last; it is asked once a minute whatever it says `[LIVE-9]`.
-    pinged_at: Time,
     speech: Speech,
     /// The latest answer to a ping, as a whole frame, while too much stands before it `[WS-10]`.
-    late_pong: Option<Box<[u8]>>,
+    /// Rare, hence behind one pointer.
+    late_pong: Option<Box<Vec<u8>>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -143,6 +143,7 @@ impl Connection {
     pub fn heard(&mut self, now: Time) {
         if let State::Live(live) = &mut self.state {
             live.heartbeat.heard(now);
+            self.progress.answered();
         }
     }
 
@@ -311,7 +312,7 @@ impl Connection {
         } else {
             let mut frame = Vec::new();
             write_frame(&mut frame, write);
-            live.late_pong = Some(frame.into());
+            live.late_pong = Some(Box::new(frame));
         }
     }
 
@@ -343,4 +344,18 @@ fn heartbeat_config(config: &HubConfig, wish_ms: Option<u64>) -> HeartbeatConfig
 
 fn push_frame(outgoing: &mut Outgoing, frame: &ServerFrame<'_>) {
     outgoing.push_control(|out| write_frame(out, |out| frame.encode(out).into()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(
+            size_of::<Connection>() <= 184,
+            "{}",
+            size_of::<Connection>()
+        );
+    }
 }

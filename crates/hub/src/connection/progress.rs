@@ -5,30 +5,34 @@ use heartwire_proto::Time;
 /// A moment that never comes.
 pub(super) const NEVER: Time = Time::from_millis(u64::MAX);
 
-/// Bytes are counted from the connection's beginning.
+/// What is known of the output. Of a ping under way more is, behind a pointer: connections are idle
+/// most of the time.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Progress {
-    /// What the kernel has taken.
-    pub(super) written: u64,
-    /// What the peer's TCP had acknowledged at `measured_at`; `None` while nobody looked since the
-    /// latest ping.
-    pub(super) acknowledged: Option<u64>,
-    /// Where the latest ping ends.
-    pub(super) ping_end: u64,
-    /// When it was last known that the ping had not been acknowledged.
-    pub(super) measured_at: Time,
     /// Since when output stands here and not one byte of it has moved.
     pub(super) blocked_since: Time,
+    question: Option<Box<Question>>,
+}
+
+/// A ping under way. Bytes are counted from the moment when it was put behind the others.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Question {
+    /// Where the ping ends.
+    end: u64,
+    /// What the kernel has taken.
+    written: u64,
+    /// What the peer's TCP was last seen to have acknowledged, of these bytes and those before them;
+    /// `None` while nobody has looked.
+    acknowledged: Option<i64>,
+    /// When it was last known that the ping had not been acknowledged.
+    measured_at: Time,
 }
 
 impl Default for Progress {
     fn default() -> Self {
         Self {
-            written: 0,
-            acknowledged: None,
-            ping_end: 0,
-            measured_at: Time::ZERO,
             blocked_since: NEVER,
+            question: None,
         }
     }
 }
@@ -36,23 +40,34 @@ impl Default for Progress {
 impl Progress {
     /// A ping ends behind `waiting` bytes that are not written yet.
     pub(super) fn asked(&mut self, waiting: usize, now: Time) {
-        self.ping_end = self.written + waiting as u64;
-        self.acknowledged = None;
-        self.measured_at = now;
+        self.question = Some(Box::new(Question {
+            end: waiting as u64,
+            written: 0,
+            acknowledged: None,
+            measured_at: now,
+        }));
     }
 
-    /// The kernel took bytes, perhaps none. Returns whether some of them stood before the end of the
-    /// latest ping.
+    /// The question is settled.
+    pub(super) fn answered(&mut self) {
+        self.question = None;
+    }
+
+    /// The kernel took bytes, perhaps none; `is_rest` says whether more stands here. Returns whether
+    /// some of them stood before the end of the ping under way.
     pub(super) fn written(&mut self, bytes: usize, is_rest: bool, now: Time) -> bool {
-        let moves_ping = bytes > 0 && self.written < self.ping_end;
-        self.written += bytes as u64;
-        if moves_ping {
-            self.measured_at = now;
-        }
         if !is_rest {
             self.blocked_since = NEVER;
         } else if bytes > 0 || self.blocked_since == NEVER {
             self.blocked_since = now;
+        }
+        let Some(question) = &mut self.question else {
+            return false;
+        };
+        let moves_ping = bytes > 0 && question.written < question.end;
+        question.written += bytes as u64;
+        if moves_ping {
+            question.measured_at = now;
         }
         moves_ping
     }
@@ -64,25 +79,84 @@ impl Progress {
     /// has been acknowledged itself, the clock runs from when that was last known not to be so: the
     /// moment of the last acknowledgement is not known, and a frozen peer gains nothing by it.
     pub(super) fn measured(&mut self, unacknowledged: u64, now: Time) -> Option<Time> {
-        let acknowledged = self.written.saturating_sub(unacknowledged);
-        let before = self.acknowledged.replace(acknowledged);
-        let measured_before = std::mem::replace(&mut self.measured_at, now);
+        let question = self.question.as_mut()?;
+        let acknowledged = question.written as i64 - unacknowledged as i64;
+        let before = question.acknowledged.replace(acknowledged);
+        let measured_before = std::mem::replace(&mut question.measured_at, now);
         if before.is_none_or(|before| acknowledged <= before) {
             return None;
         }
         if self.blocked_since != NEVER {
             self.blocked_since = now;
         }
-        let ping_was_behind = before.is_some_and(|before| before < self.ping_end);
-        match acknowledged >= self.ping_end {
+        let end = question.end as i64;
+        let ping_was_behind = before.is_some_and(|before| before < end);
+        match acknowledged >= end {
             true => ping_was_behind.then_some(measured_before),
             false => Some(now),
         }
     }
 
-    /// Whether the latest ping has not been seen acknowledged.
-    pub(super) fn ping_is_under_way(&self) -> bool {
-        self.acknowledged
-            .is_none_or(|acknowledged| acknowledged < self.ping_end)
+    /// When it was last seen that the ping under way has not been acknowledged; nothing once it
+    /// has.
+    pub(super) fn unacknowledged_at(&self) -> Option<Time> {
+        let question = self.question.as_ref()?;
+        let end = question.end as i64;
+        let is_behind = question.acknowledged.is_none_or(|at| at < end);
+        is_behind.then_some(question.measured_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    #[test]
+    fn output_is_blocked_since_its_last_byte_moved() {
+        let mut progress = Progress::default();
+        progress.written(10, false, at(1));
+        assert_eq!(progress.blocked_since, NEVER);
+        progress.written(0, true, at(2));
+        progress.written(0, true, at(3));
+        assert_eq!(progress.blocked_since, at(2));
+        progress.written(1, true, at(4));
+        assert_eq!(progress.blocked_since, at(4));
+        progress.written(9, false, at(5));
+        assert_eq!(progress.blocked_since, NEVER);
+    }
+
+    #[test]
+    fn the_clock_starts_over_with_each_byte_acknowledged_before_the_ping() {
+        let mut progress = Progress::default();
+        progress.asked(1_000, at(0));
+        assert!(progress.written(1_000, false, at(10)));
+        assert_eq!(
+            progress.measured(5_000, at(100)),
+            None,
+            "the first look compares with nothing"
+        );
+        assert_eq!(progress.measured(3_000, at(200)), Some(at(200)));
+        assert_eq!(progress.measured(3_000, at(300)), None);
+        assert_eq!(
+            progress.measured(0, at(400)),
+            Some(at(300)),
+            "no later than it may have been"
+        );
+        assert_eq!(progress.unacknowledged_at(), None);
+        assert_eq!(progress.measured(0, at(500)), None);
+    }
+
+    #[test]
+    fn a_ping_that_was_acknowledged_before_anybody_looked_gains_nothing() {
+        let mut progress = Progress::default();
+        progress.asked(7, at(0));
+        assert!(progress.written(7, false, at(1)));
+        assert_eq!(progress.unacknowledged_at(), Some(at(1)));
+        assert_eq!(progress.measured(0, at(125)), None);
+        assert_eq!(progress.unacknowledged_at(), None);
     }
 }

@@ -10,13 +10,13 @@ use heartwire_proto::frame::{
 use heartwire_proto::heartbeat::Heartbeat;
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::server::{Request, Session};
-use heartwire_proto::{Attempt, Close, CloseCode, Seq, TopicName};
+use heartwire_proto::{Close, CloseCode, Seq, TopicName};
 
 use super::{CLOSING_MAX, Connection, Live, Speech, State, heartbeat_config, push_frame};
 use crate::Now;
 use crate::config::HubConfig;
 use crate::outgoing::Outgoing;
-use crate::state::{HubState, Mode, Peer, Who};
+use crate::state::{HubState, Mode, Peer, Role, Who};
 
 /// The topic to which plain clients publish `[PLAIN-3]`.
 const INBOX: &str = "inbox";
@@ -34,13 +34,13 @@ impl Connection {
     ) -> Self {
         let config = hub.config().clone();
         let who = Who {
-            mode: Mode::Plain,
-            producer: None,
-            attempt: Attempt::ZERO,
+            role: Role::Plain,
             from: publisher(subject),
             agent: hub.share_agent(peer.agent),
-            address: peer.address,
+            ip: peer.address.map(|address| address.ip()),
+            port: peer.address.map_or(0, |address| address.port()),
             opened_at: now.time,
+            rtt_ms: u32::MAX,
         };
         let joined = hub.join(handle.clone(), who);
         let mut connection = Self::v1(config, peer, Vec::new(), now.time);
@@ -57,7 +57,7 @@ impl Connection {
         }
         let heartbeat = Heartbeat::new(connection.config.heartbeat, now.time);
         let speech = Speech::Plain { has_spoken: false };
-        connection.state = State::Live(Live::new(key, heartbeat, speech, now.time));
+        connection.state = State::Live(Live::new(key, heartbeat, speech));
         connection
     }
 
@@ -80,13 +80,16 @@ impl Connection {
             agent => agent,
         };
         let who = Who {
-            mode: Mode::V1,
-            producer: Some(producer),
-            attempt: hello.attempt,
+            role: Role::V1 {
+                producer,
+                attempt: hello.attempt,
+            },
             from: publisher(subject),
             agent: hub.share_agent(agent),
-            address: greeting.address,
+            ip: greeting.address.map(|address| address.ip()),
+            port: greeting.address.map_or(0, |address| address.port()),
             opened_at: now.time,
+            rtt_ms: u32::MAX,
         };
         let key = match hub.join(handle.clone(), who) {
             Ok(key) => key,
@@ -113,7 +116,7 @@ impl Connection {
         session.welcomed(welcome.acked);
         push_frame(&mut self.outgoing, &ServerFrame::Welcome(Box::new(welcome)));
         let heartbeat = Heartbeat::with_random_start(heartbeat, now.time, now.random);
-        self.state = State::Live(Live::new(key, heartbeat, Speech::V1(session), now.time));
+        self.state = State::Live(Live::new(key, heartbeat, Speech::V1(session)));
     }
 
     /// Does what [`receive`](Self::receive) asked the hub for. [`Fill`](Self::fill) the connection
@@ -288,7 +291,7 @@ impl<H: Clone> Asking<'_, H> {
     }
 
     fn producer(&mut self) -> Option<(ProducerId, &mut Session)> {
-        let producer = self.hub.who(self.live.key)?.producer?;
+        let producer = self.hub.who(self.live.key)?.role.producer()?;
         match &mut self.live.speech {
             Speech::V1(session) => Some((producer, session)),
             Speech::Plain { .. } => None,

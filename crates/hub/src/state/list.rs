@@ -9,7 +9,7 @@ use heartwire_proto::frame::{Gap, Publisher, SubFrom};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Attempt, ConnectionId, Cursor, Epoch, Offset, Time, TopicName};
 
-use super::{ConnKey, HubState, Mode, Record};
+use super::{ConnKey, HubState, Mode, Record, Role};
 
 /// How much one page of history holds at most, in bytes.
 const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -191,16 +191,19 @@ impl<H: Clone> HubState<H> {
             .from
             .as_deref()
             .and_then(|from| Publisher::parse(from).ok());
-        let has_answered = record.rtt_ms != u32::MAX;
+        let has_answered = who.rtt_ms != u32::MAX;
         Some(ConnectionInfo {
             id: key.id(),
-            mode: who.mode,
+            mode: match who.role {
+                Role::V1 { .. } => Mode::V1,
+                Role::Plain => Mode::Plain,
+            },
             identity: from.map(|from| from.decode().into_owned()),
-            attempt: who.attempt,
+            attempt: who.role.attempt(),
             agent: who.agent.clone(),
-            address: who.address,
+            address: who.ip.map(|ip| SocketAddr::new(ip, who.port)),
             age: now.since(who.opened_at),
-            round_trip: has_answered.then(|| Duration::from_millis(record.rtt_ms.into())),
+            round_trip: has_answered.then(|| Duration::from_millis(who.rtt_ms.into())),
             topics: record.follows.len(),
             lag: self.lag(record),
         })

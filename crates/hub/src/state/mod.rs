@@ -10,7 +10,7 @@ mod list;
 mod publish;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use heartwire_log::slab::{Key, Slab};
@@ -92,14 +92,42 @@ pub struct Full;
 /// Who is connected.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Who {
-    pub(crate) mode: Mode,
-    pub(crate) producer: Option<ProducerId>,
-    pub(crate) attempt: Attempt,
+    pub(crate) role: Role,
     /// The identity, encoded as FROM; a plain connection's is its id where no token gave one.
     pub(crate) from: Option<Arc<str>>,
     pub(crate) agent: Arc<str>,
-    pub(crate) address: Option<SocketAddr>,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) port: u16,
     pub(crate) opened_at: Time,
+    /// The latest round trip that was told, in milliseconds; `u32::MAX` while none was.
+    pub(crate) rtt_ms: u32,
+}
+
+/// What a connection is to the hub.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Role {
+    /// The only connection of its client.
+    V1 {
+        producer: ProducerId,
+        attempt: Attempt,
+    },
+    Plain,
+}
+
+impl Role {
+    pub(crate) const fn producer(self) -> Option<ProducerId> {
+        match self {
+            Self::V1 { producer, .. } => Some(producer),
+            Self::Plain => None,
+        }
+    }
+
+    const fn attempt(self) -> Attempt {
+        match self {
+            Self::V1 { attempt, .. } => attempt,
+            Self::Plain => Attempt::ZERO,
+        }
+    }
 }
 
 /// What the hub keeps of a connection or reader. What a publish looks at stands in the record
@@ -114,8 +142,6 @@ struct Record<H> {
     awake: bool,
     /// Its producer's durable number has moved, or publishes of it have failed.
     noticed: bool,
-    /// The latest round trip it told, in milliseconds; `u32::MAX` while it has told none.
-    rtt_ms: u32,
 }
 
 impl<H: Clone> Record<H> {
@@ -239,19 +265,17 @@ impl<H: Clone> HubState<H> {
     /// Adds a connection. A client that has one already keeps the one with the higher attempt
     /// `[HELLO-8]`.
     pub(crate) fn join(&mut self, handle: H, who: Who) -> Result<ConnKey, Close> {
-        if let Some(producer) = who.producer {
-            self.take_over(producer, who.attempt)?;
+        if let Role::V1 { producer, attempt } = who.role {
+            self.take_over(producer, attempt)?;
         }
-        let producer = who.producer;
+        let role = who.role;
         let key = self.add(handle, Some(Box::new(who))).map_err(|full| {
             Close::new(CloseCode::OVERLOADED, full.to_string())
                 .retry_after(self.config.overload_retry)
         })?;
-        if let Some(producer) = producer {
+        if let Some(producer) = role.producer() {
             self.clients.insert(producer, key);
-        }
-        let who = self.records.get_mut(key.0).and_then(|r| r.who.as_mut());
-        if let Some(who) = who.filter(|who| who.mode == Mode::Plain) {
+        } else if let Some(who) = self.who_mut(key) {
             who.from.get_or_insert_with(|| key.id().as_str().into());
         }
         Ok(key)
@@ -261,8 +285,10 @@ impl<H: Clone> HubState<H> {
         let Some(held) = self.clients.get(&producer).copied() else {
             return Ok(());
         };
-        let who = self.records.get(held.0).and_then(|held| held.who.as_ref());
-        if who.is_some_and(|who| who.attempt >= attempt) {
+        if self
+            .who(held)
+            .is_some_and(|who| who.role.attempt() >= attempt)
+        {
             let reason = "HELLO-8: a later attempt of this client is connected";
             return Err(Close::new(CloseCode::TAKEN_OVER, reason));
         }
@@ -282,7 +308,6 @@ impl<H: Clone> HubState<H> {
             // Whoever opens it fills or reads it next.
             awake: true,
             noticed: false,
-            rtt_ms: u32::MAX,
         })))
     }
 
@@ -302,7 +327,7 @@ impl<H: Clone> HubState<H> {
             self.release(follow);
         }
         self.failed.remove(&key);
-        if let Some(producer) = record.who.as_ref().and_then(|who| who.producer)
+        if let Some(producer) = record.who.as_ref().and_then(|who| who.role.producer())
             && self.clients.get(&producer) == Some(&key)
         {
             self.clients.remove(&producer);
@@ -339,9 +364,13 @@ impl<H: Clone> HubState<H> {
         &self.key
     }
 
+    fn who_mut(&mut self, key: ConnKey) -> Option<&mut Who> {
+        self.records.get_mut(key.0)?.who.as_deref_mut()
+    }
+
     pub(crate) fn set_round_trip(&mut self, key: ConnKey, rtt_ms: u32) {
-        if let Some(record) = self.records.get_mut(key.0) {
-            record.rtt_ms = rtt_ms;
+        if let Some(who) = self.who_mut(key) {
+            who.rtt_ms = rtt_ms;
         }
     }
 
@@ -354,7 +383,7 @@ impl<H: Clone> HubState<H> {
             return Notices::default();
         }
         record.noticed = false;
-        let producer = record.who.as_ref().and_then(|who| who.producer);
+        let producer = record.who.as_ref().and_then(|who| who.role.producer());
         Notices {
             failed: self.failed.remove(&key),
             durable: producer.and_then(|producer| self.log.durable(producer)),
@@ -384,5 +413,16 @@ mod tests {
                 .expect("it is an id, if not of a connection");
             assert_eq!(ConnKey::from_id(id), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn what_the_hub_keeps_of_an_idle_connection_is_small() {
+        let record = size_of::<Option<Record<Arc<()>>>>() + size_of::<u64>();
+        let sum = record + size_of::<Who>();
+        assert!(
+            sum <= 168,
+            "{record} of the record, {} of who it is",
+            size_of::<Who>()
+        );
     }
 }

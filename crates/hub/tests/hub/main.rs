@@ -7,5 +7,6 @@ mod following;
 mod life;
 mod plain;
 mod publishing;
+mod random_schedules;
 mod visibility;
 mod world;
