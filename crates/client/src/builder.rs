@@ -1,6 +1,7 @@
 //! The settings of a link.
 
 use std::error::Error;
+use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -43,6 +44,17 @@ pub struct Builder<M = V1> {
     message_bytes_max: usize,
     wrong: Option<ConfigError>,
     mode: PhantomData<M>,
+}
+
+impl<M> fmt::Debug for Builder<M> {
+    /// Shows no URL, header or token: any of them may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("reconnect", &self.session.reconnect)
+            .field("outbox", &self.session.outbox)
+            .field("queue", &self.queue_limits)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<M> Builder<M> {

@@ -44,7 +44,7 @@ pub(crate) struct PlainHooks {
 
 /// A plain connection that has just opened: what is sent here goes first, before anything that
 /// [`Link::send`](crate::Link::send) sends.
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub struct Opening {
     messages: Vec<Payload>,
 }

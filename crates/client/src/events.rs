@@ -1,5 +1,6 @@
 //! The story of a link, for logs and status displays.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -46,6 +47,12 @@ async fn step(
         Err(RecvError::Closed) => return None,
     };
     Some((item, receiver))
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
 }
 
 impl Stream for Events {

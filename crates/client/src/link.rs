@@ -305,3 +305,20 @@ impl<M> std::fmt::Debug for Link<M> {
         f.debug_struct("Link").field("status", &status).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_and_streams_go_between_threads() {
+        const fn shared<T: Send + Sync>() {}
+        const fn sent<T: Send>() {}
+        shared::<Link<V1>>();
+        shared::<Link<Plain>>();
+        shared::<Subscription>();
+        shared::<Messages>();
+        sent::<Publish>();
+        sent::<Events>();
+    }
+}

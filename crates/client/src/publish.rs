@@ -70,8 +70,10 @@ impl From<NotAccepted> for PublishError {
 /// and sent again after a lost connection, until the server has it. Waiting only tells what came
 /// of it.
 #[must_use = "the message is on its way, but only waiting tells whether it was stored"]
+#[derive(Debug)]
 pub struct Publish(State);
 
+#[derive(Debug)]
 enum State {
     Failed(PublishError),
     Waiting {

@@ -1,5 +1,6 @@
 //! What an application receives: [`Subscription`] in v1, [`Messages`] in plain mode.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -116,6 +117,16 @@ impl Stream for Subscription {
     }
 }
 
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("topic", &self.topic)
+            .field("cursor", &self.cursor())
+            .field("end", &self.end())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.shared.unsubscribe(&self.topic, &self.queue);
@@ -162,6 +173,12 @@ impl Messages {
     /// The next delivery; `None` once the link is closed. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Option<PlainDelivery> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages").finish_non_exhaustive()
     }
 }
 
