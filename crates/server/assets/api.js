@@ -48,15 +48,24 @@ export class Api {
 /**
  * Does a task again and again, one at a time: at ease while nobody looks, and ever more seldom while it fails.
  *
- * @param {() => Promise<void>} task
+ * @param {() => Promise<boolean>} task resolves to whether there is any use in going on; if not, it waits to be asked
  * @param {{ everyMs: number, hiddenMs: number, failedMsMax: number }} pace
  * @returns {() => void} do it at once
  */
 export function repeat(task, { everyMs, hiddenMs, failedMsMax }) {
   let failures = 0
+  let goesOn = true
   let timer = 0
   let isRunning = false
   let isWanted = false
+  const attempt = async () => {
+    try {
+      goesOn = await task()
+      failures = 0
+    } catch {
+      failures++
+    }
+  }
   const run = async () => {
     clearTimeout(timer)
     isWanted = true
@@ -64,12 +73,13 @@ export function repeat(task, { everyMs, hiddenMs, failedMsMax }) {
     isRunning = true
     while (isWanted) {
       isWanted = false
-      failures = await task().then(() => 0, () => failures + 1)
+      await attempt()
     }
     isRunning = false
-    timer = setTimeout(run, Math.max(document.hidden ? hiddenMs : 0, Math.min(failedMsMax, everyMs * 2 ** failures)))
+    const delayMs = Math.max(document.hidden ? hiddenMs : 0, Math.min(failedMsMax, everyMs * 2 ** failures))
+    if (goesOn) timer = setTimeout(run, delayMs)
   }
-  document.addEventListener('visibilitychange', () => !document.hidden && run())
+  document.addEventListener('visibilitychange', () => !document.hidden && goesOn && run())
   run()
   return run
 }

@@ -16,6 +16,8 @@ const INTERVALS_PER_MESSAGE = 1.5
 /** With so many messages on their way, no further ones are made. */
 const WAITING_MAX = 200
 const STORY_MAX = 40
+/** The close code of a server that wants a token, or lets nobody in. */
+const UNAUTHORIZED = 4001
 const MESSAGES_MAX = 60
 
 /** How a numbered message reads; people may see it elsewhere, too. */
@@ -174,6 +176,7 @@ export class Demo {
   onClosed(ending) {
     this.ending = ending
     this.tell(`The link is closed: ${ending.reason || ending.why} (${ending.code}).`)
+    if (ending.code === UNAUTHORIZED) this.tell('A server that is started with --open-websocket lets this page in.')
   }
 
   arrived({ offset, from, data }) {

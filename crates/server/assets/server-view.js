@@ -44,15 +44,15 @@ export class ServerView {
     })
   }
 
+  /** @returns {Promise<boolean>} false when there is no use in asking again before there is a key */
   async load() {
     try {
-      const [connections, topics] = await Promise.all([
-        this.api.get(`v1/connections?limit=${ROWS_MAX}`),
-        this.api.get(`v1/topics?limit=${ROWS_MAX}`),
-      ])
-      this.show(connections, topics)
+      const connections = await this.api.get(`v1/connections?limit=${ROWS_MAX}`)
+      this.show(connections, await this.api.get(`v1/topics?limit=${ROWS_MAX}`))
+      return true
     } catch (error) {
       this.fail(error)
+      if (error.status === UNAUTHORIZED) return false
       throw error
     }
   }
