@@ -9,7 +9,7 @@ use heartwire_proto::{Close, CloseCode, Time};
 use super::Conn;
 use super::output::Output;
 use crate::shared::{Handle, HubGuard, Shared, Wakes};
-use crate::ws::{Caps, ClosePayload, ControlKind, Decoder, Event, Violation};
+use crate::ws::{Caps, ClosePayload, Control, ControlKind, Decoder, Event};
 
 /// What a connection keeps between two reads: nothing, mostly.
 #[derive(Default)]
@@ -64,7 +64,7 @@ impl Input {
                 Ok(None) => break,
                 Ok(Some(event)) => self.is_deaf = intake.handle(event, &mut hub),
                 Err(violation) => {
-                    intake.close(violation);
+                    intake.output.connection.close(violation.into(), intake.now);
                     self.is_deaf = true;
                 }
             }
@@ -121,55 +121,50 @@ impl<'a> Intake<'a> {
     where
         'a: 's,
     {
-        let step = match event {
-            Event::Message(message) => self.output.connection.receive(message, self.now),
-            Event::Oversized { .. } => {
-                self.close(Violation::TooLarge);
-                Step::Done
-            }
-            Event::Control(control) => {
-                match control.kind() {
-                    ControlKind::Ping => self.output.connection.receive_ping(control.payload()),
-                    ControlKind::Pong => {
-                        self.output
-                            .connection
-                            .receive_pong(control.payload(), self.now);
-                    }
-                    ControlKind::Close => return self.handle_close(control.payload()),
-                }
-                Step::Done
-            }
-        };
         let shared = self.conn.shared();
+        let connection = &mut self.output.connection;
+        let step = match event {
+            Event::Message(message) => connection.receive(message, self.now),
+            Event::Oversized { head } => {
+                let hub = hub.get_or_insert_with(|| shared.lock_hub());
+                connection.receive_oversized(head, hub, shared.clock.now());
+                return false;
+            }
+            Event::Control(control) => return self.handle_control(&control),
+        };
         match step {
             Step::Done => {}
             Step::Hub(request) => {
                 let hub = hub.get_or_insert_with(|| shared.lock_hub());
-                self.output
-                    .connection
-                    .apply(request, hub, shared.clock.now());
+                connection.apply(request, hub, shared.clock.now());
             }
             Step::Hello(_) if shared.is_draining() => {
-                self.output.connection.close(shared.draining(), self.now);
+                connection.close(shared.draining(), self.now);
             }
             Step::Hello(hello) => {
                 let hub = hub.get_or_insert_with(|| shared.lock_hub());
                 let handle = Handle::Connection(self.conn.clone());
-                let now = shared.clock.now();
-                self.output
-                    .connection
-                    .welcome(&hello, None, hub, &handle, now);
+                connection.welcome(&hello, None, hub, &handle, shared.clock.now());
             }
         }
         false
     }
 
-    fn handle_close(&mut self, payload: &[u8]) -> bool {
-        match ClosePayload::parse(payload) {
-            Ok(close) => self.output.connection.receive_close(close.code, self.now),
-            Err(violation) => self.close(violation),
+    fn handle_control(&mut self, control: &Control) -> bool {
+        let payload = control.payload();
+        let connection = &mut self.output.connection;
+        match control.kind() {
+            ControlKind::Ping => connection.receive_ping(payload),
+            ControlKind::Pong => connection.receive_pong(payload, self.now),
+            ControlKind::Close => {
+                match ClosePayload::parse(payload) {
+                    Ok(close) => connection.receive_close(close.code, self.now),
+                    Err(violation) => connection.close(violation.into(), self.now),
+                }
+                return true;
+            }
         }
-        true
+        false
     }
 
     /// Everything that one read brought has been handled: it is stored, and answered by one write.
@@ -180,10 +175,6 @@ impl<'a> Intake<'a> {
             self.output.fill_from(&mut hub, self.now);
             hub.settle(self.wakes);
         }
-    }
-
-    fn close(&mut self, violation: Violation) {
-        self.output.connection.close(violation.into(), self.now);
     }
 
     fn close_for_memory(&mut self) {

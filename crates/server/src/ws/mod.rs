@@ -15,8 +15,7 @@ mod unfinished;
 mod violation;
 
 pub(crate) use close::ClosePayload;
-pub(crate) use decoder::{Caps, ControlKind, Decoder, Event};
-pub(crate) use violation::Violation;
+pub(crate) use decoder::{Caps, Control, ControlKind, Decoder, Event};
 
 #[cfg(test)]
 mod tests;

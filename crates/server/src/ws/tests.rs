@@ -7,7 +7,8 @@ use heartwire_proto::frame::Message;
 use proptest::prelude::*;
 use tungstenite::protocol::{Role, WebSocket};
 
-use super::{Caps, ControlKind, Decoder, Event, Violation};
+use super::violation::Violation;
+use super::{Caps, ControlKind, Decoder, Event};
 
 const CAPS: Caps = Caps {
     whole_max: 100_000,
