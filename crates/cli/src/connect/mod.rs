@@ -168,7 +168,11 @@ impl Conversation {
                 self.screen
                     .note(&format!("answered after {} ms", rtt.last_ms))?;
             }
-            Ok(event) => self.session.learn(event),
+            Ok(event) => {
+                if let Some(learnt) = self.session.learn(event) {
+                    self.screen.note(&learnt)?;
+                }
+            }
             Err(_) => {}
         }
         match self.story.tell(event, now) {

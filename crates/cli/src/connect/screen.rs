@@ -129,7 +129,7 @@ impl Terminal {
     }
 
     fn draw_bottom(&self) -> io::Result<()> {
-        let columns = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+        let columns = columns();
         let words = format!("● {} › ", self.status.text);
         let has_room = columns >= words.width() + TYPING_COLUMNS_MIN;
         let prefix = if has_room { &words } else { "● › " };
@@ -145,5 +145,13 @@ impl Terminal {
         write!(out, "{prefix}{typed}")?;
         queue!(out, MoveToColumn(column))?;
         out.flush()
+    }
+}
+
+/// The terminal's width. Some terminals do not know it and say 0.
+fn columns() -> usize {
+    match terminal::size() {
+        Ok((columns @ 1.., _)) => usize::from(columns),
+        _ => 80,
     }
 }

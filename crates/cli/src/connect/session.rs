@@ -105,11 +105,11 @@ impl Session {
         }
     }
 
-    /// Takes note of what happens to the link.
-    pub(super) fn learn(&mut self, event: &Event) {
+    /// Takes note of what happens to the link, and says what is worth a sentence.
+    pub(super) fn learn(&mut self, event: &Event) -> Option<String> {
         match self {
             Self::V1(topics) => topics.learn(event),
-            Self::Plain { .. } => {}
+            Self::Plain { .. } => None,
         }
     }
 

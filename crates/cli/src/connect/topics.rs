@@ -1,6 +1,6 @@
 //! A link that speaks `heartwire.v1`, as somebody at a keyboard uses it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 use heartwire::{
@@ -22,6 +22,8 @@ const FIRST_TOPIC: &str = "inbox";
 pub(super) struct Topics {
     pub(super) link: Link,
     followed: Followed,
+    /// Those of which the user knows that the server has agreed.
+    told: BTreeSet<TopicName>,
     /// Where text goes that names no topic.
     current: TopicName,
     unconfirmed: VecDeque<Unconfirmed>,
@@ -38,6 +40,7 @@ impl Topics {
         Self {
             link,
             followed: Followed::default(),
+            told: BTreeSet::new(),
             current: FIRST_TOPIC.parse().expect("inbox is the name of a topic"),
             unconfirmed: VecDeque::new(),
         }
@@ -48,12 +51,24 @@ impl Topics {
         self.unconfirmed.len() < UNCONFIRMED_MAX
     }
 
+    /// Takes note of what happens to the link, and says what is worth a sentence.
+    pub(super) fn learn(&mut self, event: &Event) -> Option<String> {
+        match event {
+            Event::Welcome(welcome) => {
+                self.follow_all(&welcome.topics);
+                None
+            }
+            // It comes anew with every connection.
+            Event::Followed { topic, cursor } if self.told.insert(topic.clone()) => {
+                Some(format!("following {topic} from {cursor}"))
+            }
+            _ => None,
+        }
+    }
+
     /// The topics of the URL are followed by themselves, as a plain client follows them.
-    pub(super) fn learn(&mut self, event: &Event) {
-        let Event::Welcome(welcome) = event else {
-            return;
-        };
-        for topic in &welcome.topics {
+    fn follow_all(&mut self, topics: &[TopicName]) {
+        for topic in topics {
             if !self.followed.contains(topic.as_str())
                 && let Ok(subscription) = self.link.subscribe(topic.as_str())
             {
@@ -100,7 +115,7 @@ impl Topics {
                 Some(format!("text goes to {}", self.current))
             }
             Typed::Follow(topic, from) => self.follow(&topic, from),
-            Typed::Unfollow(topic) => Some(if self.followed.remove(topic.as_str()) {
+            Typed::Unfollow(topic) => Some(if self.unfollow(&topic) {
                 format!("{topic} is not followed any more")
             } else {
                 format!("{topic} was not followed")
@@ -123,14 +138,19 @@ impl Topics {
 
     fn follow(&mut self, topic: &TopicName, from: SubFrom) -> Option<String> {
         // Following it anew moves its place.
-        self.followed.remove(topic.as_str());
+        self.unfollow(topic);
         match self.link.subscribe_from(topic.as_str(), from) {
             Ok(subscription) => {
                 self.followed.push(subscription);
-                Some(format!("following {topic}"))
+                None
             }
             Err(error) => Some(format!("{topic}: {error}")),
         }
+    }
+
+    fn unfollow(&mut self, topic: &TopicName) -> bool {
+        self.told.remove(topic);
+        self.followed.remove(topic.as_str())
     }
 
     fn topics(&self) -> String {
