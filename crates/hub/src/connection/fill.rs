@@ -33,7 +33,7 @@ impl Connection {
         }
         if let Some(pong) = live.late_pong.take() {
             self.outgoing
-                .push_control(|out| out.extend_from_slice(&pong));
+                .push_control(|out| out.extend_from_slice(&pong.frame));
         }
         let owes_ack = matches!(&live.speech, Speech::V1(session) if session.owes_ack());
         let notices = hub.take_notices(live.key, owes_ack);

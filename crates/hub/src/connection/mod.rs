@@ -74,8 +74,13 @@ struct Live {
     heartbeat: Heartbeat,
     speech: Speech,
     /// The latest answer to a ping, as a whole frame, while too much stands before it `[WS-10]`.
-    /// Rare, hence behind one pointer.
-    late_pong: Option<Box<Vec<u8>>>,
+    late_pong: Option<Box<LatePong>>,
+}
+
+/// Rare, hence behind one thin pointer.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct LatePong {
+    frame: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -312,7 +317,7 @@ impl Connection {
         } else {
             let mut frame = Vec::new();
             write_frame(&mut frame, write);
-            live.late_pong = Some(Box::new(frame));
+            live.late_pong = Some(Box::new(LatePong { frame }));
         }
     }
 

@@ -122,6 +122,16 @@ impl Connection {
     /// Does what [`receive`](Self::receive) asked the hub for. [`Fill`](Self::fill) the connection
     /// before the hub is unlocked: it is not woken for its own doing.
     pub fn apply<H: Clone>(&mut self, request: Request<'_>, hub: &mut HubState<H>, now: Now) {
+        self.ask(hub, now, |asking| asking.ask(request));
+    }
+
+    /// Asks the hub, unless it has removed the connection. An error closes the connection.
+    pub(super) fn ask<H: Clone>(
+        &mut self,
+        hub: &mut HubState<H>,
+        now: Now,
+        ask: impl FnOnce(&mut Asking<'_, H>) -> Result<(), Close>,
+    ) {
         let State::Live(live) = &mut self.state else {
             return;
         };
@@ -129,25 +139,25 @@ impl Connection {
             return self.close(close, now.time);
         }
         hub.attend(live.key);
-        let mut asking = Asking {
+        let asked = ask(&mut Asking {
             live,
             hub,
             outgoing: &mut self.outgoing,
             config: &self.config,
             now,
-        };
-        if let Err(close) = asking.ask(request) {
+        });
+        if let Err(close) = asked {
             self.close(close, now.time);
         }
     }
 }
 
 /// A request under way: what it needs of the connection, and the hub.
-struct Asking<'a, H> {
+pub(super) struct Asking<'a, H> {
     live: &'a mut Live,
-    hub: &'a mut HubState<H>,
+    pub(super) hub: &'a mut HubState<H>,
     outgoing: &'a mut Outgoing,
-    config: &'a HubConfig,
+    pub(super) config: &'a HubConfig,
     now: Now,
 }
 
@@ -198,10 +208,10 @@ impl<H: Clone> Asking<'_, H> {
         payload: Message<'_>,
     ) -> Result<(), Close> {
         self.hear_of_failure();
-        let Some((producer, session)) = self.producer() else {
+        let Some(producer) = self.producer() else {
             return Ok(());
         };
-        if !session.admits(seq) {
+        if !self.session().is_some_and(|session| session.admits(seq)) {
             return Ok(());
         }
         let from = self.from();
@@ -224,14 +234,15 @@ impl<H: Clone> Asking<'_, H> {
     /// `[PUB-7]`
     fn skip(&mut self, seq: Seq) -> Result<(), Close> {
         self.hear_of_failure();
-        let Some((producer, _)) = self.producer() else {
+        let Some(producer) = self.producer() else {
             return Ok(());
         };
         let appended = self.hub.log().appended(producer).unwrap_or_default();
-        let Some((_, session)) = self.producer() else {
-            return Ok(());
+        let gives_up = match self.session() {
+            Some(session) => session.skip(seq, appended)?,
+            None => false,
         };
-        if !session.skip(seq, appended)? {
+        if !gives_up {
             return Ok(());
         }
         match self.hub.skip(producer, seq, self.now) {
@@ -260,7 +271,7 @@ impl<H: Clone> Asking<'_, H> {
     }
 
     /// A failure that the client has not been told of discards what comes after it `[PUB-10]`.
-    fn hear_of_failure(&mut self) {
+    pub(super) fn hear_of_failure(&mut self) {
         if let Some(seq) = self.hub.take_failed(self.live.key) {
             self.nack(seq, NackCode::Unavailable);
         }
@@ -276,24 +287,28 @@ impl<H: Clone> Asking<'_, H> {
         }
     }
 
-    fn nack(&mut self, seq: Seq, code: NackCode) {
-        if let Speech::V1(session) = &mut self.live.speech {
+    pub(super) fn nack(&mut self, seq: Seq, code: NackCode) {
+        if let Some(session) = self.session() {
             session.refuse(seq);
         }
         let retry = (!code.is_final()).then_some(self.config.unavailable_retry);
         self.push(&ServerFrame::Nack { seq, code, retry });
     }
 
-    fn owe_ack(&mut self) {
-        if let Speech::V1(session) = &mut self.live.speech {
+    pub(super) fn owe_ack(&mut self) {
+        if let Some(session) = self.session() {
             session.repeated();
         }
     }
 
-    fn producer(&mut self) -> Option<(ProducerId, &mut Session)> {
-        let producer = self.hub.who(self.live.key)?.role.producer()?;
+    /// Nobody in plain mode.
+    pub(super) fn producer(&self) -> Option<ProducerId> {
+        self.hub.who(self.live.key)?.role.producer()
+    }
+
+    pub(super) fn session(&mut self) -> Option<&mut Session> {
         match &mut self.live.speech {
-            Speech::V1(session) => Some((producer, session)),
+            Speech::V1(session) => Some(session),
             Speech::Plain { .. } => None,
         }
     }

@@ -132,7 +132,7 @@ fn a_failure_that_is_not_read_yet_stops_the_next_publish_all_the_same() {
     world.say(ann, "skip 2");
     world.set_room(ann, None);
     let frames = world.take(ann);
-    let answers: Vec<_> = frames.iter().filter(|f| !f.starts_with("msg")).collect();
+    let answers: Vec<_> = frames.iter().filter(|f| f.contains("ack")).collect();
     assert_eq!(answers, ["nack 1 unavailable 1000"]);
     assert!(stored(&mut world, "inbox").is_empty());
 }
@@ -251,4 +251,33 @@ fn a_server_that_takes_no_publishes_says_so_and_stores_nothing() {
     world.hub.set_accepting(true);
     world.say(ann, "pub inbox 1\none");
     assert_eq!(world.take(ann), ["ack 1"]);
+}
+
+#[test]
+fn a_message_that_was_too_large_to_be_kept_is_refused_by_its_head() {
+    let mut world = World::new();
+    let end = world.open("ann", 1);
+    world.say(end, "pub inbox 1\none");
+    world.receive_oversized(end, b"pub inbox 2\nthe beginning of something very la");
+    world.say(end, "pub inbox 3\nthree");
+    assert_eq!(world.take(end), ["ack 1", "nack 2 too-large"]);
+    world.receive_oversized(end, b"pub inbox 3\nthis is discarded as well");
+    assert!(world.take(end).is_empty());
+    world.receive_oversized(end, b"pub inbox 2\nstill too large");
+    world.say(end, "skip 2");
+    assert_eq!(world.take(end), ["nack 2 too-large", "ack 2"]);
+    for (head, code) in [
+        ("sub a-topic-without-end", "1009"),
+        ("nonsense", "4000 FRAME-3"),
+    ] {
+        let end = world.open(head, 1);
+        world.receive_oversized(end, head.as_bytes());
+        assert!(
+            world.take(end)[1].starts_with(&format!("(close) {code}")),
+            "{head}"
+        );
+    }
+    let plain = world.connect_plain(&[]);
+    world.receive_oversized(plain, b"pub inbox 1\n");
+    assert!(world.take(plain)[0].starts_with("(close) 1009 "));
 }

@@ -143,7 +143,7 @@ impl World {
     }
 
     pub(crate) fn hello(&mut self, end: usize, client: &str, attempt: u64) {
-        let client = format!("{client:-<16}");
+        let client = format!("{client:-<16}").replace(' ', "-");
         self.say(
             end,
             &format!(r#"hello {{"client":"{client}","attempt":{attempt}}}"#),
@@ -176,6 +176,17 @@ impl World {
             }
         }
         connection.heard(now.time);
+        self.commit_unless_held();
+        self.pump(end);
+        self.settle();
+    }
+
+    /// The peer sends something so large that only its head was kept.
+    pub(crate) fn receive_oversized(&mut self, end: usize, head: &[u8]) {
+        let now = self.now();
+        if let Some(connection) = &mut self.ends[end].connection {
+            connection.receive_oversized(head, &mut self.hub, now);
+        }
         self.commit_unless_held();
         self.pump(end);
         self.settle();
