@@ -128,10 +128,14 @@ impl<T: Clone> IdempotencyKeys<T> {
 
     /// What came of publishing. A failure frees the key, so that it may be tried again.
     pub(crate) fn settle(&self, first: First<T>, answer: Result<T, HttpError>) {
+        let First {
+            used,
+            answer: sender,
+        } = first;
         if answer.is_err() {
-            lock(&self.remembered).by_key.remove(&first.used.key);
+            lock(&self.remembered).by_key.remove(&used.key);
         }
-        first.answer.send_replace(Some(answer));
+        sender.send_replace(Some(answer));
     }
 }
 

@@ -229,8 +229,15 @@ proptest! {
     }
 }
 
+fn check(breaches: &[(&[u8], Violation)], code: u16) {
+    for (stream, expected) in breaches {
+        assert_eq!(violation(stream), *expected);
+        assert_eq!(expected.code().0, code, "{expected}");
+    }
+}
+
 #[test]
-fn each_breach_has_its_code() {
+fn a_frame_that_must_not_be_closes_with_1002() {
     let unmasked = [FINAL | TEXT, 2, b'h', b'i'];
     let not_minimal_16 = [FINAL | TEXT, 0x80 | 126, 0, 5, 0, 0, 0, 0, 1, 2, 3, 4, 5];
     let not_minimal_64 = [
@@ -265,52 +272,51 @@ fn each_breach_has_its_code() {
         0,
         0,
     ];
+    check(
+        &[
+            (&unmasked, Violation::Unmasked),
+            (&frame(FINAL | 0x40 | TEXT, b"x"), Violation::ReservedBits),
+            (&frame(FINAL | 0x20 | TEXT, b"x"), Violation::ReservedBits),
+            (&frame(FINAL | 0x10 | PING, b""), Violation::ReservedBits),
+            (&frame(FINAL | 3, b"x"), Violation::ReservedOpcode),
+            (&frame(FINAL | 15, b"x"), Violation::ReservedOpcode),
+            (&frame(FINAL | PING, &[0; 126]), Violation::ControlTooLong),
+            (&frame(PING, b"x"), Violation::ControlFragmented),
+            (&not_minimal_16, Violation::Length),
+            (&not_minimal_64, Violation::Length),
+            (&above_63_bits, Violation::Length),
+        ],
+        1002,
+    );
+}
+
+#[test]
+fn a_frame_out_of_place_closes_with_1002() {
     let inside = [frame(TEXT, b"a"), frame(FINAL | TEXT, b"b")].concat();
     let after_the_end = [frame(FINAL | TEXT, b"a"), frame(FINAL, b"b")].concat();
-    let long_ping = frame(FINAL | PING, &[0; 126]);
-    for (stream, expected, code) in [
-        (&unmasked[..], Violation::Unmasked, 1002),
-        (
-            &frame(FINAL | 0x40 | TEXT, b"x"),
-            Violation::ReservedBits,
-            1002,
-        ),
-        (
-            &frame(FINAL | 0x20 | TEXT, b"x"),
-            Violation::ReservedBits,
-            1002,
-        ),
-        (
-            &frame(FINAL | 0x10 | PING, b""),
-            Violation::ReservedBits,
-            1002,
-        ),
-        (&frame(FINAL | 3, b"x"), Violation::ReservedOpcode, 1002),
-        (&frame(FINAL | 15, b"x"), Violation::ReservedOpcode, 1002),
-        (&long_ping, Violation::ControlTooLong, 1002),
-        (&frame(PING, b"x"), Violation::ControlFragmented, 1002),
-        (&not_minimal_16, Violation::Length, 1002),
-        (&not_minimal_64, Violation::Length, 1002),
-        (&above_63_bits, Violation::Length, 1002),
-        (&frame(FINAL, b"x"), Violation::NothingToContinue, 1002),
-        (&after_the_end, Violation::NothingToContinue, 1002),
-        (&inside, Violation::MessageUnfinished, 1002),
-        (&frame(FINAL | TEXT, b"\xff"), Violation::InvalidText, 1007),
-        (&frame(TEXT, b"\xed\xa0\x80"), Violation::InvalidText, 1007),
-        (
-            &frame(FINAL | TEXT, "é".as_bytes().split_at(1).0),
-            Violation::InvalidText,
-            1007,
-        ),
-        (
-            &frame(FINAL | BINARY, &vec![0; 200_001]),
-            Violation::TooLarge,
-            1009,
-        ),
-    ] {
-        assert_eq!(violation(stream), expected);
-        assert_eq!(expected.code().0, code, "{expected}");
-    }
+    check(
+        &[
+            (&frame(FINAL, b"x"), Violation::NothingToContinue),
+            (&after_the_end, Violation::NothingToContinue),
+            (&inside, Violation::MessageUnfinished),
+        ],
+        1002,
+    );
+}
+
+#[test]
+fn what_is_not_utf8_closes_with_1007_and_what_is_too_large_with_1009() {
+    let cut = "é".as_bytes().split_at(1).0;
+    check(
+        &[
+            (&frame(FINAL | TEXT, b"\xff"), Violation::InvalidText),
+            (&frame(TEXT, b"\xed\xa0\x80"), Violation::InvalidText),
+            (&frame(FINAL | TEXT, cut), Violation::InvalidText),
+        ],
+        1007,
+    );
+    let too_large = frame(FINAL | BINARY, &vec![0; 200_001]);
+    check(&[(&too_large, Violation::TooLarge)], 1009);
 }
 
 #[test]

@@ -245,9 +245,10 @@ async fn half_a_frame_and_silence_is_death_like_any_silence() {
 #[tokio::test]
 async fn half_a_hello_and_silence_ends_at_its_deadline() {
     let server = Fixture::with(|hub| {
-        let mut limits = Limits::default();
-        limits.hello_timeout = std::time::Duration::from_secs(1);
-        hub.limits(limits)
+        hub.limits(Limits {
+            hello_timeout: std::time::Duration::from_secs(1),
+            ..Limits::default()
+        })
     })
     .await;
     let mut peer = Peer::silent_v1(server.address, "/websocket").await;
@@ -314,10 +315,11 @@ async fn bytes_right_behind_the_upgrade_request_are_handled() {
 #[tokio::test]
 async fn a_payload_above_the_limit_is_skipped_and_named() {
     let server = Fixture::with(|hub| {
-        let mut limits = Limits::default();
-        limits.message_bytes_max = 1_000;
-        limits.frame_bytes_max = 100_000;
-        hub.limits(limits)
+        hub.limits(Limits {
+            message_bytes_max: 1_000,
+            frame_bytes_max: 100_000,
+            ..Limits::default()
+        })
     })
     .await;
     let mut peer = Peer::v1(server.address, "large").await;

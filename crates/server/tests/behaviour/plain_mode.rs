@@ -2,6 +2,7 @@
 
 use crate::support::peer::{BINARY, FINAL, Heard, Peer, frame};
 use crate::support::{Fixture, Outcome, http};
+use heartwire_server::Limits;
 use serde_json::json;
 
 #[tokio::test]
@@ -73,9 +74,10 @@ async fn who_lost_the_subprotocol_is_closed_not_published() {
 #[tokio::test]
 async fn a_message_above_the_limit_closes_with_1009() {
     let server = Fixture::with(|hub| {
-        let mut limits = heartwire_server::Limits::default();
-        limits.message_bytes_max = 1_000;
-        hub.limits(limits)
+        hub.limits(Limits {
+            message_bytes_max: 1_000,
+            ..Limits::default()
+        })
     })
     .await;
     let mut peer = Peer::plain(server.address, "/websocket").await;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::within;
@@ -31,8 +31,8 @@ pub(crate) enum Heard {
 }
 
 /// One client.
-pub(crate) struct Peer {
-    stream: TcpStream,
+pub(crate) struct Peer<S = TcpStream> {
+    stream: S,
     received: Vec<u8>,
     /// How many bytes it reads at most in every tenth of a second.
     pub(crate) bytes_per_100_ms: usize,
@@ -147,6 +147,21 @@ impl Peer {
             .trim_start();
         let welcome = serde_json::from_str(json).expect("JSON");
         (peer, welcome)
+    }
+
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    /// A client over any stream.
+    pub(crate) const fn over(stream: S) -> Self {
+        Self {
+            stream,
+            received: Vec::new(),
+            bytes_per_100_ms: usize::MAX,
+        }
     }
 
     /// Asks for the upgrade, which has to succeed; returns the head of the answer.
@@ -264,10 +279,6 @@ impl Peer {
     pub(crate) async fn heard_raw(&mut self) -> Option<Vec<u8>> {
         let more = within("bytes or the end", self.fill()).await;
         more.then(|| std::mem::take(&mut self.received))
-    }
-
-    pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream
     }
 }
 
