@@ -347,7 +347,7 @@ impl Witness {
 
     fn of_client(&self, client: usize, topic: &str) -> Vec<&String> {
         let name = format!("client {client} ");
-        let seen = self.seen[topic].iter();
+        let seen = self.seen.get(topic).into_iter().flatten();
         seen.filter(|text| text.starts_with(&name)).collect()
     }
 }
