@@ -1,0 +1,93 @@
+/** The client in Chromium, as the server serves it, against the real server through the proxy. */
+
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { after, before, describe, it } from 'node:test'
+import { chromium } from 'playwright-core'
+import { Setup, until } from './support/programs.js'
+import { survivesABlackHole } from './support/scenario.js'
+
+const EXECUTABLE = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium'
+const FLAGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+/** @typedef {import('./support/scenario.js').Peer} Peer */
+
+/**
+ * A page of the server's with a link in it.
+ *
+ * @type {(page: import('playwright-core').Page, setup: Setup) => Promise<Peer>}
+ */
+async function pagePeer(page, setup) {
+  await page.goto(`http://${setup.broken}/healthz`)
+  await page.evaluate(async (url) => {
+    const scope = /** @type {any} */ (globalThis)
+    const { Heartwire } = await import(/** @type {any} */ ('/heartwire.js'))
+    const link = (scope.link = new Heartwire(url))
+    /** @type {any} */
+    const seen = (scope.seen = { received: [], stored: [], lost: [], errors: [] })
+    link.subscribe('task:42', (/** @type {any} */ { data }) => seen.received.push(data), 'head')
+    link.on('lost', (/** @type {any} */ { why }) => seen.lost.push({ why, atMs: Date.now() }))
+    link.on('error', (/** @type {any} */ error) => seen.errors.push(String(error)))
+    scope.publish = (/** @type {string} */ text) => {
+      link.publish('inbox', text).then(
+        () => seen.stored.push(text),
+        (/** @type {any} */ error) => seen.errors.push(String(error)),
+      )
+    }
+  }, `ws://${setup.broken}/websocket`)
+  return {
+    seen: () =>
+      page.evaluate(() => ({
+        .../** @type {any} */ (globalThis).seen,
+        status: /** @type {any} */ (globalThis).link.status,
+      })),
+    publish: (text) => page.evaluate((said) => /** @type {any} */ (globalThis).publish(said), text),
+  }
+}
+
+describe(
+  'in Chromium',
+  { skip: !existsSync(EXECUTABLE) && `there is no ${EXECUTABLE} (apt-get install chromium)` },
+  () => {
+    /** @type {import('playwright-core').Browser} */
+    let browser
+    before(async () => {
+      const ignoreDefaultArgs = ['--disable-back-forward-cache']
+      browser = await chromium.launch({ executablePath: EXECUTABLE, args: FLAGS, ignoreDefaultArgs })
+    })
+    after(() => browser?.close())
+
+    it('half-open is noticed in time, and nothing is lost or doubled', async (t) => {
+      const setup = await Setup.start(t)
+      const page = await browser.newPage()
+      t.after(() => page.close())
+      await survivesABlackHole(setup, await pagePeer(page, setup))
+    })
+
+    it('a page in the back/forward cache says good-bye within a second, and resumes on return', async (t) => {
+      const setup = await Setup.start(t)
+      const page = await browser.newPage()
+      t.after(() => page.close())
+      const peer = await pagePeer(page, setup)
+      await until('the link is open', async () => (await peer.seen()).status === 'open')
+      await setup.publish('task:42', 'before')
+      await until('a message has come', async () => (await peer.seen()).received.length === 1)
+      await page.goto(`http://${setup.broken}/readyz`)
+      await until('the server knows', async () => (await setup.connections()) === 0, 1_000)
+      await setup.publish('task:42', 'meanwhile')
+      await page.evaluate(() => history.back())
+      await until('the page is back', () => page.evaluate(() => 'link' in globalThis).catch(() => false))
+      await until('the page has resumed', async () => (await peer.seen()).received.length === 2)
+      assert.deepEqual((await peer.seen()).received, ['before', 'meanwhile'])
+    })
+  },
+)

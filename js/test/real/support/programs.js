@@ -1,0 +1,129 @@
+/**
+ * The real server, and the real proxy before it that breaks connections: programs of their own, started for one test
+ * and ended with it. `HEARTWIRE_BIN` names the binary; by default the debug build's.
+ */
+
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+const BINARY =
+  process.env.HEARTWIRE_BIN ?? fileURLToPath(new URL('../../../../target/debug/heartwire', import.meta.url))
+
+/** A program that says in one line that it is ready, and on which address. */
+class Program {
+  /** @param {string[]} args */
+  constructor(args) {
+    this.process = spawn(BINARY, args, { stdio: ['pipe', 'pipe', 'ignore'] })
+    /** Lines that nobody has read yet, and who waits for the next. @type {string[]} */
+    this.lines = []
+    /** @type {Array<(line: string) => void>} */
+    this.readers = []
+    createInterface({ input: this.process.stdout }).on('line', (line) => {
+      const reader = this.readers.shift()
+      if (reader) reader(line)
+      else this.lines.push(line)
+    })
+    this.process.on('error', (error) => {
+      throw new Error(`${BINARY} cannot be started (cargo build builds it): ${error.message}`)
+    })
+  }
+
+  /** @returns {Promise<string>} */
+  line() {
+    const line = this.lines.shift()
+    return line === undefined ? new Promise((resolve) => this.readers.push(resolve)) : Promise.resolve(line)
+  }
+
+  /** The address in the ready line. */
+  async ready() {
+    const line = await this.line()
+    const [, address] = /(\d+\.\d+\.\d+\.\d+:\d+)/.exec(line) ?? []
+    if (!address) throw new Error(`no address in: ${line}`)
+    return address
+  }
+
+  stop() {
+    this.process.kill('SIGKILL')
+  }
+}
+
+/** A server with a heartbeat of 1 s + 1 s, behind a proxy. */
+export class Setup {
+  /** @type {Program | undefined} */
+  server
+  /** @type {Program | undefined} */
+  proxy
+  direct = ''
+  broken = ''
+
+  /** @param {import('node:test').TestContext} t */
+  static async start(t) {
+    const setup = new Setup()
+    t.after(() => setup.stop())
+    setup.server = new Program([
+      'serve',
+      '--listen',
+      '127.0.0.1:0',
+      '--memory',
+      '--heartbeat-interval',
+      '1s',
+      '--heartbeat-timeout',
+      '1s',
+    ])
+    setup.direct = await setup.server.ready()
+    setup.proxy = new Program(['proxy', '--listen', '127.0.0.1:0', '--to', setup.direct])
+    setup.broken = await setup.proxy.ready()
+    return setup
+  }
+
+  stop() {
+    this.proxy?.stop()
+    this.server?.stop()
+  }
+
+  /** Tells the proxy what to do, and waits until it does. @param {string} command */
+  async tell(command) {
+    this.proxy?.process.stdin.write(`${command}\n`)
+    return this.proxy?.line()
+  }
+
+  /** Publishes past the proxy. @type {(topic: string, text: string) => Promise<void>} */
+  async publish(topic, text) {
+    const response = await fetch(`http://${this.direct}/v1/topics/${topic}`, {
+      method: 'POST',
+      body: text,
+      headers: { 'content-type': 'text/plain' },
+    })
+    if (response.status !== 201) throw new Error(`publishing failed: ${response.status} ${await response.text()}`)
+  }
+
+  /** The texts of a topic, from its beginning. @param {string} topic */
+  async history(topic) {
+    const response = await fetch(`http://${this.direct}/v1/topics/${topic}?limit=1000`)
+    const { messages } = /** @type {{ messages: Array<{ text: string }> }} */ (await response.json())
+    return messages.map(({ text }) => text)
+  }
+
+  /** How many connections the server holds. */
+  async connections() {
+    const response = await fetch(`http://${this.direct}/v1/connections`)
+    const { connections } = /** @type {{ connections: unknown[] }} */ (await response.json())
+    return connections.length
+  }
+}
+
+/**
+ * Waits until something is so.
+ *
+ * @param {string} what for the message when it never is
+ * @param {() => boolean | Promise<boolean>} isSo
+ * @param {number} [timeoutMs]
+ */
+export async function until(what, isSo, timeoutMs = 20_000) {
+  const endMs = performance.now() + timeoutMs
+  while (!(await isSo())) {
+    if (performance.now() > endMs) throw new Error(`it took longer than ${timeoutMs} ms until ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
