@@ -18,6 +18,9 @@ const NOTE_BYTES: usize = 64;
 /// How much of a ping positions may fill, in bytes. What does not fit is told by a later ping.
 const TAILS_BYTES_MAX: usize = 16 * 1024;
 
+/// So many positions fit whatever the topics are called.
+const TAILS_THAT_FIT: usize = 64;
+
 /// One thing for a follower.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Delivery<'a> {
@@ -123,9 +126,14 @@ impl<H: Clone> HubState<H> {
     }
 }
 
-/// The follows in their order, but beginning anywhere, so that none is always the last.
+/// The follows in their order; where they may not all fit, beginning anywhere, so that none is
+/// always the last.
 fn from_anywhere(follows: &mut Follows, random: u64) -> impl Iterator<Item = &mut Follow> {
-    let start = (random % follows.len().max(1) as u64) as usize;
+    let count = follows.len();
+    let start = match count {
+        0..=TAILS_THAT_FIT => 0,
+        _ => (random % count as u64) as usize,
+    };
     let mut all: Vec<_> = follows.iter_mut().collect();
     all.rotate_left(start);
     all.into_iter()

@@ -8,5 +8,6 @@ mod life;
 mod plain;
 mod publishing;
 mod random_schedules;
+mod transcripts;
 mod visibility;
 mod world;

@@ -14,7 +14,7 @@ use heartwire_hub::{
 use heartwire_proto::frame::Message;
 use heartwire_proto::heartbeat::HeartbeatConfig;
 use heartwire_proto::id::TopicRef;
-use heartwire_proto::{CloseCode, Limits, Time, TopicName, WallTime};
+use heartwire_proto::{Close, CloseCode, Limits, Time, TopicName, WallTime};
 
 /// How much stands ready for a socket at most.
 pub(crate) const BUDGET_BYTES: usize = 64 * 1024;
@@ -200,6 +200,22 @@ impl World {
         }
     }
 
+    pub(crate) fn receive_ping(&mut self, end: usize, payload: &str) {
+        if let Some(connection) = &mut self.ends[end].connection {
+            connection.receive_ping(payload.as_bytes());
+        }
+        self.hear(end);
+        self.pump(end);
+    }
+
+    pub(crate) fn receive_pong(&mut self, end: usize, payload: &str) {
+        let now = self.time();
+        if let Some(connection) = &mut self.ends[end].connection {
+            connection.receive_pong(payload.as_bytes(), now);
+        }
+        self.hear(end);
+    }
+
     /// The peer sends a close frame.
     pub(crate) fn say_close(&mut self, end: usize, code: Option<CloseCode>) {
         let now = self.time();
@@ -260,6 +276,34 @@ impl World {
         self.commit_unless_held();
         self.settle();
         place
+    }
+
+    pub(crate) fn operator_closes(&mut self, end: usize) {
+        let key = self.ends[end].connection.as_ref().and_then(Connection::key);
+        if let Some(key) = key {
+            let close = Close::new(CloseCode::CLOSED_BY_OPERATOR, "closed by the operator");
+            self.hub.close_connection(key.id(), close);
+        }
+        self.settle();
+    }
+
+    /// The server closes one of its connections.
+    pub(crate) fn close(&mut self, end: usize, close: Close) {
+        let now = self.time();
+        if let Some(connection) = &mut self.ends[end].connection {
+            connection.close(close, now);
+        }
+        self.pump(end);
+    }
+
+    /// Another process with an empty log; every socket is gone.
+    pub(crate) fn restart(&mut self) {
+        for end in &mut self.ends {
+            end.connection = None;
+        }
+        let log = "log2".parse().unwrap();
+        self.hub = HubState::new(self.hub.config().clone(), log, ProducerKey::new(8));
+        self.gate_is_held = false;
     }
 
     pub(crate) fn release(&mut self) {
