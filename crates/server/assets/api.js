@@ -35,6 +35,7 @@ export class Api {
   /** @type {(method: string, path: string) => Promise<any>} */
   async request(method, path) {
     const headers = this.key ? { authorization: `Bearer ${this.key}` } : undefined
+    /** @type {RequestInit} */
     const request = { method, headers, cache: 'no-store', signal: AbortSignal.timeout(REQUEST_MS) }
     const response = await fetch(new URL(path, this.base), request).catch(() => {
       throw new ApiError(0, 'The server does not answer.')

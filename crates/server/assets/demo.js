@@ -21,7 +21,7 @@ const UNAUTHORIZED = 4001
 const MESSAGES_MAX = 60
 
 /** How a numbered message reads; people may see it elsewhere, too. */
-const numbered = (n, run) => `beat ${n} of ${run}`
+const numbered = (/** @type {number} */ n, /** @type {string} */ run) => `beat ${n} of ${run}`
 const NUMBERED = /^beat ([1-9]\d{0,14}) of (\w{1,16})$/
 
 /** How the breaks read in the story and on the trace. */
@@ -57,7 +57,7 @@ export class Demo {
     this.messages = []
     /** Grows with each entry of the story and each message, and names it. */
     this.edition = 0
-    /** What `welcome` said. */
+    /** What `welcome` said, in full. @type {import('../heartwire.js').Welcome & { server: string } | null} */
     this.welcome = null
     this.heardMs = now()
     /** @type {import('./tape.js').Pulse} */
@@ -69,6 +69,7 @@ export class Demo {
     /** @type {import('../heartwire.js').Lost | null} */
     this.lost = null
     this.lostMs = 0
+    /** @type {import('../heartwire.js').Ending | null} */
     this.ending = null
     /** @type {Outage | null} */
     this.outage = null
@@ -152,6 +153,7 @@ export class Demo {
     this.settleOutage()
   }
 
+  /** @param {import('../heartwire.js').Lost} lost */
   onLost(lost) {
     const atMs = now()
     this.lost = lost
@@ -168,17 +170,20 @@ export class Demo {
     this.tell(`${said}: ${reasonOf(lost)}.${next}`)
   }
 
+  /** @param {import('../heartwire.js').GapEvent} gap */
   onGap({ topic, from, to, reason }) {
     const what = topic === null ? 'published messages' : 'messages'
     this.tell(`Gap: ${what} ${from} to ${to ?? '?'} are gone (${reason}).`)
   }
 
+  /** @param {import('../heartwire.js').Ending} ending */
   onClosed(ending) {
     this.ending = ending
     this.tell(`The link is closed: ${ending.reason || ending.why} (${ending.code}).`)
     if (ending.code === UNAUTHORIZED) this.tell('A server that is started with --open-websocket lets this page in.')
   }
 
+  /** @param {import('../heartwire.js').Message} message */
   arrived({ offset, from, data }) {
     const atMs = now()
     const [, digits, run] = (typeof data === 'string' && NUMBERED.exec(data)) || []
@@ -213,14 +218,17 @@ export class Demo {
     if (direction === 'out' && verb === 'ping') this.ask(rest, atMs)
   }
 
+  /** @type {(id: string, atMs: number) => void} */
   ask(id, atMs) {
     this.asked = { id, atMs }
     this.tape.mark(atMs, 'question')
   }
 
+  /** @type {(id: string, atMs: number) => void} */
   answered(id, atMs) {
-    if (this.asked?.id !== id) return
-    const lastMs = atMs - this.asked.atMs
+    const { asked } = this
+    if (asked?.id !== id) return
+    const lastMs = atMs - asked.atMs
     this.asked = null
     this.roundTrip = { lastMs, minMs: Math.min(lastMs, this.roundTrip?.minMs ?? Infinity) }
     this.tape.mark(atMs, 'beat', milliseconds(lastMs))
@@ -241,10 +249,12 @@ export class Demo {
 
   // What is told.
 
+  /** On the trace. @param {string} label */
   note(label) {
     this.tape.mark(now(), 'note', label)
   }
 
+  /** In the story. @param {string} text */
   tell(text) {
     this.story.unshift({ id: ++this.edition, atMs: Date.now(), text })
     this.story.length = Math.min(this.story.length, STORY_MAX)
@@ -258,7 +268,7 @@ export class Demo {
   }
 }
 
-const waitingWords = (count) =>
+const waitingWords = (/** @type {number} */ count) =>
   count === 0 ? 'nothing waited for it.' : count === 1 ? 'one message waited for it.' : `${count} messages waited for it.`
 
 /** @param {import('../heartwire.js').Lost} lost */

@@ -3,8 +3,8 @@
  * strangers.
  */
 
-/** @param {string} id @returns {HTMLElement} */
-export const byId = (id) => document.getElementById(id)
+/** An element that the page is known to have. @param {string} id @returns {HTMLElement} */
+export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id))
 
 /** The longest text that a cell is given; what is beyond says nothing more to people. */
 const TEXT_MAX = 500
@@ -18,7 +18,11 @@ export function setText(element, text) {
 /** @type {(element: Element, name: string, isSo: boolean) => void} */
 export const setFlag = (element, name, isSo) => element.setAttribute(name, String(isSo))
 
-/** @type {(name: string, text?: string, className?: string) => HTMLElement} */
+/**
+ * @template {keyof HTMLElementTagNameMap} N
+ * @param {N} name
+ * @returns {HTMLElementTagNameMap[N]}
+ */
 export function make(name, text = '', className = '') {
   const element = document.createElement(name)
   if (text) setText(element, text)
@@ -26,23 +30,27 @@ export function make(name, text = '', className = '') {
   return element
 }
 
-/** Rows of a table body, one for each item, kept over updates so that focus and selection stay where they are. */
+/**
+ * Rows of a list or table, one for each item, kept over updates so that focus and selection stay where they are.
+ *
+ * @template T
+ */
 export class Rows {
   /**
    * @param {HTMLElement} body
    * @param {object} how
-   * @param {(item: any) => string} how.key
-   * @param {(item: any) => HTMLElement} how.make a row, with everything that never changes
-   * @param {(row: HTMLElement, item: any) => void} how.fill writes what changes
+   * @param {(item: T) => string | number} how.key
+   * @param {(item: T) => HTMLElement} how.make a row, with everything that never changes
+   * @param {(row: HTMLElement, item: T) => void} [how.fill] writes what changes
    */
   constructor(body, how) {
     this.body = body
     this.how = how
-    /** @type {Map<string, HTMLElement>} */
+    /** @type {Map<string | number, HTMLElement>} */
     this.rows = new Map()
   }
 
-  /** @param {any[]} items in the order in which they are to stand */
+  /** @param {T[]} items in the order in which they are to stand */
   update(items) {
     const { how, rows, body } = this
     const keys = new Set(items.map(how.key))
@@ -52,18 +60,19 @@ export class Rows {
       const key = how.key(item)
       const row = rows.get(key) ?? how.make(item)
       rows.set(key, row)
-      if (row === place) place = place.nextElementSibling
+      if (row === place) place = row.nextElementSibling
       else body.insertBefore(row, place)
-      how.fill(row, item)
+      how.fill?.(row, item)
     }
   }
 
-  /** A focus that stood in the row goes to the next one, not to the top of the page. */
+  /** A focus that stood in the row goes to the next one, not to the top of the page. @type {(key: string | number, row: HTMLElement) => void} */
   remove(key, row) {
     const hadFocus = row.contains(document.activeElement)
     const neighbour = row.nextElementSibling ?? row.previousElementSibling
     this.rows.delete(key)
     row.remove()
-    if (hadFocus) (neighbour?.querySelector('button') ?? this.body.closest('[tabindex]'))?.focus()
+    const next = neighbour?.querySelector('button') ?? this.body.closest('[tabindex]')
+    if (hadFocus) /** @type {HTMLElement | null} */ (next)?.focus()
   }
 }

@@ -24,6 +24,6 @@ export const rate = (perSecond) => `${perSecond < 9.95 ? perSecond.toFixed(1) : 
 /** The time of day, to a tenth of a second. @param {number} wallMs */
 export function clock(wallMs) {
   const at = new Date(wallMs)
-  const two = (n) => String(n).padStart(2, '0')
+  const two = (/** @type {number} */ n) => String(n).padStart(2, '0')
   return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${Math.floor(at.getMilliseconds() / 100)}`
 }

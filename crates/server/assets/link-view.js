@@ -10,6 +10,10 @@ import { Trace } from './trace.js'
 const WORDS_MS = 100
 const CALM_WORDS_MS = 1_000
 
+const COUNTS = /** @type {const} */ (['sent', 'received', 'lost', 'doubled'])
+/** The counts that stay zero unless something is wrong. */
+const NEVER = /** @type {const} */ (['lost', 'doubled'])
+
 /** What each state means, for the one line below it. @type {Record<string, (demo: Demo) => string>} */
 const SENTENCES = {
   connecting: () => 'Dialling the server.',
@@ -21,6 +25,7 @@ const SENTENCES = {
   closed: (demo) => `For good: ${demo.ending?.reason || demo.ending?.why || 'closed'}.`,
 }
 
+/** What became of the connection, by the client's words. @type {Record<string, string>} */
 const WHY = {
   'dial-failed': 'There was no answer.',
   'not-agreed': 'Something between speaks another protocol.',
@@ -35,11 +40,11 @@ export class LinkView {
   constructor(demo) {
     this.demo = demo
     this.trace = new Trace(/** @type {HTMLCanvasElement} */ (byId('trace')), demo.tape)
-    this.hero = byId('trace').closest('section')
+    this.hero = byId('hero')
     this.edition = -1
     this.wordsMs = -Infinity
-    this.story = new Rows(byId('story'), { key: ({ id }) => id, make: storyRow, fill() {} })
-    this.messages = new Rows(byId('messages'), { key: ({ id }) => id, make: messageRow, fill() {} })
+    this.story = new Rows(byId('story'), { key: ({ id }) => id, make: storyRow })
+    this.messages = new Rows(byId('messages'), { key: ({ id }) => id, make: messageRow })
     setText(byId('topic'), demo.topic)
     this.bind()
     this.frame = this.frame.bind(this)
@@ -48,6 +53,7 @@ export class LinkView {
 
   bind() {
     const { demo } = this
+    /** @type {(id: string, act: () => void) => void} */
     const press = (id, act) => byId(id).addEventListener('click', () => byId(id).ariaDisabled !== 'true' && act())
     press('silence', () => demo.break('silence'))
     press('cut', () => demo.break('cut'))
@@ -66,6 +72,7 @@ export class LinkView {
     requestAnimationFrame(this.frame)
   }
 
+  /** @param {number} nowMs */
   words(nowMs) {
     const { demo, hero } = this
     hero.classList.toggle('alive', demo.pulse === 'alive')
@@ -94,9 +101,9 @@ export class LinkView {
 
   counts() {
     const { sequence } = this.demo
-    for (const name of ['sent', 'received', 'lost', 'doubled']) setText(byId(name), count(sequence[name]))
+    for (const name of COUNTS) setText(byId(name), count(sequence[name]))
     setText(byId('waiting'), count(sequence.waiting.size))
-    for (const name of ['lost', 'doubled']) byId(name).parentElement.classList.toggle('wrong', sequence[name] > 0)
+    for (const name of NEVER) byId(name).closest('div')?.classList.toggle('wrong', sequence[name] > 0)
   }
 }
 
@@ -110,12 +117,14 @@ function ticking({ status, pulse, heardMs, asked, lost, lostMs, heartbeat }, now
   return `nothing heard for ${seconds(silentMs)}${asked ? ` · asked ${seconds(nowMs - asked.atMs)} ago` : ''} · ${every}`
 }
 
+/** @param {Demo['story'][number]} entry */
 function storyRow({ atMs, text }) {
   const row = make('li')
   row.append(make('time', clock(atMs)), make('span', text))
   return row
 }
 
+/** @param {Demo['messages'][number]} message */
 function messageRow({ offset, from, data, delayMs }) {
   const isNumbered = delayMs !== null
   const text = typeof data === 'string' ? data : `${count(data.length)} bytes, binary`

@@ -8,6 +8,17 @@ import { seconds } from './format.js'
 /** A publish that takes longer is told that it waits. */
 const PATIENCE_MS = 300
 
+/** Why a message was not taken, by the client's codes. @type {Record<string, string>} */
+const REFUSALS = {
+  'bad-topic': 'No topic has such a name, or it belongs to the server.',
+  'outbox-full': 'As much waits for the link as may; this would be too much.',
+  'too-large': 'The message is larger than the server takes.',
+  'invalid-text': 'The server does not take this text.',
+  'in-doubt': 'Stored or not, nobody knows any more.',
+  forbidden: 'The server does not let this page publish to the topic.',
+  closed: 'The link is closed.',
+}
+
 /** What a POSIX shell reads back as the same text. @param {string} text */
 const quoted = (text) => (/^[\w\-.:/@~]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`)
 
@@ -26,12 +37,12 @@ export function showPublish(demo, base) {
     publish(demo, topic.value.trim(), text.value)
     text.select()
   })
-  text.addEventListener('keydown', (event) => {
+  text.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
     event.preventDefault()
     form.requestSubmit()
   })
-  byId('copy').addEventListener('click', () => copy(byId('command').textContent))
+  byId('copy').addEventListener('click', () => copy(byId('command').innerText))
   const showCommand = () => {
     setText(byId('command'), `curl -d 'hello'${key} ${quoted(new URL(`v1/topics/${topic.value.trim()}`, base).href)}`)
   }
@@ -53,7 +64,8 @@ async function publish(demo, topic, text) {
     const { durability } = await demo.publish(topic, text)
     setText(output, `Stored after ${seconds(performance.now() - beganMs)} (${durability}).`)
   } catch (error) {
-    setText(output, error.message)
+    const { code, message } = /** @type {Error & { code: string }} */ (error)
+    setText(output, REFUSALS[code] ?? message)
   } finally {
     clearTimeout(waits)
   }

@@ -5,7 +5,15 @@ import { byId, make, Rows, setText } from './dom.js'
 import { age, count, milliseconds, rate } from './format.js'
 
 /** @typedef {import('./api.js').Api} Api */
+/** @typedef {import('./api.js').ApiError} ApiError */
 /** @typedef {import('./demo.js').Demo} Demo */
+
+/**
+ * @typedef {{ connection: string, mode: string, identity: string | null, agent: string, address: string | null,
+ *   age_ms: number, round_trip_ms: number | null, lag: number }} Connection
+ * @typedef {{ topic: string, first: number, last: number, followers: number, messages_per_second: number }} Topic
+ * @typedef {{ next: string | null }} Page
+ */
 
 const PACE = { everyMs: 1_000, hiddenMs: 15_000, failedMsMax: 10_000 }
 /** How many of each are shown: more than that is for `curl`. */
@@ -24,11 +32,14 @@ export class ServerView {
     this.demo = demo
     this.keyNeeded = keyNeeded
     this.needsKey = false
+    this.knownTopics = ''
+    /** @type {Rows<Connection>} */
     this.connections = new Rows(byId('connections'), {
       key: ({ connection }) => connection,
       make: (connection) => this.connectionRow(connection),
       fill: (row, connection) => this.fillConnection(row, connection),
     })
+    /** @type {Rows<Topic>} */
     this.topics = new Rows(byId('topics'), { key: ({ topic }) => topic, make: topicRow, fill: fillTopic })
     this.bindKey()
     this.refresh = repeat(() => this.load(), PACE)
@@ -40,6 +51,7 @@ export class ServerView {
       event.preventDefault()
       const { key } = /** @type {any} */ (form.elements)
       this.api.key = key.value
+      form.reset()
       this.refresh()
     })
   }
@@ -51,12 +63,13 @@ export class ServerView {
       this.show(connections, await this.api.get(`v1/topics?limit=${ROWS_MAX}`))
       return true
     } catch (error) {
-      this.fail(error)
-      if (error.status === UNAUTHORIZED) return false
+      this.fail(/** @type {ApiError} */ (error))
+      if (/** @type {ApiError} */ (error).status === UNAUTHORIZED) return false
       throw error
     }
   }
 
+  /** @type {(connections: Page & { connections: Connection[] }, topics: Page & { topics: Topic[] }) => void} */
   show(connections, topics) {
     this.setProblem('', false)
     this.connections.update(connections.connections)
@@ -66,7 +79,7 @@ export class ServerView {
     this.nameTopics(topics.topics)
   }
 
-  /** @param {import('./api.js').ApiError} error */
+  /** @param {ApiError} error */
   fail(error) {
     const isRefused = error.status === UNAUTHORIZED
     if (isRefused && !this.needsKey) {
@@ -81,10 +94,10 @@ export class ServerView {
   setProblem(text, asksForKey) {
     setText(byId('problem'), text)
     byId('key').hidden = !asksForKey
-    for (const id of ['connections', 'topics']) byId(id).closest('table').hidden = asksForKey
+    for (const id of ['connections', 'topics']) byId(id).closest('table')?.toggleAttribute('hidden', asksForKey)
   }
 
-  /** Suggests the topics there are to whoever publishes. */
+  /** Suggests the topics there are to whoever publishes. @param {Topic[]} topics */
   nameTopics(topics) {
     const list = byId('topic-names')
     const names = topics.map(({ topic }) => topic)
@@ -94,6 +107,7 @@ export class ServerView {
     list.replaceChildren(...names.map((name) => Object.assign(make('option'), { value: name })))
   }
 
+  /** @param {Connection} connection */
   connectionRow({ connection: id, identity }) {
     const row = make('tr')
     const who = make('td')
@@ -108,30 +122,33 @@ export class ServerView {
     return row
   }
 
+  /** @type {(row: HTMLElement, connection: Connection) => void} */
   fillConnection(row, { connection: id, mode, identity, agent, address, round_trip_ms, age_ms, lag }) {
     const [who, roundTrip, since, behind] = row.children
     row.classList.toggle('mine', id === this.demo.welcome?.connection)
     const about = [mode, address, agent].filter(Boolean).join(' · ')
     setText(who.children[0], identity ?? id)
     setText(who.children[1], about)
-    if (who.title !== about) who.title = about
+    if (who.getAttribute('title') !== about) who.setAttribute('title', about)
     setText(roundTrip, round_trip_ms === null ? '–' : milliseconds(round_trip_ms))
     setText(since, age(age_ms))
     setText(behind, count(lag))
   }
 
+  /** @type {(id: string, button: HTMLButtonElement) => Promise<void>} */
   async close(id, button) {
     button.ariaDisabled = 'true'
     try {
       await this.api.delete(`v1/connections/${encodeURIComponent(id)}`)
     } catch (error) {
       button.ariaDisabled = null
-      this.fail(error)
+      this.fail(/** @type {ApiError} */ (error))
     }
     this.refresh()
   }
 }
 
+/** @param {Topic} topic */
 function topicRow({ topic }) {
   const row = make('tr')
   const name = make('td', topic)
@@ -140,6 +157,7 @@ function topicRow({ topic }) {
   return row
 }
 
+/** @type {(row: HTMLElement, topic: Topic) => void} */
 function fillTopic(row, { followers, messages_per_second, first, last }) {
   const [, following, speed, kept] = row.children
   setText(following, count(followers))
@@ -147,5 +165,5 @@ function fillTopic(row, { followers, messages_per_second, first, last }) {
   setText(kept, count(last - first + 1))
 }
 
-/** @type {(page: { next: string | null }, rows: unknown[]) => string} */
+/** @type {(page: Page, rows: unknown[]) => string} */
 const totalOf = ({ next }, { length }) => (next ? `the first ${length}` : String(length))

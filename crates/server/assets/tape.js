@@ -6,6 +6,8 @@
  */
 
 /** @typedef {'alive' | 'quiet' | 'down'} Pulse heard from in time; open, but not heard from; not open */
+/** @typedef {{ atMs: number, kind: 'beat' | 'message' | 'question' | 'note', label: string }} Mark a note is a line with words, and has no shape */
+/** @typedef {{ fromMs: number, toMs: number, pulse: Pulse }} Stretch */
 
 /** How long the tape is, in milliseconds, and how much it holds at most. */
 const TAPE_MS = 30_000
@@ -29,17 +31,13 @@ const SHAPES = {
 
 export class Tape {
   constructor() {
-    /** In the order of their time. @type {Array<{ atMs: number, kind: string, label: string }>} */
+    /** In the order of their time. @type {Mark[]} */
     this.marks = []
     /** From when on the pulse is what. @type {Array<{ atMs: number, pulse: Pulse }>} */
     this.pulses = [{ atMs: -Infinity, pulse: 'down' }]
   }
 
-  /**
-   * @param {number} atMs
-   * @param {'beat' | 'message' | 'question' | 'note'} kind a note is a line with words, and has no shape
-   * @param {string} [label]
-   */
+  /** @type {(atMs: number, kind: Mark['kind'], label?: string) => void} */
   mark(atMs, kind, label = '') {
     this.marks.push({ atMs, kind, label })
     const first = this.marks.findIndex((mark) => mark.atMs > atMs - TAPE_MS)
@@ -53,12 +51,12 @@ export class Tape {
     while (this.pulses.length > 2 && this.pulses[1].atMs < atMs - TAPE_MS) this.pulses.shift()
   }
 
-  /** Marks whose shape or words may show between two times. @type {(fromMs: number, toMs: number) => Array<{ atMs: number, kind: string, label: string }>} */
+  /** Marks whose shape or words may show between two times. @type {(fromMs: number, toMs: number) => Mark[]} */
   between(fromMs, toMs) {
     return this.marks.filter(({ atMs }) => atMs > fromMs - SHAPE_MS && atMs <= toMs)
   }
 
-  /** Stretches of one pulse each. @type {(fromMs: number, toMs: number) => Array<{ fromMs: number, toMs: number, pulse: Pulse }>} */
+  /** Stretches of one pulse each. @type {(fromMs: number, toMs: number) => Stretch[]} */
   stretches(fromMs, toMs) {
     return this.pulses
       .map(({ atMs, pulse }, i) => ({
@@ -74,7 +72,9 @@ export class Tape {
  * The line between two times, as points; what is left out is flat. The points stand on a grid of time, not of the
  * screen, so that a peak keeps its height while it moves.
  *
- * @param {Array<{ atMs: number, kind: string }>} marks in the order of their time
+ * @param {Mark[]} marks in the order of their time
+ * @param {number} fromMs
+ * @param {number} toMs
  * @returns {Array<[atMs: number, height: number]>}
  */
 export function points(marks, fromMs, toMs) {
@@ -91,7 +91,7 @@ export function points(marks, fromMs, toMs) {
   return line
 }
 
-/** @type {(marks: Array<{ atMs: number, kind: string }>, atMs: number) => number} */
+/** @type {(marks: Mark[], atMs: number) => number} */
 function height(marks, atMs) {
   let beats = 0
   let messages = 0

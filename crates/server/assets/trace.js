@@ -4,6 +4,15 @@ import { points } from './tape.js'
 
 /** @typedef {import('./tape.js').Tape} Tape */
 
+/**
+ * @typedef {object} View what one picture shows
+ * @property {number} fromMs
+ * @property {number} toMs
+ * @property {import('./tape.js').Mark[]} marks
+ * @property {(atMs: number) => number} x of a time
+ * @property {(height: number) => number} y of a height, 1 being the top of a beat
+ */
+
 /** How much time is on the screen: as much as fits at this speed, within bounds. */
 const PX_PER_S = 72
 const SPAN_S_MIN = 5
@@ -27,21 +36,24 @@ export class Trace {
   constructor(canvas, tape) {
     this.canvas = canvas
     this.tape = tape
-    this.context = canvas.getContext('2d')
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'))
     this.calm = matchMedia('(prefers-reduced-motion: reduce)')
+    this.font = `11px ${getComputedStyle(canvas).fontFamily}`
     this.width = this.height = 0
     this.drawnMs = -Infinity
-    this.readColours()
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.readColours())
+    this.colours = this.readColours()
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+      this.colours = this.readColours()
+      this.drawnMs = -Infinity
+    })
     new ResizeObserver(() => this.resize()).observe(canvas)
     this.resize()
   }
 
   readColours() {
     const style = getComputedStyle(this.canvas)
-    const colour = (name) => style.getPropertyValue(name).trim()
-    this.colours = { life: colour('--life'), soft: colour('--soft'), line: colour('--line'), faint: colour('--faint') }
-    this.drawnMs = -Infinity
+    const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim()
+    return { life: colour('--life'), soft: colour('--soft'), line: colour('--line'), faint: colour('--faint') }
   }
 
   resize() {
@@ -62,6 +74,7 @@ export class Trace {
     const { context, width, height: full } = this
     const spanMs = 1_000 * Math.min(SPAN_S_MAX, Math.max(SPAN_S_MIN, width / PX_PER_S))
     const perMs = (width - EDGE_PX) / spanMs
+    /** @type {View} */
     const view = {
       fromMs: nowMs - spanMs,
       toMs: nowMs,
@@ -70,7 +83,7 @@ export class Trace {
       y: (h) => TOP_PX + (full - TOP_PX - BOTTOM_PX) * (0.78 - 0.78 * h),
     }
     context.clearRect(0, 0, width, full)
-    context.font = this.font ??= `11px ${getComputedStyle(this.canvas).fontFamily}`
+    context.font = this.font
     this.seconds(view)
     this.notes(view)
     for (const stretch of this.tape.stretches(view.fromMs, view.toMs)) this.line(view, stretch)
@@ -78,7 +91,7 @@ export class Trace {
     this.point(view)
   }
 
-  /** One faint line a second. */
+  /** One faint line a second. @param {View} view */
   seconds({ fromMs, toMs, x }) {
     const { context, colours } = this
     context.fillStyle = colours.faint
@@ -87,6 +100,7 @@ export class Trace {
     }
   }
 
+  /** @type {(view: View, stretch: import('./tape.js').Stretch) => void} */
   line(view, { fromMs, toMs, pulse }) {
     const { context, colours } = this
     context.beginPath()
@@ -99,7 +113,7 @@ export class Trace {
     context.setLineDash([])
   }
 
-  /** The round-trip time above each beat. */
+  /** The round-trip time above each beat. @param {View} view */
   roundTrips({ marks, x, y, fromMs }) {
     const { context, colours } = this
     context.fillStyle = colours.soft
@@ -109,7 +123,7 @@ export class Trace {
     }
   }
 
-  /** What happened, as words beside a vertical line, in rows so that they do not cover each other. */
+  /** What happened, as words beside a vertical line, in rows so that they do not cover each other. @param {View} view */
   notes({ marks, x }) {
     const { context, colours } = this
     const ends = [-Infinity, -Infinity, -Infinity]
@@ -128,7 +142,7 @@ export class Trace {
     }
   }
 
-  /** Where the line is being written. */
+  /** Where the line is being written. @param {View} view */
   point({ x, y, toMs, marks }) {
     const { context, colours } = this
     const pulse = this.tape.pulses[this.tape.pulses.length - 1].pulse

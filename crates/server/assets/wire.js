@@ -7,35 +7,47 @@
  *                   └── silence · cut · sleep · what passes, frame by frame
  */
 
+/** @typedef {import('../heartwire.js').Platform} Platform */
+/** @typedef {import('../heartwire.js').DialRequest} DialRequest */
+/** @typedef {import('../heartwire.js').SocketEvents} SocketEvents */
+/** @typedef {import('../heartwire.js').Socket} Socket */
+
 /** @typedef {{ direction: 'in' | 'out', verb: string, rest: string }} Frame a message, cut at its first space or LF */
+
+/** @typedef {{ isSilent: boolean, events: SocketEvents, socket: Socket }} Wired a socket, and who hears it */
 
 /** How many silent sockets are kept until the server gives them up. */
 const SILENT_MAX = 4
 
 /** @type {(direction: 'in' | 'out', message: string | Uint8Array) => Frame} */
 function frameOf(direction, message) {
-  const [, verb, rest] = (typeof message === 'string' && /^([a-z]+)[ \n]?(.*)/.exec(message)) || [null, 'binary', '']
+  const [, verb, rest] = (typeof message === 'string' && /^([a-z]+)[ \n]?(.*)/.exec(message)) || ['', 'binary', '']
   return { direction, verb, rest }
 }
 
 export class Wire {
   /**
-   * @param {object} platform the one that really dials
+   * @param {Platform} platform the one that really dials
    * @param {(frame: Frame) => void} show called for each message that passes
    */
   constructor(platform, show) {
     this.show = show
     this.isAsleep = false
+    /** @type {(signal: import('../heartwire.js').Signal) => void} */
     this.signal = () => {}
-    /** The socket that the link uses. */
+    /** The socket that the link uses. @type {Wired | null} */
     this.current = null
-    /** Sockets that the link has left behind while they were silent. */
+    /** Sockets that the link has left behind while they were silent. @type {Wired[]} */
     this.left = []
-    /** What the client is given. */
+    /** What the client is given. @type {Platform} */
     this.platform = {
       ...platform,
       dial: (request, events) => this.dial(platform, request, events),
-      watch: (listener) => this.watch(platform, listener),
+      // What the browser tells of the page is kept from a link that was told that the page sleeps.
+      watch: (listener) => {
+        this.signal = listener
+        return platform.watch((signal) => this.isAsleep || listener(signal))
+      },
     }
   }
 
@@ -64,50 +76,48 @@ export class Wire {
     this.signal('wake')
   }
 
+  /** @type {(platform: Platform, request: DialRequest, events: SocketEvents) => Socket} */
   dial(platform, request, events) {
-    const wired = { isSilent: false, events, socket: null }
-    const pass = (what) => (detail) => {
-      if (!wired.isSilent) what(detail)
-    }
+    const wired = /** @type {Wired} */ ({ isSilent: false, events })
     wired.socket = platform.dial(request, {
-      opened: pass((subprotocol) => events.opened(subprotocol)),
-      received: pass((message) => {
-        // The link first: what is shown may ask it something.
-        events.received(message)
-        this.show(frameOf('in', message))
-      }),
+      opened: (subprotocol) => wired.isSilent || events.opened(subprotocol),
+      received: (message) => this.received(wired, message),
       closed: (info) => this.closed(wired, info),
     })
     this.current = wired
     return {
-      send: pass((message) => {
-        wired.socket.send(message)
-        this.show(frameOf('out', message))
-      }),
+      send: (message) => this.send(wired, message),
       abandon: (code, reason) => this.abandon(wired, code, reason),
     }
   }
 
-  /** A silent socket cannot say good-bye: it stays until the server has found out. */
+  /** The link hears first: who is shown the frame may ask it something. @type {(wired: Wired, message: string | Uint8Array) => void} */
+  received(wired, message) {
+    if (wired.isSilent) return
+    wired.events.received(message)
+    this.show(frameOf('in', message))
+  }
+
+  /** @type {(wired: Wired, message: string | Uint8Array) => void} */
+  send(wired, message) {
+    if (wired.isSilent) return
+    wired.socket.send(message)
+    this.show(frameOf('out', message))
+  }
+
+  /** A silent socket cannot say good-bye: it stays until the server has found out. @type {(wired: Wired, code?: number, reason?: string) => void} */
   abandon(wired, code, reason) {
     if (this.current === wired) this.current = null
     if (!wired.isSilent) return wired.socket.abandon(code, reason)
     this.left.push(wired)
-    if (this.left.length > SILENT_MAX) this.left.shift().socket.abandon()
+    if (this.left.length > SILENT_MAX) this.left.shift()?.socket.abandon()
   }
 
+  /** @type {(wired: Wired, info: import('../heartwire.js').CloseInfo) => void} */
   closed(wired, info) {
     this.left = this.left.filter((each) => each !== wired)
     if (wired.isSilent) return
     if (this.current === wired) this.current = null
     wired.events.closed(info)
-  }
-
-  /** What the browser tells of the page is kept from a link that was told that the page sleeps. */
-  watch(platform, listener) {
-    this.signal = listener
-    return platform.watch((signal) => {
-      if (!this.isAsleep) listener(signal)
-    })
   }
 }
