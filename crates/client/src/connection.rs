@@ -114,7 +114,7 @@ impl Connection {
 
     /// Asks for [`Happened::Looked`] after everything that has arrived.
     pub(crate) fn look(&mut self, attempt: Attempt) {
-        self.looking = attempt == self.attempt;
+        self.looking |= attempt == self.attempt;
     }
 
     pub(crate) fn has_room(&self) -> bool {

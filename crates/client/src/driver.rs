@@ -100,7 +100,12 @@ impl Driver {
             }
             let timeout = self.next_timeout();
             tokio::select! {
-                happened = self.connection.next() => self.report(happened),
+                happened = self.connection.next() => {
+                    self.report(happened);
+                    // One read brings many messages. Without a pause between them the consumers
+                    // would not run, and their queues would fill however fast they are.
+                    tokio::task::consume_budget().await;
+                }
                 () = self.shared.called() => {}
                 () = finished(&mut self.farewell) => self.farewell = None,
                 () = tokio::time::sleep_until(timeout) => self.on_time(),

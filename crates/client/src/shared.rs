@@ -215,7 +215,7 @@ impl Shared {
 
     /// The next thing to write.
     pub(crate) fn next_transmit(&self) -> Option<Transmit> {
-        self.lock().session.poll_transmit(self.now())
+        self.drive(|session| session.poll_transmit(self.now()))
     }
 
     /// When the session wants to be called again.

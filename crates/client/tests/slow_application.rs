@@ -68,3 +68,27 @@ async fn a_paused_topic_stays_paused_over_a_reconnect() {
     assert_eq!(next_text(&mut slow).await, "1");
     peer.expect("sub slow bb.1").await;
 }
+
+#[tokio::test]
+async fn a_burst_does_not_pause_an_application_that_keeps_up() {
+    const COUNT: usize = 5_000;
+    let server = Server::start().await;
+    let limits = QueueLimits {
+        messages_max: 200,
+        ..QueueLimits::default()
+    };
+    let link = server.link().queue(limits).connect().unwrap();
+    let mut task = link.subscribe_from("task:42", SubFrom::Head).unwrap();
+    let (mut peer, _) = server.accept_and_welcome().await;
+    peer.expect("sub task:42 head").await;
+    peer.say("subbed task:42 aa.0").await;
+    let burst = (1..=COUNT).map(|offset| format!("msg task:42 {offset} 1\n{offset}"));
+    let reading = async {
+        for expected in 1..=COUNT {
+            assert_eq!(next_text(&mut task).await, expected.to_string());
+        }
+    };
+    tokio::join!(peer.say_all(burst), reading);
+    peer.say("ping 1").await;
+    peer.expect("pong 1").await;
+}

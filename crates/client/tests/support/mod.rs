@@ -172,6 +172,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         soon(self.websocket.send(message)).await.unwrap();
     }
 
+    /// Says many frames at once.
+    pub async fn say_all(&mut self, frames: impl Iterator<Item = String>) {
+        for frame in frames {
+            soon(self.websocket.feed(Message::text(frame)))
+                .await
+                .unwrap();
+        }
+        soon(self.websocket.flush()).await.unwrap();
+    }
+
     /// Closes with a code, and reads until the client has closed as well.
     pub async fn close(mut self, code: u16, reason: &str) {
         let frame = CloseFrame {
