@@ -250,3 +250,139 @@ impl Outbox {
         self.sent_bytes = sent.map(|entry| entry.payload.len()).sum();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDE: Window = Window {
+        base: Seq::ZERO,
+        messages_max: 1_000,
+        bytes_max: 1_000,
+    };
+
+    fn outbox(messages_max: usize, bytes_max: usize) -> Outbox {
+        Outbox::new(OutboxLimits {
+            messages_max,
+            bytes_max,
+        })
+    }
+
+    fn push(outbox: &mut Outbox, text: &str) -> Result<Seq, OutboxFull> {
+        outbox.push("t".parse().unwrap(), text.into())
+    }
+
+    /// An outbox with this many messages of two bytes each, the first `sent` of them in flight.
+    fn filled(messages: usize, sent: usize) -> Outbox {
+        let mut outbox = outbox(100, 1_000);
+        for _ in 0..messages {
+            push(&mut outbox, "ab").unwrap();
+        }
+        for _ in 0..sent {
+            assert!(outbox.send_next(WIDE, Time::ZERO).is_some());
+        }
+        outbox
+    }
+
+    fn next(outbox: &mut Outbox, window: Window) -> Option<Seq> {
+        let entry = outbox.send_next(window, Time::ZERO);
+        entry.map(|entry| entry.seq)
+    }
+
+    #[test]
+    fn it_is_bounded_by_messages_and_by_bytes() {
+        let mut few = outbox(2, 100);
+        assert_eq!(push(&mut few, "a"), Ok(Seq(1)));
+        assert_eq!(push(&mut few, "b"), Ok(Seq(2)));
+        let full = push(&mut few, "c").unwrap_err();
+        assert_eq!(
+            full.to_string(),
+            "the outbox is full: it holds 2 of 2 messages and 2 of 100 bytes"
+        );
+        let mut small = outbox(10, 3);
+        assert!(push(&mut small, "abc").is_ok());
+        assert!(push(&mut small, "d").is_err());
+        assert!(push(&mut small, "").is_ok());
+        small.acknowledge(Seq(1));
+        assert_eq!(push(&mut small, "abc"), Ok(Seq(3)));
+    }
+
+    #[test]
+    fn it_sends_in_order_as_far_as_the_window_goes() {
+        let mut outbox = filled(5, 0);
+        let window = Window {
+            base: Seq(0),
+            messages_max: 3,
+            bytes_max: 5,
+        };
+        assert_eq!(next(&mut outbox, window), Some(Seq(1)));
+        assert_eq!(next(&mut outbox, window), Some(Seq(2)));
+        assert_eq!(next(&mut outbox, window), None, "six bytes are too many");
+        assert_eq!(outbox.acknowledge(Seq(1)), [Seq(1)]);
+        assert_eq!(next(&mut outbox, window), Some(Seq(3)));
+        outbox.acknowledge(Seq(3));
+        assert_eq!(
+            next(&mut outbox, window),
+            None,
+            "four is too far from the base"
+        );
+    }
+
+    #[test]
+    fn one_that_is_larger_than_the_window_travels_alone() {
+        let mut outbox = filled(2, 0);
+        let narrow = Window {
+            bytes_max: 1,
+            ..WIDE
+        };
+        assert_eq!(next(&mut outbox, narrow), Some(Seq(1)));
+        assert_eq!(next(&mut outbox, narrow), None);
+    }
+
+    #[test]
+    fn a_new_connection_begins_at_the_front() {
+        let mut outbox = filled(3, 2);
+        assert_eq!((outbox.in_flight(), outbox.in_flight_bytes()), (2, 4));
+        outbox.resend_all();
+        assert_eq!((outbox.in_flight(), outbox.in_flight_bytes()), (0, 0));
+        assert_eq!(next(&mut outbox, WIDE), Some(Seq(1)));
+        assert_eq!(outbox.highest_sent(), Seq(2));
+    }
+
+    #[test]
+    fn what_was_discarded_behind_a_refusal_is_sent_again() {
+        let mut outbox = filled(4, 4);
+        outbox.resend_from(Seq(3));
+        assert_eq!((outbox.in_flight(), outbox.in_flight_bytes()), (2, 4));
+        assert_eq!(next(&mut outbox, WIDE), Some(Seq(3)));
+    }
+
+    #[test]
+    fn giving_up_keeps_the_place_among_the_rest() {
+        let mut outbox = filled(5, 3);
+        let even = outbox.give_up(|entry| entry.seq.0 % 2 == 0);
+        assert_eq!(even, [Seq(2), Seq(4)]);
+        assert_eq!((outbox.in_flight(), outbox.in_flight_bytes()), (2, 4));
+        assert_eq!((outbox.len(), outbox.bytes()), (3, 6));
+        assert!(!outbox.contains(Seq(4)));
+        assert_eq!(next(&mut outbox, WIDE), Some(Seq(5)));
+    }
+
+    #[test]
+    fn an_ack_can_cover_what_was_not_resent_yet() {
+        let mut outbox = filled(3, 1);
+        assert_eq!(outbox.acknowledge(Seq(2)), [Seq(1), Seq(2)]);
+        assert_eq!((outbox.in_flight(), outbox.in_flight_bytes()), (0, 0));
+        assert_eq!((outbox.len(), outbox.bytes()), (1, 2));
+    }
+
+    #[test]
+    fn the_first_sending_is_remembered() {
+        let mut outbox = filled(1, 0);
+        let moment = |millis| Time::from_millis(millis);
+        outbox.send_next(WIDE, moment(7));
+        outbox.resend_all();
+        let entry = outbox.send_next(WIDE, moment(9)).unwrap();
+        assert_eq!(entry.first_sent, Some(moment(7)));
+    }
+}

@@ -154,7 +154,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn client_frames_read_back(

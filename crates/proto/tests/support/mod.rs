@@ -9,7 +9,9 @@
 )]
 
 pub mod driver;
+pub mod peer;
 pub mod transcript;
+pub mod wire;
 
 use std::fs;
 use std::path::PathBuf;
