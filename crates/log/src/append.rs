@@ -1,7 +1,5 @@
 //! What is asked of the log, and what it answers.
 
-use std::collections::BTreeMap;
-
 use heartwire_proto::frame::{Message, NackCode, Publisher};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Epoch, Offset, Seq};
@@ -136,13 +134,4 @@ impl Committed {
         self.born.clear();
         self.producers.clear();
     }
-}
-
-/// What a failure has undone.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Failed {
-    /// The lowest undone number of each producer: the one that its `nack` names `[PUB-10]`.
-    pub producers: BTreeMap<ProducerId, Seq>,
-    /// Topics that were about to be born and are not.
-    pub unborn: Vec<TopicId>,
 }

@@ -41,7 +41,7 @@ mod topic;
 
 use heartwire_proto::{Time, WallTime};
 
-pub use append::{Append, AppendError, Appended, Committed, Failed, Lsn, Pending, Place};
+pub use append::{Append, AppendError, Appended, Committed, Lsn, Pending, Place};
 pub use config::{LogConfig, Retention};
 pub use entry::{Entry, Form};
 pub use log::{Log, Stats};

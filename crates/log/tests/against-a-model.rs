@@ -225,7 +225,7 @@ impl Pair {
         for (who, seq) in undone.iter().filter_map(|record| record.producer) {
             lowest.entry(self.producers[who]).or_insert(Seq(seq));
         }
-        assert_eq!(failed.producers, lowest);
+        assert_eq!(failed, lowest);
     }
 
     fn compare(&mut self) {

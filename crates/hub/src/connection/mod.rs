@@ -194,6 +194,9 @@ impl Connection {
 
     /// Takes an RFC 6455 Ping, and answers it `[WS-9]`.
     pub fn receive_ping(&mut self, payload: &[u8]) {
+        if self.closing().is_some() {
+            return;
+        }
         let payload = &payload[..payload.len().min(CONTROL_BYTES_MAX)];
         self.answer(|out| {
             out.extend_from_slice(payload);
@@ -230,8 +233,10 @@ impl Connection {
         &self.outgoing
     }
 
-    /// The connection ends: `bye` and a close frame are the last that is sent, behind what has been
-    /// begun `[CLOSE-2]`. Only the first close counts.
+    /// The connection ends: `bye` and a close frame are the last that is sent, behind acks, answers
+    /// and a message that has been begun `[CLOSE-2]`. Only the first close counts. Whoever drains
+    /// the server commits and [fills](Self::fill) before, so that nothing stored goes without its
+    /// `ack` `[CLOSE-5]`.
     pub fn close(&mut self, close: Close, now: Time) {
         self.close_within(close, now + CLOSING_MAX);
     }
@@ -309,12 +314,9 @@ impl Connection {
 
     /// Answers a ping at once where there is room; else the latest answer waits alone.
     fn answer(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Opcode) {
-        let State::Live(live) = &mut self.state else {
-            return;
-        };
         if self.outgoing.bytes() < self.config.limits.output_bytes_max {
             self.outgoing.push_control(|out| write_frame(out, write));
-        } else {
+        } else if let State::Live(live) = &mut self.state {
             let mut frame = Vec::new();
             write_frame(&mut frame, write);
             live.late_pong = Some(Box::new(LatePong { frame }));

@@ -46,7 +46,7 @@ impl<H: Clone> HubState<H> {
     /// The append `from` and all later ones did not become durable. Their clients get a `nack` for
     /// the lowest `[PUB-10]`; whoever else waits for such an LSN is told by the driver.
     pub fn fail(&mut self, from: Lsn) {
-        for (producer, seq) in self.log.fail(from).producers {
+        for (producer, seq) in self.log.fail(from) {
             let Some(key) = self.clients.get(&producer).copied() else {
                 continue;
             };

@@ -1,12 +1,14 @@
 //! Appending, and what becomes of it.
 
+use std::collections::BTreeMap;
+
 use heartwire_proto::frame::ServerFrame;
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Epoch, Offset, Seq};
 
 use super::Log;
 use crate::Now;
-use crate::append::{Append, AppendError, Appended, Committed, Failed, Lsn, Pending, Place};
+use crate::append::{Append, AppendError, Appended, Committed, Lsn, Pending, Place};
 use crate::entry::Entry;
 use crate::producer::{Admission, ProducerId};
 use crate::topic::{TopicId, TopicLog, Trimmed};
@@ -81,16 +83,17 @@ impl Log {
         self.keep_within_hot_bytes();
     }
 
-    /// The append `from` and all later ones did not become durable: they are undone `[PUB-10]`.
-    pub fn fail(&mut self, from: Lsn) -> Failed {
-        let mut failed = Failed::default();
+    /// The append `from` and all later ones did not become durable: they are undone. Returns the
+    /// lowest number of each producer that failed, which its `nack` names `[PUB-10]`.
+    pub fn fail(&mut self, from: Lsn) -> BTreeMap<ProducerId, Seq> {
+        let mut lowest = BTreeMap::new();
         while self.pending.back().is_some_and(|last| last.lsn >= from)
             && let Some(pending) = self.pending.pop_back()
         {
             self.pending_bytes -= pending.bytes;
             if let Some((id, seq)) = pending.producer {
                 self.producers.undo(id, pending.appended_before);
-                failed.producers.insert(id, seq);
+                lowest.insert(id, seq);
             }
             if let Some((id, _)) = pending.message {
                 self.change(id, |topic| {
@@ -99,11 +102,10 @@ impl Log {
                 });
                 if self.topics.get(id.0).is_some_and(TopicLog::is_unborn) {
                     self.forget(id);
-                    failed.unborn.push(id);
                 }
             }
         }
-        failed
+        lowest
     }
 
     /// What is not durable yet, in the order of LSNs: what a writer has to write.
