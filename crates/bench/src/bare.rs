@@ -45,9 +45,9 @@ pub(crate) async fn fanout() -> Result<()> {
                 stream.set_nodelay(true)?;
                 followers.push(stream);
             }
-            read = publisher.read(&mut buffer) => match read? {
-                0 => return Ok(()),
-                length => write_to_all(&mut followers, &buffer[..length]).await?,
+            read = publisher.read(&mut buffer) => match read {
+                Ok(length @ 1..) => write_to_all(&mut followers, &buffer[..length]).await?,
+                _ => return Ok(()),
             },
         }
     }

@@ -21,6 +21,7 @@ impl Server {
         let mut command = Command::new(program);
         command.args(["serve", "--memory", "--listen", "127.0.0.1:0"]);
         command.args(["--heartbeat-interval", "10s", "--heartbeat-timeout", "10s"]);
+        command.env("RUST_LOG", "error");
         Self::start(command)
     }
 

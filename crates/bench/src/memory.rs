@@ -126,14 +126,26 @@ fn publish(server: &Server, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// The sessions that the server lists.
+/// The v1 sessions that follow one topic, as the server lists them.
 fn sessions(server: &Server) -> Result<usize> {
-    let list = http::request(server.address, "GET", "/v1/connections", "text/plain", "")?;
-    let list: serde_json::Value = serde_json::from_str(&list)?;
-    let connections = list.get("connections").unwrap_or(&list);
-    let connections = connections.as_array().context("a list of connections")?;
-    if connections.len() != CONNECTIONS {
-        bail!("{} sessions where {CONNECTIONS} dialled", connections.len());
+    let mut sessions = 0;
+    let mut path = "/v1/connections?limit=1000".to_owned();
+    loop {
+        let page = http::request(server.address, "GET", &path, "text/plain", "")?;
+        let page: serde_json::Value = serde_json::from_str(&page)?;
+        let connections = page["connections"].as_array();
+        sessions += connections
+            .context("a list of connections")?
+            .iter()
+            .filter(|connection| connection["mode"] == "v1" && connection["topics"] == 1)
+            .count();
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        path = format!("/v1/connections?limit=1000&after={next}");
     }
-    Ok(connections.len())
+    if sessions != CONNECTIONS {
+        bail!("{sessions} sessions where {CONNECTIONS} dialled");
+    }
+    Ok(sessions)
 }
