@@ -101,7 +101,7 @@ export class Demo {
 
   /** @param {keyof typeof BREAKS} by */
   break(by) {
-    if (this.outage?.by === by || this.status === 'closed') return
+    if (this.status === 'closed' || (by === 'silence' && this.wire.isSilent)) return
     this.outage = { by, sinceMs: now(), isNoticed: false, upTo: 0 }
     this.note(BREAKS[by].note)
     this.tell(BREAKS[by].text)
@@ -212,6 +212,7 @@ export class Demo {
     const atMs = now()
     if (direction === 'in') this.heardMs = atMs
     if (direction === 'in' && verb === 'welcome') this.welcome = JSON.parse(rest)
+    if (direction === 'in' && verb === 'heartbeat') this.heartbeat.interval_ms = Number(rest)
     // The server asks for life; as somebody is looking, the link asks back, to measure.
     if (direction === 'in' && verb === 'ping') this.link.probe()
     if (direction === 'in' && verb === 'pong') this.answered(rest, atMs)

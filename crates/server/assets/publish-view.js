@@ -1,7 +1,7 @@
 /** The box to publish from, and the command that does the same in a terminal. */
 
 import { byId, setText } from './dom.js'
-import { seconds } from './format.js'
+import { milliseconds } from './format.js'
 
 /** @typedef {import('./demo.js').Demo} Demo */
 
@@ -62,7 +62,7 @@ async function publish(demo, topic, text) {
   const waits = setTimeout(() => setText(output, 'Waits for the link; it will be stored once.'), PATIENCE_MS)
   try {
     const { durability } = await demo.publish(topic, text)
-    setText(output, `Stored after ${seconds(performance.now() - beganMs)} (${durability}).`)
+    setText(output, `Stored after ${milliseconds(performance.now() - beganMs)} (${durability}).`)
   } catch (error) {
     const { code, message } = /** @type {Error & { code: string }} */ (error)
     setText(output, REFUSALS[code] ?? message)

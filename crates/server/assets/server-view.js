@@ -72,9 +72,11 @@ export class ServerView {
   /** @type {(connections: Page & { connections: Connection[] }, topics: Page & { topics: Topic[] }) => void} */
   show(connections, topics) {
     this.setProblem('', false)
-    this.connections.update(connections.connections)
+    const isOwn = (/** @type {Connection} */ { connection }) => connection === this.demo.welcome?.connection
+    const rows = connections.connections
+    this.connections.update([...rows.filter(isOwn), ...rows.filter((row) => !isOwn(row))])
     this.topics.update(topics.topics)
-    setText(byId('connections-total'), totalOf(connections, connections.connections))
+    setText(byId('connections-total'), totalOf(connections, rows))
     setText(byId('topics-total'), totalOf(topics, topics.topics))
     this.nameTopics(topics.topics)
   }
@@ -123,11 +125,11 @@ export class ServerView {
   }
 
   /** @type {(row: HTMLElement, connection: Connection) => void} */
-  fillConnection(row, { connection: id, mode, identity, agent, address, round_trip_ms, age_ms, lag }) {
+  fillConnection(row, { connection, mode, identity, agent, address, round_trip_ms, age_ms, lag }) {
     const [who, roundTrip, since, behind] = row.children
-    row.classList.toggle('mine', id === this.demo.welcome?.connection)
+    row.classList.toggle('mine', connection === this.demo.welcome?.connection)
     const about = [mode, address, agent].filter(Boolean).join(' · ')
-    setText(who.children[0], identity ?? id)
+    setText(who.children[0], identity ?? connection)
     setText(who.children[1], about)
     if (who.getAttribute('title') !== about) who.setAttribute('title', about)
     setText(roundTrip, round_trip_ms === null ? '–' : milliseconds(round_trip_ms))

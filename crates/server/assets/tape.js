@@ -19,12 +19,15 @@ const GRID_MS = 8
 /** The height of a wave of very many messages. */
 const WAVE_MAX = 0.6
 
+/** How long after its event a beat is at its top. */
+export const PEAK_MS = 90
+
 /** @type {(t: number, centre: number, width: number) => number} */
 const bump = (t, centre, width) => Math.exp(-(((t - centre) / width) ** 2))
 
 /** Height over milliseconds since the event; 1 is the top of a beat. @type {Record<string, (t: number) => number>} */
 const SHAPES = {
-  beat: (t) => bump(t, 90, 16) - 0.16 * bump(t, 50, 18) - 0.3 * bump(t, 138, 22),
+  beat: (t) => bump(t, PEAK_MS, 16) - 0.16 * bump(t, 50, 18) - 0.3 * bump(t, 138, 22),
   message: (t) => 0.26 * bump(t, 150, 62),
   question: (t) => -0.2 * bump(t, 60, 26),
 }

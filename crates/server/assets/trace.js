@@ -1,6 +1,6 @@
 /** Draws a tape on a canvas, moving left with time; in steps of a second for those who asked for less motion. */
 
-import { points } from './tape.js'
+import { PEAK_MS, points } from './tape.js'
 
 /** @typedef {import('./tape.js').Tape} Tape */
 
@@ -119,7 +119,9 @@ export class Trace {
     context.fillStyle = colours.soft
     context.textAlign = 'center'
     for (const { atMs, kind, label } of marks) {
-      if (kind === 'beat' && atMs > fromMs) context.fillText(label, x(atMs + 90), y(1) - 10)
+      if (kind !== 'beat' || atMs < fromMs) continue
+      const half = context.measureText(label).width / 2
+      context.fillText(label, Math.min(x(atMs + PEAK_MS), this.width - half - 4), y(1) - 10)
     }
   }
 

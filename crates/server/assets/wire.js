@@ -56,6 +56,10 @@ export class Wire {
     if (this.current) this.current.isSilent = true
   }
 
+  get isSilent() {
+    return this.current?.isSilent === true
+  }
+
   /** The connection ends at once, as by a reset. */
   cut() {
     const { current } = this

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_service::Service as _;
 
+use crate::api::HttpError;
 use crate::guard::{Via, is_loopback};
 use crate::hub::Hub;
 
@@ -33,12 +34,8 @@ const HTTP_CONNECTIONS_MAX: usize = 4_096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long requests under way may take after the stop was asked for.
 const REQUESTS_END_WITHIN: Duration = Duration::from_secs(5);
-/// What a connection above the limit is told.
-const TOO_MANY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
-    content-type: application/json\r\ncontent-length: 84\r\n\r\n\
-    {\"error\":\"too-many-connections\",\"message\":\"the server is busy; try again in 5 s\"}\n\
-    ";
+/// How long a client is asked to stay away that found no room.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A server with one listener.
 ///
@@ -162,7 +159,17 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// Says 503 as far as it can be said without waiting, and hangs up.
 fn refuse(stream: &TcpStream) {
-    let _ = stream.try_write(TOO_MANY);
+    let message = "the server answers as many requests as it may";
+    let error = HttpError::unavailable("too-many-connections", message, RETRY_AFTER);
+    let body = error.to_json().to_string();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: {}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        RETRY_AFTER.as_secs(),
+        body.len(),
+    );
+    // The socket is not known to the runtime as writable yet; the system knows better.
+    let _ = socket2::SockRef::from(stream).send(answer.as_bytes());
 }
 
 /// One connection that speaks HTTP/1.1, until it ends or becomes a WebSocket.

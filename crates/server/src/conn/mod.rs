@@ -35,6 +35,9 @@ pub(crate) use open::{Opening, open};
 
 use output::{Output, Pumped};
 
+/// What [`Conn::alarm_ms`] is before the wheel holds the connection.
+const NEVER_FILED: u64 = u64::MAX;
+
 /// The shared half of a connection.
 pub(crate) struct Conn {
     seat: Seat,
@@ -111,12 +114,14 @@ impl Conn {
         }
     }
 
-    /// Files the connection in the wheel, unless a slot that comes in time holds it already.
-    fn arm(self: &Arc<Self>, deadline: Time, was_due: bool) {
+    /// Files the connection in the wheel, unless a slot that comes in time holds it already. Returns
+    /// whether that was for the first time.
+    fn arm(self: &Arc<Self>, deadline: Time, was_due: bool) -> bool {
         let filed = self.alarm_ms.load(Ordering::Acquire);
         if was_due || deadline.as_millis() < filed {
             self.file(deadline);
         }
+        filed == NEVER_FILED
     }
 
     fn file(self: &Arc<Self>, deadline: Time) {

@@ -12,7 +12,7 @@ use hyper::upgrade::Upgraded;
 use super::input::Input;
 use super::output::Output;
 use super::task::Task;
-use super::{Conn, transport};
+use super::{Conn, NEVER_FILED, transport};
 use crate::admission::Seat;
 use crate::shared::{Handle, Wakes};
 use crate::sync::lock;
@@ -47,7 +47,7 @@ pub(crate) fn open(upgraded: Upgraded, opening: Opening) -> Task {
         output: Mutex::new(Output::new(greeting, write)),
         came: AtomicBool::new(false),
         is_due: AtomicBool::new(false),
-        alarm_ms: AtomicU64::new(u64::MAX),
+        alarm_ms: AtomicU64::new(NEVER_FILED),
         waker: AtomicWaker::new(),
     });
     let mut wakes = Wakes::default();

@@ -116,19 +116,22 @@ impl Task {
         let shared = conn.shared();
         let now = shared.clock.time();
         let mut output = lock(&conn.output);
-        conn.came.store(false, Ordering::SeqCst);
+        let somebody_came = conn.came.swap(false, Ordering::SeqCst);
         let was_due = conn.is_due.swap(false, Ordering::AcqRel);
 
         let mut intake = Intake::new(&conn, &mut output, now, wakes);
         let read = read(&mut self.read, &mut self.input, &mut intake, cx);
-        if read == Read::End {
-            return Turn::HangUp;
-        }
-        if was_due && is_over(&conn, &mut output, now, cx, wakes) {
+        if was_due && read != Read::End && is_over(&conn, &mut output, now, cx, wakes) {
             return Turn::Abandon;
         }
-        let pumped = output.pump(shared, Some(cx), wakes);
-        if pumped == Pumped::Broken || output.connection.is_finished() {
+        let pumped = match somebody_came {
+            _ if output.is_gone() => Pumped::Drained,
+            true => output.pump(shared, Some(cx), wakes),
+            false => output.drain(shared, Some(cx), wakes),
+        };
+        // A peer that has sent its last may still read what it is answered.
+        let is_finished = read == Read::End || output.connection.is_finished();
+        if pumped == Pumped::Broken || is_finished {
             return Turn::HangUp;
         }
         if pumped == Pumped::Drained && self.input.is_deaf() {
@@ -136,7 +139,12 @@ impl Task {
             // the socket stays only until it hangs up as well.
             output.hang_up();
         }
-        conn.arm(output.connection.deadline(), was_due);
+        let is_new = conn.arm(output.connection.deadline(), was_due);
+        if is_new && shared.is_draining() {
+            // Whoever drains may have looked for connections just before this one was filed.
+            output.connection.close(shared.draining(), now);
+            return Turn::Yield;
+        }
         let may_read_on = read == Read::Paused && output.connection.wants_input();
         if pumped == Pumped::Yielded || read == Read::More || may_read_on {
             Turn::Yield

@@ -252,6 +252,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         loop {
             if let Some((heard, length)) = parse(&self.received) {
                 self.received.drain(..length);
+                if let Heard::Close(code, _) = heard {
+                    // The server may have hung up already.
+                    let echo = frame(FINAL | CLOSE, &code.to_be_bytes());
+                    let _ = self.stream.write_all(&echo).await;
+                }
                 return heard;
             }
             if !self.fill().await {
