@@ -45,9 +45,10 @@ fn sleeping_lines(file: &SourceFile) -> impl Iterator<Item = usize> + '_ {
         .filter(|number| file.is_test_line(*number))
 }
 
-/// Whether the line holds the call as a word of its own.
+/// Whether the line calls this function: as a word of its own, and not a method of that name, such
+/// as putting a link to sleep.
 fn calls(line: &str, call: &str) -> bool {
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
     let mut places = line.match_indices(call);
     places.any(|(at, _)| !line[..at].ends_with(is_word))
 }
@@ -60,5 +61,6 @@ mod tests {
     fn only_the_call_itself_counts() {
         assert!(calls("tokio::time::sleep(second).await", "sleep("));
         assert!(!calls("fn a_leap_of_the_clock_is_sleep() {", "sleep("));
+        assert!(!calls("link.sleep();", "sleep("));
     }
 }
