@@ -38,7 +38,7 @@ const now = () => performance.now()
  * @property {keyof typeof BREAKS | null} by what broke the link, if it was this page
  * @property {number} sinceMs
  * @property {boolean} isNoticed
- * @property {number} upTo once the link is open again: the highest number that waited for it
+ * @property {number | null} upTo once the link is open again: the highest number that waited for it
  */
 
 export class Demo {
@@ -102,7 +102,7 @@ export class Demo {
   /** @param {keyof typeof BREAKS} by */
   break(by) {
     if (this.status === 'closed' || (by === 'silence' && this.wire.isSilent)) return
-    this.outage = { by, sinceMs: now(), isNoticed: false, upTo: 0 }
+    this.outage = { by, sinceMs: now(), isNoticed: false, upTo: null }
     this.note(BREAKS[by].note)
     this.tell(BREAKS[by].text)
     if (by === 'silence') this.wire.silence()
@@ -158,7 +158,7 @@ export class Demo {
     const atMs = now()
     this.lost = lost
     this.lostMs = atMs
-    this.outage ??= { by: null, sinceMs: this.heardMs, isNoticed: false, upTo: 0 }
+    this.outage ??= { by: null, sinceMs: this.heardMs, isNoticed: false, upTo: null }
     const { outage } = this
     const next = lost.retryInMs === null ? '' : ` Next dial in ${seconds(lost.retryInMs)}.`
     if (outage.isNoticed) return this.tell(`Attempt ${lost.attempts} failed: ${reasonOf(lost)}.${next}`)
@@ -198,7 +198,7 @@ export class Demo {
   /** The outage is over when everything that waited for its end has come to one. */
   settleOutage() {
     const { outage, sequence } = this
-    if (!outage?.upTo) return
+    if (!outage || outage.upTo === null) return
     const [oldest = Infinity] = sequence.waiting.keys()
     if (oldest <= outage.upTo) return
     this.outage = null

@@ -34,6 +34,7 @@ const PARTS: &[(&str, &str, &str)] = parts! {
     "format.js": JAVASCRIPT,
     "icon.svg": SVG,
     "link-view.js": JAVASCRIPT,
+    "lists.css": CSS,
     "page.js": JAVASCRIPT,
     "publish-view.js": JAVASCRIPT,
     "sequence.js": JAVASCRIPT,
