@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use heartwire::{Delivery, GapReason, Link, Loss, Status, SubFrom, Subscription};
 use heartwire_proxy::{Command, Proxy};
 use heartwire_server::{HeartbeatConfig, Hub, Server};
-use support::{at_once, next_text, soon, status_is};
+use support::{at_once, next_text, soon, status_is, until};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -125,12 +125,7 @@ async fn a_black_hole_is_noticed_in_time_and_costs_nothing() {
         "{why}"
     );
     assert!(took <= Duration::from_millis(3_200), "{took:?}");
-    soon(async {
-        while server.hub.connections() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    until(|| server.hub.connections() == 0).await;
 
     proxy.apply(Command::Pass).await.unwrap();
     assert_eq!(texts(&mut task, 9).await, numbers(10)[1..]);
@@ -149,6 +144,7 @@ async fn resets_in_the_middle_of_everything_lose_and_double_nothing() {
     let mut task = link.subscribe_from("task:42", SubFrom::Head).unwrap();
     let publishing = async {
         let mut waiting = Vec::new();
+        let mut pace = tokio::time::interval(Duration::from_millis(1));
         for number in 0..COUNT {
             waiting.push(link.publish("inbox", number.to_string()));
             server
@@ -160,7 +156,7 @@ async fn resets_in_the_middle_of_everything_lose_and_double_nothing() {
                 status_is(&link, "open").await;
                 proxy.apply(Command::Reset).await.unwrap();
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            pace.tick().await;
         }
         for publish in waiting {
             soon(publish).await.unwrap();

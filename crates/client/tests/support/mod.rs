@@ -26,6 +26,17 @@ pub async fn soon<F: Future>(future: F) -> F::Output {
         .expect("it happens soon")
 }
 
+/// Waits until something is so that nothing tells of.
+pub async fn until(mut is_so: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    soon(async {
+        while !is_so() {
+            looks.tick().await;
+        }
+    })
+    .await;
+}
+
 /// Waits for a state of the link, by its name.
 pub async fn status_is<M>(link: &Link<M>, name: &str) -> Status {
     let mut status = link.status();
