@@ -14,7 +14,8 @@ pub struct HubConfig {
     pub limits: Limits,
     /// Interval and timeout; clients may ask for another interval within the limits.
     pub heartbeat: HeartbeatConfig,
-    /// The bounds of the log. [`HubConfig::new`] takes those it shares with `limits` from there.
+    /// The bounds of the log; the two that `limits` holds as well, the largest payload and the
+    /// window of unacknowledged publishes, are taken from there.
     pub log: LogConfig,
     /// How many connections and in-process readers there may be: 1,000,000, more than one process
     /// can hold open; what admits sockets sets the bound that matters.
@@ -34,21 +35,24 @@ pub struct HubConfig {
 impl HubConfig {
     /// A configuration with these limits, and defaults for the rest.
     pub fn new(limits: Limits, heartbeat: HeartbeatConfig) -> Self {
-        let log = LogConfig {
-            message_bytes_max: limits.message_bytes_max,
-            window: limits.unacked_max,
-            ..LogConfig::default()
-        };
         Self {
             limits,
             heartbeat,
-            log,
+            log: LogConfig::default(),
             connections_max: 1_000_000,
             follows_max: 4_000_000,
             unavailable_retry: Duration::from_secs(1),
             overload_retry: Duration::from_secs(5),
             durability: Durability::Memory,
             server: concat!("heartwire/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+
+    pub(crate) fn log(&self) -> LogConfig {
+        LogConfig {
+            message_bytes_max: self.limits.message_bytes_max,
+            window: self.limits.unacked_max,
+            ..self.log.clone()
         }
     }
 }

@@ -72,7 +72,7 @@ pub enum AppendError {
     /// Ours: the log accepts nothing at the moment.
     #[error("the log does not accept messages at the moment")]
     NotAccepting,
-    /// Ours: so many appends wait to become durable.
+    /// Ours: too many appends wait to become durable, in all or of this producer.
     #[error("too many messages wait to become durable")]
     Congested,
     /// Ours: there are as many topics, or producers, as there may be.

@@ -43,10 +43,11 @@ pub struct LogConfig {
     pub producers_max: usize,
     /// How long a producer is remembered after its last publish `[PUB-9]`: 24 h.
     pub producer_age_max: Duration,
-    /// How far above *appended* a SEQ may lie `[PUB-8]`: 1,024, the unacknowledged publishes that
-    /// a client may have.
+    /// How far above *appended* a SEQ may lie, and how many publishes of one producer may wait to
+    /// become durable `[PUB-8]`: 1,024, the unacknowledged publishes that a client may have.
     pub window: u64,
-    /// How many appends may wait to become durable: 65,536, far more than one slow fsync gathers.
+    /// How many appends may wait to become durable, in all: 65,536, far more than one slow fsync
+    /// gathers.
     pub pending_max: usize,
     /// How many bytes they may hold: 64 MiB.
     pub pending_bytes_max: usize,

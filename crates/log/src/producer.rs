@@ -70,15 +70,11 @@ impl fmt::Debug for ProducerKey {
 pub(crate) struct Producer {
     pub(crate) appended: Seq,
     pub(crate) durable: Seq,
+    /// How many of its appends wait to become durable.
+    in_flight: u32,
     last_published: Time,
     /// Under which key the calendar holds it: never later than it is due, often earlier.
     listed: Time,
-}
-
-impl Producer {
-    const fn is_in_flight(&self) -> bool {
-        self.appended.0 > self.durable.0
-    }
 }
 
 /// Whether a publish is new.
@@ -111,12 +107,22 @@ impl Producers {
         seq: Seq,
         window: u64,
     ) -> Result<Admission, AppendError> {
-        match self.by_id.get(&id).map(|producer| producer.appended) {
-            Some(appended) if seq <= appended => Ok(Admission::Repeated),
-            Some(appended) if seq.0 - appended.0 > window => {
-                Err(AppendError::TooFarAhead { appended, window })
-            }
-            appended_before => Ok(Admission::New { appended_before }),
+        let Some(producer) = self.by_id.get(&id) else {
+            return Ok(Admission::New {
+                appended_before: None,
+            });
+        };
+        let appended = producer.appended;
+        if seq <= appended {
+            Ok(Admission::Repeated)
+        } else if seq.0 - appended.0 > window {
+            Err(AppendError::TooFarAhead { appended, window })
+        } else if u64::from(producer.in_flight) >= window {
+            Err(AppendError::Congested)
+        } else {
+            Ok(Admission::New {
+                appended_before: Some(appended),
+            })
         }
     }
 
@@ -132,12 +138,12 @@ impl Producers {
             let Some(producer) = self.by_id.get_mut(&id) else {
                 continue;
             };
-            if producer.last_published == listed && !producer.is_in_flight() {
+            if producer.last_published == listed && producer.in_flight == 0 {
                 self.by_id.remove(&id);
             } else {
                 // Whoever is in flight published a moment ago: it goes behind everybody else.
                 let behind = self.calendar.last().map_or(listed, |last| last.0);
-                producer.listed = match producer.is_in_flight() {
+                producer.listed = match producer.in_flight > 0 {
                     true => behind.max(producer.last_published),
                     false => producer.last_published,
                 };
@@ -155,17 +161,20 @@ impl Producers {
             Producer {
                 appended: seq,
                 durable: Seq::ZERO,
+                in_flight: 0,
                 last_published: now,
                 listed: now,
             }
         });
         producer.appended = seq;
+        producer.in_flight += 1;
         producer.last_published = now;
     }
 
     pub(crate) fn committed(&mut self, id: ProducerId, seq: Seq) {
         if let Some(producer) = self.by_id.get_mut(&id) {
             producer.durable = producer.durable.max(seq);
+            producer.in_flight -= 1;
         }
     }
 
@@ -175,7 +184,10 @@ impl Producers {
             return;
         };
         match appended_before {
-            Some(appended) => producer.appended = appended,
+            Some(appended) => {
+                producer.appended = appended;
+                producer.in_flight -= 1;
+            }
             None => {
                 self.calendar.remove(&(producer.listed, id));
                 self.by_id.remove(&id);
@@ -197,7 +209,7 @@ impl Producers {
             let Some(producer) = self.by_id.get_mut(&id) else {
                 continue;
             };
-            if producer.is_in_flight() {
+            if producer.in_flight > 0 {
                 producer.listed = now;
             } else if producer.last_published > listed {
                 producer.listed = producer.last_published;

@@ -40,10 +40,10 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (0..3_usize, 0..2_usize, 1..12_u64)
+        6 => (0..3_usize, 0..2_usize, 1..20_u64)
             .prop_map(|(topic, producer, seq)| Step::Append { topic, producer, seq }),
         2 => (0..3_usize).prop_map(|topic| Step::AppendAnonymously { topic }),
-        1 => (0..2_usize, 1..12_u64).prop_map(|(producer, seq)| Step::Skip { producer, seq }),
+        1 => (0..2_usize, 1..20_u64).prop_map(|(producer, seq)| Step::Skip { producer, seq }),
         3 => (0..6_usize).prop_map(Step::Commit),
         1 => (0..6_usize).prop_map(Step::Fail),
     ];
@@ -75,6 +75,11 @@ impl Model {
 
     fn appended(&self, producer: usize) -> Option<u64> {
         Self::highest(&self.durable, producer).max(Self::highest(&self.pending, producer))
+    }
+
+    fn waiting(&self, producer: usize) -> usize {
+        let of_producer = self.pending.iter().filter_map(|record| record.producer);
+        of_producer.filter(|(who, _)| *who == producer).count()
     }
 
     fn visible(&self, topic: usize) -> Vec<String> {
@@ -168,6 +173,7 @@ impl Pair {
             Expected::TooFar => {
                 assert!(matches!(appended, Err(AppendError::TooFarAhead { .. })));
             }
+            Expected::Congested => assert_eq!(appended, Err(AppendError::Congested)),
         }
     }
 
@@ -185,7 +191,7 @@ impl Pair {
                 });
             }
             Expected::Repeated => assert_eq!(skipped, Ok(())),
-            Expected::TooFar => assert!(skipped.is_err()),
+            Expected::TooFar | Expected::Congested => assert!(skipped.is_err()),
         }
     }
 
@@ -196,6 +202,7 @@ impl Pair {
         match self.model.appended(who) {
             Some(appended) if seq <= appended => Expected::Repeated,
             Some(appended) if seq > appended + WINDOW => Expected::TooFar,
+            Some(_) if self.model.waiting(who) >= WINDOW as usize => Expected::Congested,
             _ => Expected::New,
         }
     }
@@ -270,6 +277,7 @@ enum Expected {
     New,
     Repeated,
     TooFar,
+    Congested,
 }
 
 proptest! {

@@ -296,3 +296,29 @@ fn the_longest_silent_producer_makes_room_for_a_new_one() {
     let known = [1, 2, 3].map(|n| log.durable(producer(n)).is_some());
     assert_eq!(known, [true, false, true]);
 }
+
+#[test]
+fn one_producer_cannot_fill_what_all_wait_in() {
+    let mut log = log(LogConfig {
+        window: 3,
+        ..LogConfig::default()
+    });
+    let key = heartwire_log::ProducerKey::new(1);
+    let producer = |name: &str| key.producer(Some(name), &"0123456789abcdef".parse().unwrap());
+    let append = |log: &mut Log, name, seq| {
+        let append = Append {
+            topic: topic("t"),
+            payload: Message::Text("x"),
+            from: None,
+            producer: Some((producer(name), heartwire_proto::Seq(seq))),
+        };
+        log.append(append, now(0))
+    };
+    for seq in 1..=3 {
+        assert!(append(&mut log, "greedy", seq).is_ok());
+    }
+    assert_eq!(append(&mut log, "greedy", 4), Err(AppendError::Congested));
+    assert!(append(&mut log, "modest", 1).is_ok());
+    log.commit(log.last_lsn(), &mut Committed::default());
+    assert!(append(&mut log, "greedy", 4).is_ok());
+}

@@ -189,7 +189,7 @@ impl<H: Clone> HubState<H> {
     /// A hub with an empty log. `log` and `key` are drawn at random.
     pub fn new(config: Arc<HubConfig>, log: LogId, key: ProducerKey) -> Self {
         Self {
-            log: Log::new(log, config.log.clone()),
+            log: Log::new(log, config.log()),
             config,
             key,
             records: Slab::default(),

@@ -128,6 +128,28 @@ fn who_asks_and_never_reads_is_dead_after_interval_plus_timeout_of_blocked_outpu
 }
 
 #[test]
+fn a_peer_that_is_not_read_from_is_not_dead_for_its_silence() {
+    let mut world = one_second();
+    let end = opened(&mut world);
+    world.set_room(end, Some(0));
+    for n in 0..10_000 {
+        world.say(end, &format!("sub t{}", n % 900));
+    }
+    assert!(
+        !world.ends[end].unread.is_empty(),
+        "the server stopped reading"
+    );
+    // Its pongs stand unread in the socket, but it takes its answers, slowly.
+    for _ in 0..60 {
+        world.set_room(end, Some(600));
+        world.advance(250);
+        assert!(world.is_open(end));
+    }
+    world.advance(2_600);
+    assert!(!world.is_open(end), "it takes nothing any more");
+}
+
+#[test]
 fn a_reader_of_50_kb_a_second_lives_while_5_mb_stand_before_it() {
     let mut world = one_second();
     let end = opened(&mut world);
