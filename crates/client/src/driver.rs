@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::FutureExt as _;
-use heartwire_proto::client::{Input, WakeCause};
+use heartwire_proto::client::Input;
 use heartwire_proto::frame::{Message as Said, Payload};
 use heartwire_proto::{Attempt, Token};
 use tokio::time::Instant;
@@ -176,8 +176,7 @@ impl Driver {
             self.tick_at = Instant::now() + TICK;
             self.note_progress();
             if self.sleep.slept(self.shared.time(), SystemTime::now()) {
-                self.shared
-                    .drive(|session| session.wake(WakeCause::Resumed, self.shared.now()));
+                self.shared.drive(|session| session.wake(self.shared.now()));
             }
         }
         self.shared

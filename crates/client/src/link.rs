@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartwire_proto::client::{ClientSession, Counters, SendError, Status, WakeCause};
+use heartwire_proto::client::{ClientSession, Counters, SendError, Status};
 use heartwire_proto::frame::{Payload, SubFrom, Welcome};
 use heartwire_proto::heartbeat::{HeartbeatRange, Rtt};
 use heartwire_proto::{Token, TopicName};
@@ -242,7 +242,7 @@ impl<M> Link<M> {
     /// The network has changed, or is back: a connection that seems open is asked at once, a lost
     /// one is dialled at once.
     pub fn network_changed(&self) {
-        self.wake_for(WakeCause::Network);
+        self.wake();
     }
 
     /// The program is about to be suspended, or knows that there is no network: nothing is dialled
@@ -255,12 +255,8 @@ impl<M> Link<M> {
     /// Ends [`sleep`](Self::sleep), or tells of a return to the foreground. That the machine has
     /// slept the link notices by itself, from a jump between its clocks.
     pub fn wake(&self) {
-        self.wake_for(WakeCause::Foreground);
-    }
-
-    fn wake_for(&self, cause: WakeCause) {
         let shared = self.shared();
-        shared.request(|session| session.wake(cause, shared.now()));
+        shared.request(|session| session.wake(shared.now()));
     }
 
     /// Closes the link for good. What is in the outbox may still go out, for up to 5 s; see

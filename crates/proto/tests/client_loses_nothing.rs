@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use heartwire_proto::backoff::ReconnectPolicy;
-use heartwire_proto::client::{ClientConfig, Event, WakeCause};
+use heartwire_proto::client::{ClientConfig, Event};
 use heartwire_proto::frame::{GapReason, NackCode, SubFrom};
 use heartwire_proto::outbox::OutboxLimits;
 use heartwire_proto::{Cursor, Offset, Seq, TopicName};
@@ -183,7 +183,7 @@ fn run(net: &mut Net, seen: &mut Seen, op: Op) {
             net.call(|session, _| session.resume(&name(topic)));
         }
         Op::Rewind(topic) => follow(net, seen, &name(topic)),
-        Op::Wake => net.call(|session, now| session.wake(WakeCause::Network, now)),
+        Op::Wake => net.call(|session, now| session.wake(now)),
         Op::Reconnect => net.call(|session, now| session.reconnect(now)),
         Op::Advance(millis) => net.advance(Duration::from_millis(millis)),
     }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use heartwire_proto::client::{
     ClientConfig, ClientSession, Event, Input, Mode, Now, Output, PlainConfig, Status, Transmit,
-    WakeCause,
 };
 use heartwire_proto::close::CloseCode;
 use heartwire_proto::frame::{ClientFrame, GapReason, Message, Payload, SubFrom};
@@ -260,7 +259,7 @@ impl Book {
             Op::Probe => self.session.probe(now),
             Op::Reconnect => self.session.reconnect(now),
             Op::Sleep => self.session.sleep(now),
-            Op::Wake => self.session.wake(WakeCause::Network, now),
+            Op::Wake => self.session.wake(now),
             Op::Close(millis) => self.session.close(Duration::from_millis(*millis), now),
             Op::Advance(millis, served) => self.advance(*millis, *served),
             Op::Transmit => self.transmit(),

@@ -155,15 +155,3 @@ pub enum Transmit {
     /// An RFC 6455 Ping frame; what it holds is up to the driver.
     Ping,
 }
-
-/// Why the driver wakes a link.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum WakeCause {
-    /// The process or the machine had been asleep: told by the system, or by a jump between the
-    /// wall clock and the monotonic clock `[RETRY-8]`.
-    Resumed,
-    /// The network changed, or came back.
-    Network,
-    /// The application returned to the foreground.
-    Foreground,
-}

@@ -33,5 +33,5 @@ pub use config::{ClientConfig, Mode, PlainConfig, PlainPing};
 pub use event::{
     Counters, Ending, Event, Loss, PublishError, SendError, Status, SubscribeError, TopicMessage,
 };
-pub use io::{Input, Now, Output, Transmit, WakeCause};
+pub use io::{Input, Now, Output, Transmit};
 pub use session::ClientSession;

@@ -11,7 +11,7 @@ use super::config::{ClientConfig, Mode};
 use super::dial::State;
 use super::event::{Counters, Event, PublishError, SendError, Status, SubscribeError};
 use super::follow::Topics;
-use super::io::{Input, Now, Output, WakeCause};
+use super::io::{Input, Now, Output};
 use super::plain::PlainQueue;
 use super::publish::Publishing;
 use super::timer::{Timer, TimerTable};
@@ -270,9 +270,12 @@ impl ClientSession {
         self.fall_asleep(now);
     }
 
-    /// Something changed on this side: a connection that is open is asked at once, one that is
-    /// lost is dialled at once, unless the server named a delay `[LIVE-6]` `[RETRY-2]`.
-    pub fn wake(&mut self, _cause: WakeCause, now: Now) {
+    /// Something changed on this side: the process or the machine was asleep (the system says so,
+    /// or a jump between wall clock and monotonic clock `[RETRY-8]`), the network changed or came
+    /// back, the application returned to the foreground. A connection that is open is asked at
+    /// once, one that is lost is dialled at once, unless the server named a delay `[LIVE-6]`
+    /// `[RETRY-2]`.
+    pub fn wake(&mut self, now: Now) {
         self.wake_up(now);
         self.arm();
     }

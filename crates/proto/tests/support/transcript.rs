@@ -6,7 +6,7 @@ use std::time::Duration;
 use heartwire_proto::backoff::ReconnectPolicy;
 use heartwire_proto::client::{
     ClientConfig, Ending, Event, Input, Loss, Mode, PlainConfig, PlainPing, PublishError,
-    SendError, Status, SubscribeError, Transmit, WakeCause,
+    SendError, Status, SubscribeError, Transmit,
 };
 use heartwire_proto::close::CloseCode;
 use heartwire_proto::frame::{ClientFrame, Gap, Message, SubFrom};
@@ -140,15 +140,7 @@ impl Runner {
             "probe" => driver.call(|session, now| session.probe(now)),
             "reconnect" => driver.call(|session, now| session.reconnect(now)),
             "sleep" => driver.call(|session, now| session.sleep(now)),
-            "wake" => {
-                let cause = match text(step, "cause") {
-                    "resumed" => WakeCause::Resumed,
-                    "network" => WakeCause::Network,
-                    "foreground" => WakeCause::Foreground,
-                    other => return Err(format!("no cause {other}")),
-                };
-                driver.call(|session, now| session.wake(cause, now));
-            }
+            "wake" => driver.call(|session, now| session.wake(now)),
             "close" => {
                 let flush = millis(&step["flush_ms"]);
                 driver.call(|session, now| session.close(flush, now));
