@@ -138,6 +138,13 @@ fn policy(host: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use http::Request;
+    use http_body_util::BodyExt as _;
+    use tower_service::Service as _;
+
     use super::*;
 
     /// The names between a mark and the quotation mark that follows it.
@@ -169,6 +176,18 @@ mod tests {
         assert_eq!(folder("/realtime"), "realtime/");
         assert_eq!(folder("/app/realtime/"), "./");
         assert_eq!(folder("/%22%3E"), "./");
+    }
+
+    #[tokio::test]
+    async fn a_nested_page_names_its_parts_below_the_nest()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let hub = Router::new().route("/", get(index));
+        let mut app: Router = Router::new().nest("/realtime", hub);
+        let request = Request::get("/realtime").body(Body::empty())?;
+        let body = app.call(request).await?.into_body();
+        let html = body.collect().await?.to_bytes();
+        assert!(str::from_utf8(&html)?.contains("src=\"realtime/page/page.js\""));
+        Ok(())
     }
 
     #[test]
