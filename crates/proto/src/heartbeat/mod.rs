@@ -20,10 +20,16 @@
 //! A deadline that fires late says nothing about the peer: the process may have been paused. So
 //! before death there is always a look: the driver reads what has arrived and asks again.
 
+mod config;
+mod rtt;
+
 use std::time::Duration;
 
 use crate::id::PingId;
 use crate::time::Time;
+
+pub use config::{HeartbeatConfig, HeartbeatRange};
+pub use rtt::Rtt;
 
 /// How late a deadline may fire before the process counts as paused, and the peer gets another
 /// chance of [`Heartbeat::GRACE`].
@@ -31,119 +37,6 @@ const LATE: Duration = Duration::from_millis(500);
 
 /// The longest answer time that a slow reader's earlier answers can earn it.
 const ALLOWANCE_MAX: Duration = Duration::from_secs(60);
-
-/// Interval and timeout, checked. In whole milliseconds, as the wire tells them, so that a server
-/// with very many connections keeps a heartbeat in few bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct HeartbeatConfig {
-    interval_ms: u32,
-    timeout_ms: u32,
-}
-
-/// A heartbeat outside the allowed range.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-#[error("a heartbeat's {what} is between {min:?} and {max:?}, not {given:?}", min = Self::MIN, max = Self::MAX)]
-pub struct HeartbeatRange {
-    /// `interval` or `timeout`.
-    pub what: &'static str,
-    /// What was asked for.
-    pub given: Duration,
-}
-
-impl HeartbeatRange {
-    /// The least interval and the least timeout.
-    pub const MIN: Duration = Duration::from_secs(1);
-    /// The greatest interval and the greatest timeout.
-    pub const MAX: Duration = Duration::from_secs(3_600);
-}
-
-impl HeartbeatConfig {
-    /// Checks the range: 1 s to 1 h each `[LIVE-8]`. Parts of a millisecond are dropped.
-    ///
-    /// ```
-    /// use heartwire_proto::heartbeat::HeartbeatConfig;
-    /// use std::time::Duration;
-    ///
-    /// assert!(HeartbeatConfig::new(Duration::from_secs(10), Duration::from_secs(10)).is_ok());
-    /// assert!(HeartbeatConfig::new(Duration::from_millis(10), Duration::from_secs(10)).is_err());
-    /// ```
-    pub fn new(interval: Duration, timeout: Duration) -> Result<Self, HeartbeatRange> {
-        for (what, given) in [("interval", interval), ("timeout", timeout)] {
-            if !(HeartbeatRange::MIN..=HeartbeatRange::MAX).contains(&given) {
-                return Err(HeartbeatRange { what, given });
-            }
-        }
-        Ok(Self {
-            interval_ms: interval.as_millis() as u32,
-            timeout_ms: timeout.as_millis() as u32,
-        })
-    }
-
-    /// Silence after which the peer is asked.
-    pub const fn interval(self) -> Duration {
-        Duration::from_millis(self.interval_ms as u64)
-    }
-
-    /// How long it may take to answer.
-    pub const fn timeout(self) -> Duration {
-        Duration::from_millis(self.timeout_ms as u64)
-    }
-
-    /// The time within which a dead link is noticed, counted from the last byte that arrived.
-    pub fn bound(self) -> Duration {
-        self.interval() + self.timeout()
-    }
-
-    /// What a v1 client uses beside a server with this configuration: a quarter more of interval,
-    /// so that it asks only when the server is late `[LIVE-2]`.
-    #[must_use]
-    pub fn for_client(self) -> Self {
-        let longest_ms = HeartbeatRange::MAX.as_millis() as u32;
-        Self {
-            interval_ms: (self.interval_ms * 5 / 4).min(longest_ms),
-            timeout_ms: self.timeout_ms,
-        }
-    }
-}
-
-impl Default for HeartbeatConfig {
-    /// 10 s and 10 s, so 20 s in all.
-    fn default() -> Self {
-        Self {
-            interval_ms: 10_000,
-            timeout_ms: 10_000,
-        }
-    }
-}
-
-/// Round-trip times, from answered pings.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Rtt {
-    /// The latest, in milliseconds.
-    pub last_ms: u32,
-    /// Smoothed as TCP does (RFC 6298: an eighth of each new sample), in milliseconds.
-    pub smoothed_ms: u32,
-    /// The least so far, in milliseconds.
-    pub min_ms: u32,
-}
-
-impl Rtt {
-    fn with(previous: Option<Self>, sample: Duration) -> Self {
-        let last_ms = as_millis(sample);
-        match previous {
-            None => Self {
-                last_ms,
-                smoothed_ms: last_ms,
-                min_ms: last_ms,
-            },
-            Some(rtt) => Self {
-                last_ms,
-                smoothed_ms: ((u64::from(rtt.smoothed_ms) * 7 + u64::from(last_ms)) / 8) as u32,
-                min_ms: rtt.min_ms.min(last_ms),
-            },
-        }
-    }
-}
 
 /// What the driver has to do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -245,7 +138,7 @@ impl Heartbeat {
     /// The same with the first ping after a random part of the interval, so that a fleet that came
     /// back together does not beat together `[LIVE-3]`. For the end that does the asking.
     pub fn with_random_start(config: HeartbeatConfig, now: Time, random: u64) -> Self {
-        let interval_ms = u128::from(config.interval_ms);
+        let interval_ms = config.interval().as_millis();
         // `random` is a 64-bit fraction of the interval.
         let part_ms = ((interval_ms * (u128::from(random) + 1)) >> 64) as u64;
         let ask_at = now + Duration::from_millis(part_ms);
