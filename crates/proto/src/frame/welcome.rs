@@ -27,7 +27,8 @@ pub struct Welcome {
     /// What an `ack` means.
     #[serde(default)]
     pub durability: Durability,
-    /// What the server can do beyond the protocol's first version.
+    /// What the server can do beyond the first version of the protocol; a client uses nothing that
+    /// is not named here `[HELLO-7]`.
     #[serde(default)]
     pub features: Vec<String>,
     /// Program and version, for people.
