@@ -179,8 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_nested_page_names_its_parts_below_the_nest()
-    -> Result<(), Box<dyn std::error::Error>> {
+    async fn a_nested_page_finds_its_parts() -> Result<(), Box<dyn std::error::Error>> {
         let hub = Router::new().route("/", get(index));
         let mut app: Router = Router::new().nest("/realtime", hub);
         let request = Request::get("/realtime").body(Body::empty())?;
