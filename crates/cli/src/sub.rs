@@ -1,6 +1,7 @@
 //! `heartwire sub`: prints what is published, over any number of connections.
 
 use std::io::{self, IsTerminal};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -47,9 +48,11 @@ pub(crate) async fn run(args: SubArgs) -> Result<(), Failure> {
     let mut followed = follow(&link, &args)?;
     let mut story = Story::default();
     let form = Form::of(&args);
+    let mut output_closed = pin!(output::closed());
     loop {
         tokio::select! {
             () = stop.asked() => break,
+            () = &mut output_closed => return Err(Failure::OutputClosed),
             Some(event) = events.next() => {
                 if let Some(told) = story.tell(&event, Instant::now()) {
                     output::note(told);

@@ -10,6 +10,7 @@ mod topics;
 mod typed;
 
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -17,6 +18,7 @@ use heartwire::{Event, Missed, Status};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::failure::Failure;
+use crate::output;
 use crate::signals::Stop;
 use crate::story::Story;
 use editor::Asked;
@@ -95,21 +97,26 @@ impl Conversation {
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let style = self.screen.style();
+        let mut output_closed = pin!(output::closed());
         loop {
             let takes_input = self.screen.is_terminal() || self.session.takes_lines();
             tokio::select! {
+                // However many messages come, the user is heard, and what happens to the link is
+                // told before the messages behind it.
+                biased;
                 () = stop.asked() => return Ok(()),
+                () = &mut output_closed => return Err(Failure::OutputClosed),
+                event = events.next() => match event {
+                    Some(event) => self.happened(&event)?,
+                    None => return Err(self.closed()),
+                },
                 came = input.next(), if takes_input => {
                     if self.came(came?)?.is_break() {
                         return Ok(());
                     }
                 }
-                shown = self.session.next(style) => self.show(shown)?,
-                event = events.next() => match event {
-                    Some(event) => self.happened(&event)?,
-                    None => return Err(self.closed()),
-                },
                 _ = seconds.tick() => self.measure(),
+                shown = self.session.next(style) => self.show(shown)?,
             }
             let lasted = self.status_since.elapsed();
             let status = StatusLine::of(&self.session.status(), self.session.rtt(), lasted);

@@ -130,9 +130,11 @@ impl Terminal {
 
     fn draw_bottom(&self) -> io::Result<()> {
         let columns = columns();
-        let words = format!("● {} › ", self.status.text);
-        let has_room = columns >= words.width() + TYPING_COLUMNS_MIN;
-        let prefix = if has_room { &words } else { "● › " };
+        let mark = self.status.health.mark();
+        let mut prefix = format!("{mark} {} › ", self.status.text);
+        if columns < prefix.width() + TYPING_COLUMNS_MIN {
+            prefix = format!("{mark} › ");
+        }
         let (typed, cursor) = self.editor.visible(columns.saturating_sub(prefix.width()));
         let column = u16::try_from(prefix.width() + cursor).unwrap_or(u16::MAX);
         let prefix = match self.status.health {

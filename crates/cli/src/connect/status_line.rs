@@ -12,13 +12,24 @@ pub(super) struct StatusLine {
     pub(super) text: String,
 }
 
-/// Which colour the state has.
+/// How well the link is, as colour and mark show it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Health {
     Good,
     #[default]
     Waiting,
     Over,
+}
+
+impl Health {
+    /// The sign that stands for it, for those who see no colours.
+    pub(super) const fn mark(self) -> char {
+        match self {
+            Self::Good => '●',
+            Self::Waiting => '○',
+            Self::Over => '×',
+        }
+    }
 }
 
 impl StatusLine {

@@ -74,7 +74,7 @@ impl Lines {
     }
 
     /// Everything, once the stream has ended.
-    fn to_the_end(&mut self) -> String {
+    fn drained(&mut self) -> String {
         let deadline = Instant::now() + SOON;
         while self.next(deadline).is_ok() {}
         self.seen.join("\n")
@@ -154,12 +154,12 @@ impl Heartwire {
 
     /// All that standard output has said; the process has ended.
     pub fn output(&mut self) -> String {
-        self.stdout.to_the_end()
+        self.stdout.drained()
     }
 
     /// All that standard error has said; the process has ended.
     pub fn errors(&mut self) -> String {
-        self.stderr.to_the_end()
+        self.stderr.drained()
     }
 
     fn all_it_said(&mut self) -> String {
