@@ -79,6 +79,20 @@ async fn bytes_of_an_unfinished_message_are_life() {
     assert_eq!(link.counters().opened, 1);
 }
 
+/// `[LIVE-10]`
+#[tokio::test]
+async fn a_process_that_was_stopped_reads_before_it_judges() {
+    let server = Server::start().await;
+    let (link, mut peer) = open(&server).await;
+    assert!(peer.hear().await.starts_with("ping "));
+    // The answer is on its way when everything in this process stops, for longer than it may take.
+    peer.say("ping 7").await;
+    std::thread::sleep(Duration::from_secs(3));
+    peer.expect("pong 7").await;
+    assert_eq!(link.status().borrow().name(), "open");
+    assert_eq!(link.counters().opened, 1);
+}
+
 #[tokio::test]
 async fn a_probe_finds_a_dead_link_within_its_bound() {
     let server = Server::start().await;
