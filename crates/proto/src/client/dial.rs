@@ -132,7 +132,7 @@ enum Decision {
 }
 
 impl ClientSession {
-    /// Begins the next attempt.
+    /// Begins the next attempt `[HELLO-4]`.
     pub(super) fn dial(&mut self, now: Now) {
         self.attempt = self.attempt.next();
         let attempt = self.attempt;
@@ -307,8 +307,8 @@ impl ClientSession {
 
     /// The table of close codes `[CLOSE-1]`, and what else can end a connection.
     fn decide(&mut self, why: &Loss, retry: Option<Duration>) -> Decision {
-        let soon = retry.map_or(Cause::AtLeast(Duration::ZERO), Cause::Named);
-        let rule_broken = self.counts_as_broken_rule(why);
+        let code = self.code_of(why);
+        let rule_broken = self.counts_as_broken_rule(why, code);
         self.broken_rules = if rule_broken {
             self.broken_rules + 1
         } else {
@@ -318,19 +318,15 @@ impl ClientSession {
             let reason = why.to_string();
             return Decision::Close(Ending::BrokenRules { reason });
         }
-        if let Loss::Closed { code, reason } = why
-            && matches!(
-                *code,
-                CloseCode::UNAUTHORIZED | CloseCode::FORBIDDEN | CloseCode::TAKEN_OVER
-            )
-        {
-            let (code, reason) = (*code, reason.clone());
-            return Decision::Close(Ending::Refused { code, reason });
-        }
-        Decision::Retry(match why {
-            Loss::Requested => Cause::Local,
-            Loss::ClientIdInUse if !rule_broken => Cause::Local,
-            Loss::Closed { code, .. } => match *code {
+        let soon = retry.map_or(Cause::AtLeast(Duration::ZERO), Cause::Named);
+        Decision::Retry(match (why, code) {
+            (Loss::Requested, _) => Cause::Local,
+            (Loss::ClientIdInUse, _) if !rule_broken => Cause::Local,
+            (Loss::Closed { reason, .. }, Some(code)) => match code {
+                CloseCode::UNAUTHORIZED | CloseCode::FORBIDDEN | CloseCode::TAKEN_OVER => {
+                    let reason = reason.clone();
+                    return Decision::Close(Ending::Refused { code, reason });
+                }
                 CloseCode::TOKEN_EXPIRED if !std::mem::replace(&mut self.token_expired, true) => {
                     Cause::Local
                 }
@@ -344,18 +340,26 @@ impl ClientSession {
         })
     }
 
-    /// Whether a loss brings the link nearer to giving up on this server. A second new client id
-    /// without a stable connection in between does: it would go on for ever.
-    fn counts_as_broken_rule(&mut self, why: &Loss) -> bool {
-        match why {
-            Loss::ServerBrokeRule(_) => true,
-            Loss::Closed { code, .. } => *code == CloseCode::PROTOCOL,
-            Loss::ClientIdInUse => std::mem::replace(&mut self.client_changed, true),
-            _ => false,
+    /// The close code of a server that speaks this protocol. In plain mode the codes are another
+    /// protocol's: nothing is read into them `[PLAIN-10]`.
+    const fn code_of(&self, why: &Loss) -> Option<CloseCode> {
+        match (&self.config.mode, why) {
+            (Mode::V1, Loss::Closed { code, .. }) => Some(*code),
+            _ => None,
         }
     }
 
-    /// Tells the application about a loss, and sets the time of the next dial.
+    /// Whether a loss brings the link nearer to giving up on this server. A second new client id
+    /// without a stable connection in between does: it would go on for ever.
+    fn counts_as_broken_rule(&mut self, why: &Loss, code: Option<CloseCode>) -> bool {
+        match why {
+            Loss::ServerBrokeRule(_) => true,
+            Loss::ClientIdInUse => std::mem::replace(&mut self.client_changed, true),
+            _ => code == Some(CloseCode::PROTOCOL),
+        }
+    }
+
+    /// Tells the application about a loss, and sets the time of the next dial `[RETRY-9]`.
     fn wait(&mut self, why: Loss, next: Next, now: Now) {
         match next {
             Next::Dial { after } => {

@@ -1,8 +1,8 @@
 //! Which topics a link follows, how far each has been delivered, and what is to be asked.
 //!
 //! Each topic has a wish (the application's) and a place on the wire (this connection's). At most
-//! one question per topic is under way, so an answer always belongs to the latest; a wish that
-//! changes meanwhile is acted upon when the answer is there.
+//! one question per topic is under way, so an answer always belongs to the latest `[SUB-2]`; a wish
+//! that changes meanwhile is acted upon when the answer is there.
 //!
 //! ```text
 //!              sub sent             subbed
@@ -460,6 +460,7 @@ impl Topics {
         }
     }
 
+    /// A topic whose frames count; those of others are ignored `[MSG-8]`.
     fn delivering(&mut self, name: TopicRef<'_>) -> Option<&mut Topic> {
         self.get(name).filter(|topic| topic.delivers())
     }

@@ -120,7 +120,7 @@ impl Input<'_> {
 /// What the driver has to do, apart from writing to the socket.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Output {
-    /// Ask the application for a token if it uses them, then dial, then report
+    /// Ask the application for a token if it uses them `[RETRY-7]`, then dial, then report
     /// [`Input::Opened`] or [`Input::DialFailed`]. The previous attempt has been abandoned or has
     /// ended: there is never more than one.
     Dial {

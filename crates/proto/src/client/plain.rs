@@ -1,4 +1,5 @@
-//! Plain mode: raw messages, no topics, no acknowledgements.
+//! Plain mode: raw messages, no topics, no acknowledgements, and so no promises about loss
+//! `[PLAIN-9]`.
 
 use std::collections::VecDeque;
 
@@ -59,7 +60,7 @@ impl PlainQueue {
 }
 
 impl ClientSession {
-    /// A message is an answer to a ping, or the application's.
+    /// A message is an answer to a ping, or the application's; both are life `[PLAIN-7]`.
     pub(super) fn receive_plain(&mut self, message: Message<'_>, now: Now) {
         let Mode::Plain(plain) = &self.config.mode else {
             return;

@@ -114,7 +114,7 @@ impl ClientSession {
     }
 
     /// Takes what the transport reports. Inputs about an attempt that has been abandoned or has
-    /// ended are ignored `[RETRY-1]`.
+    /// ended are ignored `[RETRY-1]` `[CLOSE-3]`.
     pub fn handle(&mut self, input: Input<'_>, now: Now) {
         if self.state.attempt() != Some(input.attempt()) {
             return;

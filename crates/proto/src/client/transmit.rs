@@ -64,6 +64,7 @@ impl ClientSession {
         transmit
     }
 
+    /// `hello` and all `sub` go in one flight; publishes wait for `welcome` `[HELLO-5]`.
     fn next_frame(&mut self, now: Now) -> Option<Payload> {
         let open = self.state.is_open();
         let connection = self.state.connection()?;
@@ -110,7 +111,7 @@ impl ClientSession {
         Some(Transmit::Message(message))
     }
 
-    /// What the first frame of a connection says.
+    /// What the first frame of a connection says `[HELLO-2]`.
     pub(super) fn hello(&self, attempt: Attempt, token: Option<Token>) -> Hello {
         let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= AGENT_BYTES_MAX;
         let agent = self.config.agent.char_indices().take_while(fits);

@@ -43,7 +43,8 @@ pub enum ServerFrame<'a> {
         topic: TopicRef<'a>,
         /// Its place in the topic, from 1.
         offset: Offset,
-        /// The offset of the topic's message before it: `offset` − 1 unless the frame says otherwise.
+        /// The offset of the topic's message before it: `offset` − 1 unless the frame says
+        /// otherwise `[MSG-2]`.
         prev: Offset,
         /// When it was stored.
         time: WallTime,
