@@ -238,7 +238,7 @@ impl fmt::Display for Loss {
 pub enum Ending {
     /// The application closed it.
     Application,
-    /// The server closed it with a final code: 4001, 4003 or 4009.
+    /// The server closed it with a final code: 4001, 4003 or 4009; v1 only.
     Refused {
         /// The code.
         code: CloseCode,

@@ -94,7 +94,8 @@ impl Publishing {
             } else {
                 before_first()
             },
-            messages_max: welcome.limits.unacked_max,
+            // A server that says 0 would never be sent anything.
+            messages_max: welcome.limits.unacked_max.max(1),
             bytes_max: welcome.limits.unacked_bytes_max,
         };
     }
