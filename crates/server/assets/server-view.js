@@ -128,7 +128,7 @@ export class ServerView {
   fillConnection(row, { connection, mode, identity, agent, address, round_trip_ms, age_ms, lag }) {
     const [who, roundTrip, since, behind] = row.children
     row.classList.toggle('mine', connection === this.demo.welcome?.connection)
-    const about = [mode, address, agent].filter(Boolean).join(' · ')
+    const about = [mode, agent, address].filter(Boolean).join(' · ')
     setText(who.children[0], identity ?? connection)
     setText(who.children[1], about)
     if (who.getAttribute('title') !== about) who.setAttribute('title', about)
