@@ -1,5 +1,8 @@
 //! Commands on standard input, one answer line each.
 
+#[cfg(unix)]
+use std::time::Duration;
+
 use heartwire_proxy::{Command, Proxy};
 
 use crate::failure::Failure;
@@ -9,8 +12,13 @@ use crate::output;
 /// The longest command is far shorter.
 const LINE_BYTES_MAX: usize = 1_024;
 
+/// How often a background job looks whether it has come to the foreground.
+#[cfg(unix)]
+const FOREGROUND_CHECK: Duration = Duration::from_secs(1);
+
 /// Carries out what standard input says; when it ends, the proxy goes on as it is.
 pub(super) async fn run(proxy: &Proxy) -> Result<(), Failure> {
+    may_read().await;
     let mut lines = Lines::of_stdin(LINE_BYTES_MAX);
     loop {
         match lines.next().await {
@@ -25,6 +33,23 @@ pub(super) async fn run(proxy: &Proxy) -> Result<(), Failure> {
         }
     }
 }
+
+/// Waits while this is a background job of a terminal: reading would stop the whole process, as
+/// the terminal's input belongs to whoever is in the foreground.
+#[cfg(unix)]
+async fn may_read() {
+    use std::io::stdin;
+
+    use rustix::process::getpgrp;
+    use rustix::termios::tcgetpgrp;
+
+    while tcgetpgrp(stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
+        tokio::time::sleep(FOREGROUND_CHECK).await;
+    }
+}
+
+#[cfg(not(unix))]
+async fn may_read() {}
 
 async fn answer(proxy: &Proxy, text: &str) -> String {
     if text == "status" {
