@@ -69,24 +69,19 @@ export function makeBackoff({ attemptsMax = ATTEMPTS_MAX, fixedMs } = {}) {
       attempts = endings = 0
     },
 
-    /** The delay that the server named; such a dial is no attempt. @type {(delayMs: number, random: number) => number} */
-    namedMs(delayMs, random) {
-      endings++
-      return namedMs(delayMs, random)
-    },
-
     /**
      * The delay before the next dial.
      *
+     * @param {number} serverMs what the server named, which is obeyed and makes the dial no attempt; 0 if nothing
      * @param {number} leastMs not sooner than this
      * @param {number} random in [0, 1)
      * @param {boolean} isAttempt false for a dial that has no chance, which does not count
      * @returns {number | null} null when the attempts are used up
      */
-    nextMs(leastMs, random, isAttempt) {
-      if (attempts >= attemptsMax) return null
-      const nextMs = Math.max(leastMs, delayMs(random))
-      if (isAttempt) attempts++
+    nextMs(serverMs, leastMs, random, isAttempt) {
+      if (!serverMs && attempts >= attemptsMax) return null
+      const nextMs = serverMs || Math.max(leastMs, delayMs(random))
+      if (!serverMs && isAttempt) attempts++
       endings++
       return nextMs
     },

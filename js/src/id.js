@@ -30,3 +30,12 @@ export function parseCursor(text) {
 
 /** @type {(cursor: Cursor) => string} */
 export const formatCursor = ({ epoch, offset }) => (epoch === null ? '0' : `${epoch}.${offset}`)
+
+/** A client id: 32 hexadecimal digits nobody can guess. [HELLO-3] */
+export function randomId() {
+  const bytes = new Uint8Array(16)
+  if (typeof crypto === 'object' && crypto.getRandomValues) crypto.getRandomValues(bytes)
+  // Mini Programs have no synchronous secure source; the id is never shown to others, and not drawn twice.
+  else bytes.forEach((_, i) => (bytes[i] = Math.random() * 256))
+  return Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join('')
+}

@@ -19,8 +19,7 @@
  */
 
 import { makeBackoff, namedMs } from './backoff.js'
-import { ABNORMAL, isFinal, leastDelayMs, NORMAL, PROTOCOL, retryInReason, TOKEN_EXPIRED } from './close.js'
-import { FrameError } from './errors.js'
+import { ABNORMAL, NORMAL, retryInReason } from './close.js'
 
 /** @typedef {import('./platform.js').Platform} Platform */
 /** @typedef {import('./frames.js').Payload} Payload */
@@ -80,12 +79,21 @@ import { FrameError } from './errors.js'
 /** Tells the application; does not throw. @typedef {(name: string, ...details: any[]) => void} Report */
 
 /**
+ * @typedef {object} Verdict what the end of a connection means, beside a delay that the server named
+ * @property {Ending['why']} [ending] the end of the link, and why
+ * @property {boolean} [isLocal] the cause lies on this side: no reason to wait
+ * @property {number} [leastMs] not to dial sooner
+ */
+
+/**
  * @typedef {object} Mode what is said on a connection
  * @property {string[]} protocols the subprotocols to offer
  * @property {(attempt: number, subprotocol: string, token: string | undefined) => void} greet the socket is open
  * @property {(message: Payload) => void} read a message came
  * @property {(id: number) => void} ask sends a question
  * @property {() => void} dropped the connection is gone
+ * @property {(why: LostWhy, code: number) => Verdict} judge the attempt, or the connection, has ended
+ * @property {() => void} stable the connection has proved itself
  * @property {() => boolean} isSettled whether everything that the connection was asked for has been answered
  * @property {() => boolean} isEmpty whether nothing waits to be sent
  * @property {() => number} backlogMs more time for answers, because of what stands before them on the way up
@@ -105,8 +113,6 @@ const STABLE_MS = 5_000
 /** The time for the answer when the link looks at once; a slow one is given so many round trips. [LIVE-6] */
 const PROBE_MS = 3_000
 export const ROUND_TRIPS = 4
-/** So many connections in a row that end because a rule was broken end the link. */
-const BROKEN_MAX = 3
 const NEVER = Infinity
 
 /**
@@ -133,11 +139,6 @@ export function makeLink(platform, options, report, makeMode) {
   let openMs = 0
   /** The server named a delay: no local cause dials before. */
   let notBeforeMs = 0
-  /** Connections in a row that ended because a rule was broken. */
-  let broken = 0
-  /** A token ran out, or another process used the client's id, and no connection has been good since. */
-  let isExpired = false
-  let isCloned = false
   let isAsleep = false
   let isClosing = false
 
@@ -151,7 +152,8 @@ export function makeLink(platform, options, report, makeMode) {
 
     // For the application and the page.
     start: () => run(dial),
-    look: () => run(look),
+    /** Looks at once whether the connection lives; dials when there is none. */
+    look: () => run(wake),
     signal,
     reconnect,
     close,
@@ -223,7 +225,7 @@ export function makeLink(platform, options, report, makeMode) {
     if (nowMs >= due.stable) settle()
     const { heartbeat } = link
     const ping = heartbeat ? heartbeat.poll(nowMs, mode.backlogMs()) : 0
-    if (heartbeat && ping < 0) lose('silent', { reason: `nothing heard for ${nowMs - heartbeat.heardMs()} ms` })
+    if (heartbeat && ping < 0) lose('silent', { reason: `${nowMs - heartbeat.heardMs()} ms` })
     else if (ping) mode.ask(ping)
     mode.timeout()
   }
@@ -238,50 +240,42 @@ export function makeLink(platform, options, report, makeMode) {
   // Dialling.
 
   function dial() {
+    const { url, token, headers = {}, attemptTimeoutMs = ATTEMPT_TIMEOUT_MS } = options
     due.redial = NEVER
-    due.attempt = link.nowMs + (options.attemptTimeoutMs ?? ATTEMPT_TIMEOUT_MS)
+    due.attempt = link.nowMs + attemptTimeoutMs
     notBeforeMs = 0
     attempt++
-    const { url, token } = options
-    /** @type {typeof conn} */
+    /** @type {NonNullable<typeof conn>} */
     const made = (conn = {})
     setStatus('connecting')
-    effects.push(() => {
-      if (typeof url === 'string' && !token) return connect(made, url)
-      Promise.resolve()
-        .then(() => Promise.all([typeof url === 'function' ? url() : url, token && token()]))
-        .then(
-          ([address, fresh]) => hear(made, () => connect(made, address, fresh)),
-          (error) => hear(made, () => lose('dial-failed', { reason: String(error) })),
-        )
-    })
-  }
-
-  /** @type {(made: NonNullable<typeof conn>, url: string, token?: string) => void} */
-  function connect(made, url, token) {
-    const opened = (/** @type {string} */ subprotocol) =>
-      hear(made, () => {
+    /** Hears it only as long as it is the one. [RETRY-1] @type {(step: (detail: any) => void) => (detail: any) => void} */
+    const hear = (step) => (detail) => {
+      if (conn === made) run(() => step(detail))
+    }
+    const failed = (/** @type {unknown} */ error) => lose('dial-failed', { reason: String(error) })
+    /** @param {string[]} prepared */
+    const connect = ([address, fresh]) => {
+      const opened = (/** @type {string} */ subprotocol) => {
         made.isShaken = true
         shakenMs = link.nowMs
-        mode.greet(attempt, subprotocol, token)
-      })
-    const received = (/** @type {Payload} */ message) => hear(made, () => read(message))
-    const closed = (/** @type {import('./platform.js').CloseInfo} */ { code, reason, retryMs }) =>
-      hear(made, () =>
-        lose(made.isShaken ? 'closed' : 'dial-failed', { code, reason, retryMs: retryMs || retryInReason(reason) }),
-      )
-    const request = { url: url.replace(/^http/, 'ws'), protocols: mode.protocols, headers: options.headers || {} }
-    try {
-      made.socket = platform.dial(request, { opened, received, closed })
-      if (conn !== made) made.socket.abandon()
-    } catch (error) {
-      closed({ code: ABNORMAL, reason: String(error) })
+        mode.greet(attempt, subprotocol, fresh)
+      }
+      /** @param {import('./platform.js').CloseInfo} info */
+      const closed = ({ code, reason, retryMs = retryInReason(reason) }) =>
+        lose(made.isShaken ? 'closed' : 'dial-failed', { code, reason, retryMs })
+      const request = { url: address.replace(/^http/, 'ws'), protocols: mode.protocols, headers }
+      try {
+        made.socket = platform.dial(request, { opened: hear(opened), received: hear(read), closed: hear(closed) })
+        if (conn !== made) made.socket.abandon()
+      } catch (error) {
+        hear(failed)(error)
+      }
     }
-  }
-
-  /** Hears a connection only as long as it is the one. @type {(made: typeof conn, step: () => void) => void} */
-  function hear(made, step) {
-    if (conn === made) run(step)
+    const prepare = async () => [typeof url === 'string' ? url : await url(), token && (await token())]
+    effects.push(() => {
+      if (typeof url === 'string' && !token) connect([url])
+      else prepare().then(hear(connect), hear(failed))
+    })
   }
 
   /** Dials at once, or when the delay that the server named is over. */
@@ -302,12 +296,6 @@ export function makeLink(platform, options, report, makeMode) {
       dialWhenAllowed()
   }
 
-  /** The application asks for a look, or for a dial where there is nothing to look at. */
-  function look() {
-    if (link.heartbeat) ask()
-    else wake()
-  }
-
   /** Gives up a connection that is open, or a delay, and dials at once. */
   function reconnect() {
     run(() => {
@@ -320,13 +308,12 @@ export function makeLink(platform, options, report, makeMode) {
 
   /** @param {import('./platform.js').Signal} signal */
   function signal(signal) {
+    const isBackground = signal === 'background'
     run(() => {
-      if (signal === 'freeze') {
-        drop(NORMAL, 'asleep')
-        if (!link.isEnding()) sleep()
-      } else if (signal === 'sleep') sleep()
-      else if (signal !== 'background') wake()
-      if (signal === 'background' || signal === 'foreground') mode.background(signal === 'background')
+      if (signal === 'freeze') drop(NORMAL)
+      if (signal === 'freeze' || signal === 'sleep') return sleep()
+      if (!isBackground) wake()
+      if (signal !== 'wake') mode.background(isBackground)
     })
   }
 
@@ -346,7 +333,6 @@ export function makeLink(platform, options, report, makeMode) {
     openMs = link.nowMs
     due.attempt = NEVER
     due.stable = openMs + STABLE_MS
-    isExpired = false
     setStatus('open')
   }
 
@@ -356,8 +342,7 @@ export function makeLink(platform, options, report, makeMode) {
     due.stable = NEVER
     if (!mode.isSettled()) return
     backoff.stable()
-    broken = 0
-    isCloned = false
+    mode.stable()
   }
 
   /** @param {Payload} message */
@@ -366,8 +351,8 @@ export function makeLink(platform, options, report, makeMode) {
     try {
       mode.read(message)
     } catch (error) {
-      if (error instanceof FrameError) lose('server-broke-rule', { reason: error.message, say: PROTOCOL })
-      else tell('error', error)
+      // A function of the application's, such as the one that recognises an answer.
+      tell('error', error)
     }
     if (heartbeat) heartbeat.heard(link.nowMs)
     if (isClosing && mode.isEmpty()) finish()
@@ -404,29 +389,16 @@ export function makeLink(platform, options, report, makeMode) {
   function lose(why, { code = ABNORMAL, reason = '', retryMs = 0, say } = {}) {
     drop(say, reason)
     if (isClosing && mode.isEmpty()) return end('application')
-    const isClone = why === 'client-id-in-use'
-    const isBroken = why === 'server-broke-rule' || code === PROTOCOL || (isClone && isCloned)
-    broken = isBroken ? broken + 1 : 0
-    if (broken >= BROKEN_MAX) return end('broken-rules', code, reason)
-    if (isFinal(code)) return end('refused', code, reason)
-    const isLocal = why === 'requested' || (isClone && !isCloned) || (code === TOKEN_EXPIRED && !isExpired)
-    isCloned = isCloned || isClone
-    isExpired = isExpired || code === TOKEN_EXPIRED
-    wait({ why, code, reason }, isLocal, retryMs)
-  }
-
-  /** Tells the application, and sets the time of the next dial. @type {(about: Pick<Lost, 'why' | 'code' | 'reason'>, isLocal: boolean, retryMs: number) => void} */
-  function wait({ why, code, reason }, isLocal, retryMs) {
+    const { ending, isLocal, leastMs = 0 } = mode.judge(why, code)
+    if (ending) return end(ending, code, reason)
     const random = platform.random()
-    const leastMs = leastDelayMs(code)
-    if (retryMs) notBeforeMs = link.nowMs + namedMs(Math.max(retryMs, leastMs), random)
+    const serverMs = retryMs && namedMs(Math.max(retryMs, leastMs), random)
+    if (serverMs) notBeforeMs = link.nowMs + serverMs
     /** @type {number | null} */
     let inMs = null
-    if (isAsleep) setStatus('asleep')
-    else if (isLocal) inMs = 0
-    else if (retryMs) inMs = backoff.namedMs(Math.max(retryMs, leastMs), random)
-    else inMs = backoff.nextMs(leastMs, random, platform.isOnline())
-    if (!isAsleep) setStatus(inMs === null ? 'suspended' : 'lost')
+    if (!isAsleep)
+      inMs = isLocal || why === 'requested' ? 0 : backoff.nextMs(serverMs, leastMs, random, platform.isOnline())
+    setStatus(isAsleep ? 'asleep' : inMs === null ? 'suspended' : 'lost')
     const retryInMs = inMs ?? backoff.wakeMs(random)
     due.redial = link.nowMs + retryInMs
     tell('lost', { why, code, reason, retryInMs: retryInMs < NEVER ? retryInMs : null, attempts: backoff.attempts() })

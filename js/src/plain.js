@@ -40,6 +40,9 @@ export function makePlainLink(platform, options, report) {
     },
     ask: () => link.send(typeof ping === 'function' ? ping() : ping),
     dropped() {},
+    // A foreign server means its own by its close codes. [PLAIN-10]
+    judge: () => ({}),
+    stable() {},
     isSettled: () => true,
     isEmpty: () => true,
     backlogMs: () => 0,

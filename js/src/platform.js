@@ -51,7 +51,7 @@
  * @property {(delayMs: number, run: () => void) => () => void} timer calls `run` once, after what has already arrived
  *   from sockets has been reported; returns how to cancel it
  * @property {() => number} random uniform in [0, 1)
- * @property {() => string} randomId 32 hexadecimal digits nobody can guess
+ * @property {() => string} [randomId] 32 hexadecimal digits nobody can guess, if the platform knows better than `crypto`
  * @property {(request: DialRequest, events: SocketEvents) => Socket} dial begins a connection; may throw
  * @property {(listener: (signal: Signal) => void) => () => void} watch reports signals until the returned function is called
  * @property {() => boolean} isOnline false when a dial has no chance and so is no attempt; true when nobody knows
@@ -74,14 +74,6 @@ export const common = {
       handle = setTimeout(run, LOOK_MS)
     }, delayMs)
     return () => clearTimeout(handle)
-  },
-
-  randomId() {
-    const bytes = new Uint8Array(16)
-    if (typeof crypto === 'object' && crypto.getRandomValues) crypto.getRandomValues(bytes)
-    // Mini Programs have no synchronous secure source; the id is never shown to others, and not drawn twice.
-    else bytes.forEach((_, i) => (bytes[i] = Math.random() * 256))
-    return Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join('')
   },
 
   isOnline: () => typeof navigator !== 'object' || navigator.onLine !== false,

@@ -2,11 +2,12 @@
  * `heartwire.v1` on a link: hello and welcome, and what the server says in between.
  */
 
-import { NORMAL } from './close.js'
+import { makeJudge, NORMAL, PROTOCOL } from './close.js'
 import { FrameError } from './errors.js'
 import { makeFollowing } from './following.js'
 import { idFrame, jsonFrame, parseServerFrame } from './frames.js'
 import { makeHeartbeat } from './heartbeat.js'
+import { randomId } from './id.js'
 import { makeLink } from './link.js'
 import { makePublishing } from './publishing.js'
 
@@ -44,8 +45,10 @@ export function makeV1Link(platform, options, report) {
   let wishMs = intervalMs
   let serverMs = 0
   let isGreeted = false
+  const { judge, opened, stable } = makeJudge()
+  const drawId = platform.randomId || randomId
   /** A secret: whoever knows it can take the connection over. [HELLO-3] */
-  let client = platform.randomId()
+  let client = drawId()
   /** What the server of the latest connection said. @type {Welcome | undefined} */
   let welcome
 
@@ -64,6 +67,8 @@ export function makeV1Link(platform, options, report) {
       following.dropped()
       publishing.dropped()
     },
+    judge,
+    stable,
     isSettled: () => following.isSettled(),
     isEmpty: () => publishing.isEmpty(),
     backlogMs: () => publishing.backlogMs(),
@@ -98,12 +103,15 @@ export function makeV1Link(platform, options, report) {
 
   /** @param {Payload} message */
   function read(message) {
-    const frame = parseServerFrame(message)
-    if (!frame) return
-    const [verb, ...fields] = frame
-    // `welcome` comes first, and once.
-    if (verb !== 'bye' && !link.heartbeat !== (verb === 'welcome')) throw new FrameError('HELLO-6')
-    handlers[verb](...fields)
+    try {
+      const [verb, ...fields] = parseServerFrame(message) || []
+      // `welcome` comes first, and once.
+      if (verb && verb !== 'bye' && !link.heartbeat !== (verb === 'welcome')) throw new FrameError('HELLO-6')
+      if (verb) handlers[verb](...fields)
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error
+      link.lose('server-broke-rule', { reason: error.message, say: PROTOCOL })
+    }
   }
 
   /** @param {Welcome} said */
@@ -111,12 +119,13 @@ export function makeV1Link(platform, options, report) {
     const ownMs = ownIntervalMs(said.heartbeat.interval_ms)
     const timeoutMs = inRange(said.heartbeat.timeout_ms)
     if (publishing.isCloned(said)) {
-      client = platform.randomId()
+      client = drawId()
       link.tell('client-changed')
       publishing.clientChanged()
       return link.lose('client-id-in-use', { say: NORMAL })
     }
     welcome = said
+    opened()
     if (!wishMs) serverMs = said.heartbeat.interval_ms
     link.open(makeHeartbeat(ownMs, timeoutMs, link.nowMs))
     link.tell('open', said)

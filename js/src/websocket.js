@@ -20,138 +20,118 @@ import { webPlatform } from './platform/web.js'
  * @property {Platform} [platform] what it runs on, if it is not to be found by itself
  */
 
-const CONNECTING = 0
-const OPEN = 1
-const CLOSING = 2
-const CLOSED = 3
-const NORMAL = 1000
-
 /** @typedef {((event: any) => unknown) | null} Listener */
 
+const BUFFER_BYTES_MAX = 1 << 20
+
 export class HeartwireWebSocket extends EventTarget {
-  static CONNECTING = CONNECTING
-  static OPEN = OPEN
-  static CLOSING = CLOSING
-  static CLOSED = CLOSED
+  static CONNECTING = 0
+  static OPEN = 1
+  static CLOSING = 2
+  static CLOSED = 3
+
+  CONNECTING = 0
+  OPEN = 1
+  CLOSING = 2
+  CLOSED = 3
+
+  protocol = ''
+  extensions = ''
+  /** @type {'blob' | 'arraybuffer'} */
+  binaryType = 'blob'
+  /** @type {Listener} */
+  onopen = null
+  /** @type {Listener} */
+  onmessage = null
+  /** @type {Listener} */
+  onclose = null
+  /** @type {Listener} */
+  onerror = null
+
+  #link
+  #bytesMax
+  /** What waits for a connection. @type {Array<string | Uint8Array>} */
+  #waiting = []
 
   /**
    * @param {string | URL} url
    * @param {string | string[]} [protocols]
    * @param {WebSocketOptions} [options]
    */
-  constructor(url, protocols, options = {}) {
+  constructor(url, protocols, { platform = webPlatform(), bufferBytesMax = BUFFER_BYTES_MAX, ...options } = {}) {
     super()
-    const platform = options.platform ?? webPlatform()
-    this.CONNECTING = CONNECTING
-    this.OPEN = OPEN
-    this.CLOSING = CLOSING
-    this.CLOSED = CLOSED
-    this.url = String(url)
-    this.protocol = ''
-    this.extensions = ''
-    /** @type {'blob' | 'arraybuffer'} */
-    this.binaryType = 'blob'
-    /** @type {Listener} */
-    this.onopen = null
-    /** @type {Listener} */
-    this.onmessage = null
-    /** @type {Listener} */
-    this.onclose = null
-    /** @type {Listener} */
-    this.onerror = null
-    /** @private */
-    this._bufferBytesMax = options.bufferBytesMax ?? 1 << 20
-    /** What waits for a connection. @private @type {Array<string | Uint8Array>} */
-    this._waiting = []
-    /** @private */
-    this._link = makePlainLink(platform, { ...options, url: this.url, protocols }, (name, detail) =>
-      this._on(name, detail),
-    )
-    /** @private */
-    this._stops = [platform.watch(this._link.signal), watchClock(platform, this._link.clockJumped)]
-    Promise.resolve().then(() => this._link.start())
+    this.url = `${url}`
+    this.#bytesMax = bufferBytesMax
+    const link = makePlainLink(platform, { ...options, url: this.url, protocols }, (name, detail) => {
+      if (name === 'closed') stops.forEach((stop) => stop())
+      this.#heard(name, detail)
+    })
+    const stops = [platform.watch(link.signal), watchClock(platform, link.clockJumped)]
+    this.#link = link
+    Promise.resolve().then(() => link.isEnding() || link.start())
   }
 
   get readyState() {
-    const { status } = this._link
-    return status === 'open' ? OPEN : status === 'closed' ? CLOSED : CONNECTING
+    const { status } = this.#link
+    return status === 'open' ? this.OPEN : status === 'closed' ? this.CLOSED : this.CONNECTING
   }
 
   /** What waits for a connection, in bytes or, of texts, characters. */
   get bufferedAmount() {
-    return this._waiting.reduce((sum, message) => sum + message.length, 0)
+    return this.#waiting.reduce((sum, message) => sum + message.length, 0)
   }
 
   /** @param {string | Blob | ArrayBuffer | ArrayBufferView} data */
   send(data) {
-    if (typeof Blob === 'function' && data instanceof Blob)
-      return void data.arrayBuffer().then((bytes) => this.send(bytes))
-    const message = typeof data === 'string' ? data : bytesOf(/** @type {any} */ (data))
-    if (this.readyState === OPEN) return this._link.run(() => this._link.send(message))
-    if (this.readyState === CLOSED) return
-    if (this.bufferedAmount + message.length > this._bufferBytesMax)
-      throw new RangeError('too much waits for a connection')
-    this._waiting.push(message)
+    if (data instanceof Blob) return void data.arrayBuffer().then((bytes) => this.send(bytes))
+    const message = typeof data === 'string' ? data : bytesOf(data)
+    const link = this.#link
+    if (link.status === 'open') return link.run(() => link.send(message))
+    if (this.bufferedAmount + message.length > this.#bytesMax) throw new RangeError('too much waits for a connection')
+    if (!link.isEnding()) this.#waiting.push(message)
   }
 
-  /**
-   * @param {number} [code]
-   * @param {string} [reason]
-   */
-  close(code = NORMAL, reason = '') {
-    this._link.close(0)
+  /** The code and the reason are for the interface: the server is told 1000. */
+  close() {
+    this.#link.close(0)
   }
 
   /** Gives the connection up, if there is one, and dials at once, with all attempts. */
   reconnect() {
-    this._link.reconnect()
+    this.#link.reconnect()
   }
 
-  /** @private @type {(name: string, detail: any) => void} */
-  _on(name, detail) {
-    if (name === 'data') this._dispatch('message', { data: this._data(detail) })
-    else if (name === 'open') this._opened(detail.protocol)
-    else if (name === 'lost') this._lost(detail)
-    else if (name === 'closed') this._closed(detail)
+  /** @type {(name: string, detail: any) => void} */
+  #heard(name, detail) {
+    if (name === 'data') this.#dispatch('message', { data: this.#content(detail) })
+    if (name === 'open') {
+      this.protocol = detail.protocol
+      this.#dispatch(name)
+      this.#waiting.splice(0).forEach((message) => this.send(message))
+    }
+    if (name === 'lost' && detail.why !== 'closed') this.#dispatch('error')
+    if (name === 'lost' || name === 'closed') {
+      const { code, reason } = detail
+      this.#dispatch('close', { code, reason, wasClean: code !== 1006 })
+    }
   }
 
-  /** @private @param {string} protocol */
-  _opened(protocol) {
-    this.protocol = protocol
-    this._dispatch('open', {})
-    for (const message of this._waiting.splice(0)) this.send(message)
-  }
-
-  /** @private @param {import('./link.js').Lost} lost */
-  _lost({ why, code, reason }) {
-    if (why !== 'closed') this._dispatch('error', { message: `${why} ${reason}` })
-    this._dispatch('close', { code, reason, wasClean: code !== 1006 })
-  }
-
-  /** @private @param {import('./link.js').Ending} ending */
-  _closed({ code, reason }) {
-    for (const stop of this._stops) stop()
-    this._waiting = []
-    this._dispatch('close', { code, reason, wasClean: true })
-  }
-
-  /** @private @param {string | Uint8Array} data */
-  _data(data) {
+  /** @param {string | Uint8Array<ArrayBuffer>} data */
+  #content(data) {
     if (typeof data === 'string') return data
-    return this.binaryType === 'blob' ? new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (data)]) : data.buffer
+    return this.binaryType === 'blob' ? new Blob([data]) : data.buffer
   }
 
-  /** @private @type {(type: string, detail: object) => void} */
-  _dispatch(type, detail) {
+  /** @type {(type: 'open' | 'message' | 'error' | 'close', detail?: object) => void} */
+  #dispatch(type, detail) {
     const event = Object.assign(new Event(type), detail)
     this.dispatchEvent(event)
-    const listener = /** @type {Record<string, Listener>} */ (/** @type {unknown} */ (this))[`on${type}`]
-    if (listener) listener.call(this, event)
+    this[`on${type}`]?.(event)
   }
 }
+
+export default HeartwireWebSocket
 
 /** @type {(data: ArrayBuffer | ArrayBufferView) => Uint8Array} */
 const bytesOf = (data) =>
   data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-
-export default HeartwireWebSocket

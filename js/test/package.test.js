@@ -13,8 +13,8 @@ const run = promisify(execFile)
 
 /** The most that each file may have, gzipped, in bytes. @type {Record<string, number>} */
 const GZIP_BYTES_MAX = {
-  'dist/heartwire.js': 9_800,
-  'dist/websocket.js': 4_400,
+  'dist/heartwire.js': 9_850,
+  'dist/websocket.js': 4_000,
   'miniprogram_dist/index.js': 10_700,
 }
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Client } from '../src/heartwire.js'
-import { common } from '../src/platform.js'
+import { randomId } from '../src/id.js'
 import { makeClient, openClient, sent, settled } from './support/client.js'
 
 /** @type {(offset: number, text: string) => string} */
@@ -229,7 +229,7 @@ describe('places that the application keeps', () => {
     const hellos = await Promise.all(
       [1, 2].map(async () => {
         const { platform } = makeClient()
-        platform.randomId = common.randomId
+        platform.randomId = randomId
         const { link } = { link: new Client('wss://test', { platform }) }
         await settled()
         platform.socket.open()

@@ -75,8 +75,6 @@ function watchPage(listener) {
     ],
   ]
   const known = handlers.filter(([target]) => target?.addEventListener)
-  for (const [target, name, handler] of known) target.addEventListener(name, handler)
-  return () => {
-    for (const [target, name, handler] of known) target.removeEventListener(name, handler)
-  }
+  known.forEach(([target, name, handler]) => target.addEventListener(name, handler))
+  return () => known.forEach(([target, name, handler]) => target.removeEventListener(name, handler))
 }

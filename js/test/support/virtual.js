@@ -52,7 +52,8 @@ export class VirtualSocket {
     this.events.received(message)
   }
 
-  close(code = 1006, reason = '', retryMs = 0) {
+  /** @type {(code?: number, reason?: string, retryMs?: number) => void} */
+  close(code = 1006, reason = '', retryMs) {
     this.isOver = true
     this.events.closed({ code, reason, retryMs })
   }
