@@ -41,9 +41,9 @@ const INTERVAL_MAX_MS = 3_600_000
  */
 export function makeV1Link(platform, options, report) {
   const { intervalMs, backgroundIntervalMs = BACKGROUND_INTERVAL_MS } = options.heartbeat || {}
-  /** The interval to ask for; and the server's own, when it has not been asked. */
+  /** The interval that `hello` asks for. */
   let wishMs = intervalMs
-  let serverMs = 0
+  let isBackground = false
   let isGreeted = false
   const { judge, opened, stable } = makeJudge()
   const drawId = platform.randomId || randomId
@@ -74,8 +74,10 @@ export function makeV1Link(platform, options, report) {
     backlogMs: () => publishing.backlogMs(),
     unansweredMs: () => publishing.unansweredMs(),
     timeout: () => publishing.timeout(),
-    // A page that nobody looks at need not be asked so often.
-    background: (isBackground) => askInterval(isBackground ? backgroundIntervalMs : intervalMs || serverMs),
+    background(is) {
+      isBackground = is
+      if (link.heartbeat) sendInterval()
+    },
   }))
   const following = makeFollowing(link, options.topicsMax)
   const publishing = makePublishing(link, platform, options)
@@ -126,16 +128,22 @@ export function makeV1Link(platform, options, report) {
     }
     welcome = said
     opened()
-    if (!wishMs) serverMs = said.heartbeat.interval_ms
     link.open(makeHeartbeat(ownMs, timeoutMs, link.nowMs))
     link.tell('open', said)
     publishing.welcomed(said)
+    if (isBackground) sendInterval()
+  }
+
+  /** A page that nobody looks at need not be asked so often. [LIVE-7] */
+  function sendInterval() {
+    const normalMs = welcome ? welcome.heartbeat.interval_ms : 0
+    if (backgroundIntervalMs > normalMs) link.send(`heartbeat ${isBackground ? backgroundIntervalMs : normalMs}`)
   }
 
   /** Asks for another interval, on this connection and all later ones. [LIVE-7] @param {number} ms */
   function askInterval(ms) {
     wishMs = ms
-    if (isGreeted && ms) link.send(`heartbeat ${ms}`)
+    if (isGreeted) link.send(`heartbeat ${ms}`)
   }
 
   return {

@@ -69,6 +69,17 @@ describe('an open link', () => {
     assert.deepEqual(sent(platform).slice(1), ['ping 1', 'heartbeat 10000'])
   })
 
+  it('that was opened in the background asks for its own interval when somebody looks', async () => {
+    const { platform } = makeClient()
+    platform.signal('background')
+    await settled()
+    platform.socket.open()
+    assert.equal(JSON.parse(String(platform.socket.sent[0]).slice(6)).heartbeat_interval_ms, undefined)
+    platform.socket.receive(welcome())
+    platform.signal('foreground')
+    assert.deepEqual(sent(platform), ['heartbeat 60000', 'ping 1', 'heartbeat 10000'])
+  })
+
   it('that is suspended by its host stays open, and does not dial until it wakes', async () => {
     const { link, platform } = await openAnd('sleep')
     assert.equal(link.status, 'open')

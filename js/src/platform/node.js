@@ -20,8 +20,10 @@ export function nodePlatform() {
   throw new Error('heartwire needs the package ws (npm install ws), or Node 22 or later')
 }
 
+/** @typedef {new (url: string, protocols: string[], options: object) => any} WsClass */
+
 /**
- * @param {typeof import('ws').WebSocket} WS the class of the package `ws`
+ * @param {WsClass} WS the class of the package `ws`
  * @returns {Platform}
  */
 export function wsPlatform(WS) {
@@ -32,8 +34,8 @@ export function wsPlatform(WS) {
     dial({ url, protocols, headers }, events) {
       const options = { headers, perMessageDeflate: false, closeTimeout: CLOSE_MS }
       const ws = new WS(url, protocols, options)
-      const socket = attach(/** @type {any} */ (ws), events)
-      ws.on('unexpected-response', (request, response) => {
+      const socket = attach(ws, events)
+      ws.on('unexpected-response', (/** @type {any} */ request, /** @type {any} */ response) => {
         const retryMs = Number(response.headers['retry-after']) * 1000 || undefined
         events.closed({ code: 1006, reason: `HTTP status ${response.statusCode}`, retryMs })
         request.destroy()
@@ -57,7 +59,7 @@ function timer(delayMs, run) {
   }
 }
 
-/** @returns {typeof import('ws').WebSocket | null} */
+/** @returns {WsClass | null} */
 function loadWs() {
   try {
     return createRequire(import.meta.url)('ws').WebSocket
