@@ -1,12 +1,11 @@
 //! The benchmarks: builds the server and the load generator, in release, and runs one beside the
 //! other. What is measured and how is written in `crates/bench`.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::process::{cargo, output, run as run_command};
+use crate::process::{cargo, run as run_command, target_directory};
 
 const NAMES: [&str; 3] = ["memory", "echo", "fanout"];
 
@@ -31,13 +30,4 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-/// Where cargo puts what it builds, which an environment variable may have moved.
-fn target_directory() -> Result<PathBuf> {
-    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--locked"];
-    let metadata = output(cargo().args(arguments))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
-    let directory = metadata["target_directory"].as_str();
-    Ok(Path::new(directory.context("cargo names its target directory")?).to_owned())
 }

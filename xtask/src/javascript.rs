@@ -1,34 +1,81 @@
-//! The JavaScript tests, once there is a `js/` folder with a package.
+//! The JavaScript tests: the client by itself, and the client and the live page against the server
+//! of this repository, in Node.js and in Chromium.
+
+use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process::{output, program, root, run as run_command};
+use crate::process::{cargo, output, program, root, run as run_command, target_directory};
 
 /// The oldest major version of Node.js that the client supports.
 const NODE_MAJOR_MIN: u32 = 20;
 
-pub(crate) fn run() -> Result<()> {
-    let folder = root().join("js");
-    if !folder.join("package.json").exists() {
-        println!("there is no js/package.json: nothing to run");
-        return Ok(());
+/// The client by itself: built, type-checked, packed, and run against vectors and transcripts.
+pub(crate) fn client() -> Result<()> {
+    check_node()?;
+    run_command(&mut npm(&["ci"]))?;
+    run_command(&mut npm(&["test"]))
+}
+
+/// The client and the live page against the real server.
+pub(crate) fn against_the_server() -> Result<()> {
+    check_node()?;
+    let chromium = chromium()?;
+    run_command(cargo().args(["build", "--locked", "--package", "heartwire-cli"]))?;
+    let server = target_directory()?.join("debug/heartwire");
+    if !folder().join("node_modules").exists() {
+        run_command(&mut npm(&["ci"]))?;
     }
-    let version = output(program("node").arg("--version"))
-        .with_context(|| format!("the JavaScript tests need Node.js {NODE_MAJOR_MIN} or later"))?;
+    run_command(&mut npm(&["run", "build"]))?;
+    for script in ["test:real", "test:page"] {
+        run_command(
+            npm(&["run", script])
+                .env("HEARTWIRE_BIN", &server)
+                .env("HEARTWIRE_CHROMIUM", &chromium)
+                .env("CHROMIUM_BIN", &chromium),
+        )?;
+    }
+    Ok(())
+}
+
+fn folder() -> PathBuf {
+    root().join("js")
+}
+
+fn npm(arguments: &[&str]) -> Command {
+    let mut npm = program("npm");
+    npm.args(arguments).current_dir(folder());
+    npm
+}
+
+fn check_node() -> Result<()> {
+    let needed = || format!("install Node.js {NODE_MAJOR_MIN} or later, with npm");
+    let version = output(program("node").arg("--version")).with_context(needed)?;
     let version = version.trim();
     match major(version) {
-        Some(major) if major >= NODE_MAJOR_MIN => {}
-        _ => {
-            bail!("the JavaScript tests need Node.js {NODE_MAJOR_MIN} or later; this is {version}")
-        }
+        Some(major) if major >= NODE_MAJOR_MIN => Ok(()),
+        _ => bail!("this is Node.js {version}; {}", needed()),
     }
-    run_command(program("npm").arg("ci").current_dir(&folder))?;
-    run_command(program("npm").arg("test").current_dir(&folder))
 }
 
 /// The major version in `v20.11.1`.
 fn major(version: &str) -> Option<u32> {
     version.strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+/// The browser: the one that `HEARTWIRE_CHROMIUM` names, or the system's.
+fn chromium() -> Result<PathBuf> {
+    let named = std::env::var_os("HEARTWIRE_CHROMIUM").map(PathBuf::from);
+    let usual = [
+        "/usr/bin/chromium",
+        "/usr/bin/chromium-browser",
+        "/usr/bin/google-chrome",
+    ];
+    let mut found = named.into_iter().chain(usual.map(PathBuf::from));
+    found.find(|path| path.exists()).context(
+        "Chromium is missing: install it (apt-get install chromium), or name it in HEARTWIRE_CHROMIUM",
+    )
 }
 
 #[cfg(test)]

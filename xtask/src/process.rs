@@ -53,6 +53,17 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed no UTF-8"))
 }
 
+/// Where cargo puts what it builds, which an environment variable may have moved.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--locked"];
+    let metadata = output(cargo().args(arguments))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let directory = metadata["target_directory"].as_str();
+    Ok(PathBuf::from(
+        directory.context("cargo names its target directory")?,
+    ))
+}
+
 /// Whether the command starts and ends well: how a missing tool is told.
 pub(crate) fn works(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())

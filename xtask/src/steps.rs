@@ -48,8 +48,13 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "javascript",
-        about: "tests of js/",
-        run: javascript::run,
+        about: "tests of the JavaScript client by itself",
+        run: javascript::client,
+    },
+    Step {
+        name: "together",
+        about: "the JavaScript client and the live page against the server, in Node.js and Chromium",
+        run: javascript::against_the_server,
     },
 ];
 
