@@ -10,8 +10,8 @@ use crate::outgoing::Outgoing;
 use crate::state::{Delivery, Filled, HubState, Notices};
 
 impl Connection {
-    /// Adds to [`outgoing`](Self::outgoing) what is new: the late pong, acks, and what lies between
-    /// the cursors and the topics' ends, until about `budget_bytes` stand there.
+    /// Adds to [`outgoing`](Self::outgoing) what is new: acks, and what lies between the cursors and
+    /// the topics' ends, until about `budget_bytes` stand there.
     ///
     /// [`Filled::More`] asks to be called again when the socket has taken some; no wake comes
     /// before. A connection that the hub has removed finds out here, and closes.
@@ -30,10 +30,6 @@ impl Connection {
         }
         if self.outgoing.bytes() >= budget_bytes {
             return Filled::More;
-        }
-        if let Some(pong) = live.late_pong.take() {
-            self.outgoing
-                .push_control(|out| out.extend_from_slice(&pong.frame));
         }
         let owes_ack = matches!(&live.speech, Speech::V1(session) if session.owes_ack());
         let notices = hub.take_notices(live.key, owes_ack);

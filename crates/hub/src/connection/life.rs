@@ -132,6 +132,7 @@ impl Connection {
     /// also with 0 when the socket is full.
     pub fn written(&mut self, bytes: usize, now: Time) {
         self.outgoing.advance(bytes);
+        self.answer_late();
         let is_rest = !self.outgoing.is_empty();
         let moves_ping = self.progress.written(bytes, is_rest, now);
         if let State::Live(live) = &mut self.state

@@ -323,6 +323,18 @@ impl Connection {
         }
     }
 
+    /// The answer that waited goes as soon as there is room. Nothing else need come for the
+    /// connection: some peers drop a link on which their own ping stays without answer.
+    fn answer_late(&mut self) {
+        if self.outgoing.bytes() < self.config.limits.output_bytes_max
+            && let State::Live(live) = &mut self.state
+            && let Some(pong) = live.late_pong.take()
+        {
+            self.outgoing
+                .push_control(|out| out.extend_from_slice(&pong.frame));
+        }
+    }
+
     fn answered(&mut self, id: Option<PingId>, now: Time) {
         if let (State::Live(live), Some(id)) = (&mut self.state, id) {
             live.heartbeat.pong(id, now);

@@ -244,12 +244,11 @@ impl<H: Clone> HubState<H> {
     }
 
     /// Closes a connection for the operator, or whoever decides; false if there is none with this
-    /// id. It is woken, and finds out when it is filled.
+    /// id. It is woken, and finds out when it is filled. A reader inside the process is nobody's to
+    /// close: it could not be told, and would wait for ever.
     pub fn close_connection(&mut self, id: ConnectionId, close: Close) -> bool {
-        match ConnKey::from_id(id) {
-            Some(key) => self.evict(key, close),
-            None => false,
-        }
+        let key = ConnKey::from_id(id).filter(|key| self.who(*key).is_some());
+        key.is_some_and(|key| self.evict(key, close))
     }
 
     /// Forgets what is too old. Call it about once a second, and soon again while it answers yes.

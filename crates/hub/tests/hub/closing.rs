@@ -193,6 +193,31 @@ fn of_the_answers_to_pings_the_latest_alone_waits_behind_a_full_socket() {
 }
 
 #[test]
+fn an_answer_that_waited_goes_with_the_last_byte_though_nothing_else_comes() {
+    let mut world = World::new();
+    let end = world.open("ann", 1);
+    world.say(end, "sub t");
+    world.take(end);
+    world.set_room(end, Some(0));
+    world.publish("t", &"x".repeat(100_000));
+    world.say(end, "ping 7");
+    let (standing, now) = (world.standing(end), world.time());
+    let connection = world.ends[end].connection.as_mut().unwrap();
+    // The socket takes everything at last; nobody fills the connection, as the hub has no more.
+    connection.written(standing, now);
+    assert!(connection.outgoing().to_bytes().ends_with(b"pong 7"));
+}
+
+#[test]
+fn a_reader_inside_the_process_is_not_the_operators_to_close() {
+    let mut world = World::new();
+    let reader = world.hub.open_reader(99).unwrap();
+    let close = Close::new(CloseCode::CLOSED_BY_OPERATOR, "closed by the operator");
+    assert!(!world.hub.close_connection(reader.id(), close));
+    assert_eq!(world.hub.connections_len(), 1);
+}
+
+#[test]
 fn connections_beyond_the_limit_are_told_to_come_later() {
     let mut config = config();
     config.connections_max = 1;
