@@ -98,6 +98,11 @@ impl Hub {
         self.shared.lock_hub().connections_len()
     }
 
+    /// How long a dead connection may go unnoticed: interval and timeout of the heartbeat.
+    pub(crate) fn heartbeat_bound(&self) -> Duration {
+        self.shared.config.hub.heartbeat.bound()
+    }
+
     /// Stops gracefully: takes nothing new, waits until what was published is stored and
     /// acknowledged, then closes the connections in paced batches, each with a delay of its own
     /// within `window` to come back. Returns when they are gone. A hub that has drained stays so.

@@ -21,6 +21,7 @@ use tower_service::Service as _;
 use crate::api::HttpError;
 use crate::guard::{Via, is_loopback};
 use crate::hub::Hub;
+use crate::socket;
 
 /// How long a client may take to send the header of a request, the first one or a later one on a
 /// connection kept alive: whoever trickles bytes is gone by then.
@@ -102,6 +103,7 @@ impl Server {
         let stopping = watch::Sender::new(());
         let loopback = is_loopback(self.address.ip());
         let seats = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+        let bound = self.hub.heartbeat_bound();
         let accepting = async {
             loop {
                 let (stream, peer) = accept(&self.listener).await;
@@ -109,6 +111,8 @@ impl Server {
                     refuse(&stream);
                     continue;
                 };
+                // Events leave at once, and a peer that takes nothing does not keep its seat.
+                socket::prepare(&stream, bound);
                 let via = Via { peer, loopback };
                 let connection = HttpConnection {
                     via,

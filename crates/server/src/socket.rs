@@ -15,7 +15,7 @@ const NOT_SENT_LOW_WATER_BYTES: u32 = 16 * 1024;
 /// that nothing else watches; close to the bound it resets peers that are slow but alive.
 const USER_TIMEOUT_ABOVE_BOUND: Duration = Duration::from_secs(60);
 
-/// Prepares a socket for a WebSocket: small frames leave at once, little is queued in the kernel,
+/// Prepares a socket for a WebSocket, or for HTTP: small frames leave at once, little is queued in the kernel,
 /// and the kernel gives up long after the heartbeat (`bound`) has.
 ///
 /// A socket that lacks an option works all the same, so errors are only traced.
