@@ -1,5 +1,7 @@
 //! `connect`, typed into a pipe and into a terminal.
 
+#![cfg(unix)]
+
 mod common;
 
 use std::fs::File;

@@ -4,13 +4,15 @@
 //! The heartbeat is 1 s + 1 s. So the server has to notice within 2 s of the last byte, the client,
 //! whose interval is a quarter longer, within 2.25 s.
 
+#![cfg(unix)]
+
 mod common;
 
 use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Heartwire, Line, Proxy, Server, Signal, http};
+use common::{Heartwire, Line, Proxy, Server, Signal, http, lasting_address};
 
 const HEARTBEAT: [&str; 4] = ["--heartbeat-interval", "1s", "--heartbeat-timeout", "1s"];
 const SERVER_BOUND: Duration = Duration::from_millis(2_000);
@@ -163,9 +165,9 @@ fn after_a_reset() {
 
 #[test]
 fn over_a_restart_that_loses_the_memory() {
-    let mut server = Server::start(&HEARTBEAT);
-    let mut clients = Clients::connect(&server.url(), &server);
-    let addr = server.addr.to_string();
+    let addr = lasting_address();
+    let mut server = Server::start_on(&addr, &HEARTBEAT);
+    let mut clients = Clients::connect(&addr, &server);
 
     server.process.signal(Signal::KILL);
     server.process.exit();

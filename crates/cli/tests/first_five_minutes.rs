@@ -1,5 +1,7 @@
 //! What a newcomer does first: serve, publish by HTTP and by `pub`, follow by `sub`, stop.
 
+#![cfg(unix)]
+
 mod common;
 
 use std::process::{Command, Stdio};

@@ -1,5 +1,7 @@
 //! `heartwire proxy`: one line in, one line out; the same over HTTP.
 
+#![cfg(unix)]
+
 mod common;
 
 use std::io::{ErrorKind, Read, Write};

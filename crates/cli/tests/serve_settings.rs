@@ -1,5 +1,7 @@
 //! What `serve` is told: flags, environment, file; and what it refuses.
 
+#![cfg(unix)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! SIGTERM and Ctrl-C drain and exit with 0; a second signal exits at once.
 
+#![cfg(unix)]
+
 mod common;
 
 use std::io::Write;
@@ -10,8 +12,8 @@ use common::{Heartwire, SOON, Server, Signal};
 
 #[test]
 fn a_drain_tells_clients_and_they_come_back_to_the_next_server() {
-    let mut server = Server::start(&["--drain-window", "1s"]);
-    let addr = server.addr.to_string();
+    let addr = common::lasting_address();
+    let mut server = Server::start_on(&addr, &["--drain-window", "1s"]);
     let mut sub = Heartwire::start(&["sub", &addr, "task:42"]);
     sub.error_line("open");
     server.process.signal(Signal::TERM);

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use heartwire_proxy::{Command, Proxy};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::failure::Failure;
@@ -37,7 +36,7 @@ async fn answer(
     }
     let words = uri.path().trim_matches('/').replace('/', " ");
     match method {
-        Method::GET if words == "status" => Json(proxy.status()).into_response(),
+        Method::GET if words == "status" => answered(StatusCode::OK, &json!(proxy.status())),
         Method::POST => carry_out(&proxy, &words).await,
         _ => refusal(
             StatusCode::NOT_FOUND,
@@ -52,11 +51,17 @@ async fn carry_out(proxy: &Proxy, words: &str) -> Response {
         Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     match proxy.apply(command).await {
-        Ok(()) => Json(proxy.status()).into_response(),
+        Ok(()) => answered(StatusCode::OK, &json!(proxy.status())),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
 fn refusal(status: StatusCode, message: &str) -> Response {
-    (status, Json(json!({ "error": message }))).into_response()
+    answered(status, &json!({ "error": message }))
+}
+
+/// With a line feed at the end, for those who read it on a terminal.
+fn answered(status: StatusCode, body: &Value) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (status, kind, format!("{body}\n")).into_response()
 }

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::signals::Stop;
 
-/// Break the connections of a TCP path on command.
+/// Break the connections of a TCP path on command
 ///
 /// Reads commands from standard input, one a line, and answers each with one line:
 ///

@@ -346,6 +346,15 @@ pub fn unused_address() -> String {
     listener.local_addr().expect("bound").to_string()
 }
 
+/// A free address on which one server can follow another: below the ports that the system hands
+/// out by itself, so that nobody gets it in between.
+pub fn lasting_address() -> String {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let port = (first..32_000).find(is_free).expect("a free port");
+    format!("127.0.0.1:{port}")
+}
+
 /// One HTTP request over a connection of its own: status and body.
 pub fn http(
     addr: SocketAddr,
