@@ -1,0 +1,71 @@
+/** Tabs that nobody looks at: throttled and frozen as Chromium does it, against the real server. */
+
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { describe, it } from 'node:test'
+import { Setup, until } from './support/programs.js'
+import { Browser, CHROMIUM, XVFB } from './support/tabs.js'
+
+const missing = [CHROMIUM, XVFB].filter((file) => !existsSync(file))
+/** How long a tab stays hidden: many heartbeats, and no tick of its own timers. */
+const HIDDEN_MS = 20_000
+
+/** @type {(t: import('node:test').TestContext) => Promise<{ setup: Setup, tab: import('./support/tabs.js').Tab, browser: Browser }>} */
+async function openPage(t) {
+  const setup = await Setup.start(t)
+  const browser = await Browser.start(t)
+  const tab = await browser.open(`http://${setup.broken}/healthz`)
+  await tab.evaluate(`(async () => {
+    const { Heartwire } = await import('/heartwire.js')
+    globalThis.seen = { received: [], lost: [], ticks: 0 }
+    globalThis.link = new Heartwire('ws://${setup.broken}/websocket', { heartbeat: { backgroundIntervalMs: 0 } })
+    link.subscribe('task:42', ({ data }) => seen.received.push(data), 'head')
+    link.on('lost', ({ why }) => seen.lost.push(why))
+    setInterval(() => seen.ticks++, 100)
+  })()`)
+  await until('the link is open', () => tab.evaluate('link.status === "open"'))
+  await setup.publish('task:42', 'before')
+  await until('a message has come', () => tab.evaluate('seen.received.length === 1'))
+  return { setup, tab, browser }
+}
+
+describe(
+  'a tab in Chromium',
+  { skip: missing.length > 0 && `there is no ${missing} (apt-get install chromium xvfb)` },
+  () => {
+    it('that is hidden, with throttled timers, stays connected and hears what is said', async (t) => {
+      const { setup, tab, browser } = await openPage(t)
+      await browser.open('about:blank#other')
+      await until('the tab is hidden', () => tab.evaluate('document.hidden'))
+      await until('its timers are throttled', async () => {
+        const before = await tab.evaluate('seen.ticks')
+        const endMs = performance.now() + 2_500
+        await until('a while has passed', () => performance.now() > endMs)
+        return (await tab.evaluate('seen.ticks')) - before <= 1
+      })
+      const hiddenMs = performance.now()
+      for (let n = 1; performance.now() < hiddenMs + HIDDEN_MS; n++) {
+        const endMs = performance.now() + 2_000
+        await until('a while has passed', () => performance.now() > endMs)
+        await setup.publish('task:42', `hidden ${n}`)
+      }
+      const { received, lost } = await tab.evaluate('seen')
+      assert.deepEqual(lost, [], 'no false death')
+      assert.ok(received.length >= HIDDEN_MS / 2_000, `${received.length} messages have come`)
+      assert.equal(await setup.connections(), 1)
+    })
+
+    it('that is frozen says good-bye within a second, and resumes when it wakes', async (t) => {
+      const { setup, tab, browser } = await openPage(t)
+      await browser.open('about:blank#other')
+      await until('the tab is hidden', () => tab.evaluate('document.hidden'))
+      await tab.send('Page.setWebLifecycleState', { state: 'frozen' })
+      await until('the server knows', async () => (await setup.connections()) === 0, 1_000)
+      await setup.publish('task:42', 'meanwhile')
+      await tab.send('Page.setWebLifecycleState', { state: 'active' })
+      await tab.toFront()
+      await until('the page has resumed', () => tab.evaluate('seen.received.length === 2'))
+      assert.deepEqual((await tab.evaluate('seen')).received, ['before', 'meanwhile'])
+    })
+  },
+)
