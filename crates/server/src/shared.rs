@@ -17,7 +17,7 @@ use crate::conn::Conn;
 use crate::follow::Reader;
 use crate::gate::Gate;
 use crate::sync::lock;
-use crate::wheel::Wheel;
+use crate::wheel::{Ticks, Wheel};
 
 /// Whoever the hub can wake.
 #[derive(Clone)]
@@ -91,6 +91,7 @@ pub(crate) struct Shared {
     state: Mutex<HubState<Handle>>,
     pub(crate) hub_config: Arc<HubConfig>,
     pub(crate) clock: Clock,
+    pub(crate) ticks: Ticks,
     pub(crate) wheel: Mutex<Wheel<Weak<Conn>>>,
     pub(crate) seats: Seats,
     pub(crate) idempotency: IdempotencyKeys<Stored>,
@@ -108,10 +109,12 @@ impl Shared {
         let clock = Clock::start();
         let hub_config = Arc::new(config.hub.clone());
         let log = LogId::from_random(clock::secret() as u64);
+        let ticks = Ticks::new(config.tick());
         let key = ProducerKey::new(clock::secret());
         Self {
             state: Mutex::new(HubState::new(hub_config.clone(), log, key)),
-            wheel: Mutex::new(Wheel::new(config.tick(), clock.time())),
+            ticks,
+            wheel: Mutex::new(Wheel::new(ticks, clock.time())),
             seats: Seats::new(config.connections),
             idempotency: IdempotencyKeys::default(),
             stored: watch::Sender::new(()),

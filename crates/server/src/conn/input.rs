@@ -49,7 +49,7 @@ impl Input {
             return intake.output.connection.wants_input();
         }
         let mut held = std::mem::take(&mut self.held);
-        intake.conn.shared().account_partial(held.len(), 0);
+        intake.conn.shared.account_partial(held.len(), 0);
         self.take(&mut held, intake)
     }
 
@@ -74,7 +74,7 @@ impl Input {
             self.held = Box::from(&*rest);
         }
         let after = self.decoder.held_bytes() + self.held.len();
-        if !intake.conn.shared().account_partial(before, after) {
+        if !intake.conn.shared.account_partial(before, after) {
             intake.close_for_memory();
         }
         self.held.is_empty() && intake.output.connection.wants_input()
@@ -106,7 +106,7 @@ impl<'a> Intake<'a> {
     /// Before `welcome` little may be read; afterwards a message above the largest payload is
     /// skipped, and one above the hard cap ends the connection `[WS-4]` `[WS-7]`.
     fn caps(&self) -> Caps {
-        let limits = &self.conn.shared().config.hub.limits;
+        let limits = &self.conn.shared.config.hub.limits;
         let hard_max = self.output.connection.frame_bytes_max();
         Caps {
             whole_max: hard_max.min(limits.message_bytes_max + HEADER_BYTES_MAX + 1),
@@ -121,7 +121,7 @@ impl<'a> Intake<'a> {
     where
         'a: 's,
     {
-        let shared = self.conn.shared();
+        let shared = &self.conn.shared;
         let connection = &mut self.output.connection;
         let step = match event {
             Event::Message(message) => connection.receive(message, self.now),
@@ -178,7 +178,7 @@ impl<'a> Intake<'a> {
     }
 
     fn close_for_memory(&mut self) {
-        let shared = self.conn.shared();
+        let shared = &self.conn.shared;
         let reason = "the server holds as many half-received messages as it may";
         let close = Close::new(CloseCode::OVERLOADED, reason);
         let close = close.retry_after(shared.config.hub.overload_retry);

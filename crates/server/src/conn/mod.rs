@@ -21,42 +21,29 @@ mod output;
 mod task;
 mod transport;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use heartwire_proto::{Close, Time};
 
-use crate::admission::Seat;
 use crate::shared::{Shared, Wakes};
 use crate::sync::{lock, try_lock};
+use crate::wheel::Alarm;
 
 pub(crate) use open::{Opening, open};
 
 use output::{Output, Pumped};
 
-/// What [`Conn::alarm_ms`] is before the wheel holds the connection.
-const NEVER_FILED: u64 = u64::MAX;
-
 /// The shared half of a connection.
 pub(crate) struct Conn {
-    seat: Seat,
+    shared: Arc<Shared>,
     output: Mutex<Output>,
     /// Somebody came to pump while the lock was held: whoever holds it looks here afterwards.
     came: AtomicBool,
-    /// The wheel says that a deadline has passed.
-    is_due: AtomicBool,
-    /// The deadline for which the wheel holds the connection, in milliseconds of the hub's clock.
-    alarm_ms: AtomicU64,
-    /// Wakes the task.
-    waker: AtomicWaker,
 }
 
 impl Conn {
-    fn shared(&self) -> &Arc<Shared> {
-        self.seat.shared()
-    }
-
     /// Takes from the hub what has come for the connection, and writes what the socket takes.
     ///
     /// If somebody holds the connection just now, it is they who do it when they are done.
@@ -68,11 +55,12 @@ impl Conn {
                 break;
             };
             self.came.store(false, Ordering::SeqCst);
-            let pumped = output.pump(self.shared(), None, &mut wakes);
+            let pumped = output.pump(&self.shared, None, &mut wakes);
             let task_is_needed = pumped != Pumped::Drained || output.connection.closing().is_some();
+            let waker = output.waker.clone().filter(|_| task_is_needed);
             drop(output);
-            if task_is_needed {
-                self.waker.wake();
+            if let Some(waker) = waker {
+                waker.wake();
             }
         }
         wakes.run();
@@ -81,52 +69,78 @@ impl Conn {
     /// Ends the connection, behind the acks that it is still owed.
     pub(crate) fn close(self: &Arc<Self>, close: Close) {
         let mut wakes = Wakes::default();
-        {
-            let now = self.shared().clock.time();
+        let now = self.shared.clock.time();
+        let waker = {
             let mut output = lock(&self.output);
-            output.fill(self.shared(), &mut wakes);
+            output.fill(&self.shared, &mut wakes);
             output.connection.close(close, now);
-            output.pump(self.shared(), None, &mut wakes);
-        }
+            output.pump(&self.shared, None, &mut wakes);
+            output.waker.clone()
+        };
         // The task sees the end through, and pumps for whoever came meanwhile.
-        self.waker.wake();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         wakes.run();
     }
 
     /// The wheel's slot of the connection has come: its task is woken if something is due, else it
     /// is filed for the deadline that it has by now.
     pub(crate) fn alarm(self: &Arc<Self>, now: Time) {
-        if self.alarm_ms.load(Ordering::Acquire) > now.as_millis() {
-            // A later slot holds it as well.
+        let Some(mut output) = try_lock(&self.output) else {
+            // Whoever holds it is about to move the deadline: the next slot asks again.
+            let soon = now + Duration::from_millis(1);
+            lock(&self.shared.wheel).file(Arc::downgrade(self), soon);
+            return;
+        };
+        // A later slot may hold it as well.
+        if output.is_gone() || output.alarm.is_ahead(self.shared.ticks, now) {
             return;
         }
-        let deadline = match try_lock(&self.output) {
-            Some(output) if output.is_gone() => return,
-            Some(output) => output.connection.deadline(),
-            // Whoever holds it is about to move the deadline: the next slot asks again.
-            None => now + self.shared().config.tick(),
-        };
+        let deadline = output.connection.deadline();
         if deadline > now {
-            self.file(deadline);
-        } else {
-            self.is_due.store(true, Ordering::Release);
-            self.waker.wake();
+            self.file(&mut output, deadline);
+            return;
+        }
+        output.is_due = true;
+        if let Some(waker) = output.waker.clone() {
+            drop(output);
+            waker.wake();
         }
     }
 
     /// Files the connection in the wheel, unless a slot that comes in time holds it already. Returns
     /// whether that was for the first time.
-    fn arm(self: &Arc<Self>, deadline: Time, was_due: bool) -> bool {
-        let filed = self.alarm_ms.load(Ordering::Acquire);
-        if was_due || deadline.as_millis() < filed {
-            self.file(deadline);
+    fn arm(self: &Arc<Self>, output: &mut Output, now: Time, was_due: bool) -> bool {
+        let deadline = output.connection.deadline();
+        let is_new = !output.is_filed;
+        if is_new || was_due || !output.alarm.is_in_time(self.shared.ticks, now, deadline) {
+            output.is_filed = true;
+            self.file(output, deadline);
         }
-        filed == NEVER_FILED
+        is_new
     }
 
-    fn file(self: &Arc<Self>, deadline: Time) {
-        let mut wheel = lock(&self.shared().wheel);
-        let due = wheel.file(Arc::downgrade(self), deadline);
-        self.alarm_ms.store(due.as_millis(), Ordering::Release);
+    fn file(self: &Arc<Self>, output: &mut Output, deadline: Time) {
+        let mut wheel = lock(&self.shared.wheel);
+        output.alarm = Alarm::at(wheel.file(Arc::downgrade(self), deadline));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a connection costs beside the socket, the task's frame and the hub's record; the sizes
+    /// that an allocator hands out are 128 and 256.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let counters = 2 * size_of::<usize>();
+        assert!(size_of::<Conn>() + counters <= 256, "{}", size_of::<Conn>());
+        assert!(
+            size_of::<task::Task>() <= 128,
+            "{}",
+            size_of::<task::Task>()
+        );
     }
 }

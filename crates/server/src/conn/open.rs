@@ -1,10 +1,9 @@
 //! From an upgraded request to a running connection.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use futures_util::task::AtomicWaker;
 use heartwire_hub::{Connection, Mode, Peer};
 use heartwire_proto::{Close, TopicName};
 use hyper::upgrade::Upgraded;
@@ -12,7 +11,7 @@ use hyper::upgrade::Upgraded;
 use super::input::Input;
 use super::output::Output;
 use super::task::Task;
-use super::{Conn, NEVER_FILED, transport};
+use super::{Conn, transport};
 use crate::admission::Seat;
 use crate::shared::{Handle, Wakes};
 use crate::sync::lock;
@@ -43,12 +42,9 @@ pub(crate) fn open(upgraded: Upgraded, opening: Opening) -> Task {
     let hub_config = shared.hub_config.clone();
     let greeting = Connection::v1(hub_config, peer, opening.topics.clone(), now.time);
     let conn = Arc::new(Conn {
-        seat: opening.seat,
+        shared: shared.clone(),
         output: Mutex::new(Output::new(greeting, write)),
         came: AtomicBool::new(false),
-        is_due: AtomicBool::new(false),
-        alarm_ms: AtomicU64::new(NEVER_FILED),
-        waker: AtomicWaker::new(),
     });
     let mut wakes = Wakes::default();
     {
@@ -68,5 +64,5 @@ pub(crate) fn open(upgraded: Upgraded, opening: Opening) -> Task {
         }
     }
     wakes.run();
-    Task::new(conn, read, Input::beginning_with(early))
+    Task::new(conn, read, Input::beginning_with(early), opening.seat)
 }

@@ -1,13 +1,14 @@
 //! The way out of a connection: what the hub has for it, and the socket.
 
 use std::io::{self, IoSlice};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use heartwire_hub::{Connection, Filled};
 use heartwire_proto::Time;
 
 use super::transport::WriteHalf;
 use crate::shared::{HubGuard, Shared, Wakes};
+use crate::wheel::Alarm;
 
 /// How much is taken from the hub at once, in bytes: enough for one write to be worth its system
 /// call, little enough that a slow reader keeps few entries alive.
@@ -17,11 +18,20 @@ const SLICES: usize = 128;
 /// How much one connection may write before others have their turn, in bytes.
 const TURN_BYTES: usize = 256 * 1024;
 
-/// The connection and its way out, under one lock.
+/// The connection and its way out, under one lock. Each of many thousands has one, hence the care
+/// for its size.
 pub(super) struct Output {
     pub(super) connection: Connection,
     /// `None` once the socket has been given up.
     write: Option<WriteHalf>,
+    /// Wakes the task.
+    pub(super) waker: Option<Waker>,
+    /// The latest slot of the wheel that was filed for the connection.
+    pub(super) alarm: Alarm,
+    /// The wheel holds the connection.
+    pub(super) is_filed: bool,
+    /// The wheel says that a deadline has passed.
+    pub(super) is_due: bool,
     /// The hub may have something that has not been taken.
     may_have_more: bool,
 }
@@ -44,7 +54,19 @@ impl Output {
         Self {
             connection,
             write: Some(write),
+            waker: None,
+            alarm: Alarm::at(0),
+            is_filed: false,
+            is_due: false,
             may_have_more: true,
+        }
+    }
+
+    /// Notes whom to wake.
+    pub(super) fn register(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
         }
     }
 

@@ -15,6 +15,7 @@ use super::Conn;
 use super::input::{Input, Intake};
 use super::output::{Output, Pumped};
 use super::transport::ReadHalf;
+use crate::admission::Seat;
 use crate::shared::Wakes;
 use crate::sync::lock;
 
@@ -36,6 +37,8 @@ pub(crate) struct Task {
     read: ReadHalf,
     input: Input,
     is_over: bool,
+    /// Its place among the connections that there may be.
+    _seat: Seat,
 }
 
 /// How a turn of the task ended.
@@ -68,7 +71,6 @@ impl Future for Task {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.conn.waker.register(cx.waker());
         let mut wakes = Wakes::default();
         let turn = self.turn(cx, &mut wakes);
         // Whoever came while this task held the connection relies on it.
@@ -100,12 +102,13 @@ impl Drop for Task {
 }
 
 impl Task {
-    pub(super) const fn new(conn: Arc<Conn>, read: ReadHalf, input: Input) -> Self {
+    pub(super) const fn new(conn: Arc<Conn>, read: ReadHalf, input: Input, seat: Seat) -> Self {
         Self {
             conn,
             read,
             input,
             is_over: false,
+            _seat: seat,
         }
     }
 
@@ -113,11 +116,12 @@ impl Task {
     /// process has missed is judged by everything that has arrived `[LIVE-10]`.
     fn turn(&mut self, cx: &mut Context<'_>, wakes: &mut Wakes) -> Turn {
         let conn = self.conn.clone();
-        let shared = conn.shared();
+        let shared = &conn.shared;
         let now = shared.clock.time();
         let mut output = lock(&conn.output);
         let somebody_came = conn.came.swap(false, Ordering::SeqCst);
-        let was_due = conn.is_due.swap(false, Ordering::AcqRel);
+        let was_due = std::mem::take(&mut output.is_due);
+        output.register(cx.waker());
 
         let mut intake = Intake::new(&conn, &mut output, now, wakes);
         let read = read(&mut self.read, &mut self.input, &mut intake, cx);
@@ -139,7 +143,7 @@ impl Task {
             // the socket stays only until it hangs up as well.
             output.hang_up();
         }
-        let is_new = conn.arm(output.connection.deadline(), was_due);
+        let is_new = conn.arm(&mut output, now, was_due);
         if is_new && shared.is_draining() {
             // Whoever drains may have looked for connections just before this one was filed.
             output.connection.close(shared.draining(), now);
@@ -155,13 +159,14 @@ impl Task {
 
     fn finish(&mut self, turn: Turn) {
         self.is_over = true;
-        let shared = self.conn.shared();
+        let shared = &self.conn.shared;
         let mut output = lock(&self.conn.output);
         if turn == Turn::Abandon {
             output.abandon();
         } else {
             output.hang_up();
         }
+        output.waker = None;
         self.input.forget(shared);
         let connection = &mut output.connection;
         match (connection.key(), connection.closing()) {
@@ -217,7 +222,7 @@ fn is_over(
     cx: &mut Context<'_>,
     wakes: &mut Wakes,
 ) -> bool {
-    let shared = conn.shared();
+    let shared = &conn.shared;
     for _ in 0..DUE_PER_TURN {
         match output.connection.poll(now) {
             Due::Nothing => return false,

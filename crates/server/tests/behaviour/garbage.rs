@@ -3,7 +3,7 @@
 use crate::support::peer::{
     BINARY, CLOSE, CONTINUE, FINAL, Heard, PING, PONG, Peer, TEXT, frame, hello, text, upgrade,
 };
-use crate::support::{Fixture, http};
+use crate::support::{Fixture, http, until};
 use heartwire_server::Limits;
 
 /// Somebody who follows and publishes while others send garbage.
@@ -310,6 +310,40 @@ async fn bytes_right_behind_the_upgrade_request_are_handled() {
     assert!(peer.text().await.starts_with("welcome"));
     assert_eq!(peer.text().await, "subbed task:42 0");
     assert_eq!(peer.text().await, "pong a");
+}
+
+#[tokio::test]
+async fn bytes_behind_the_upgrade_request_leave_room_for_half_received_messages() {
+    let server = Fixture::start().await;
+    let mut early = Peer::tcp(server.address).await;
+    let v1 = ["sec-websocket-protocol: heartwire.v1"];
+    let mut flight = upgrade("/websocket", &v1).into_bytes();
+    flight.extend(text(&hello("early", 1)));
+    early.send(&flight).await;
+    early.head().await;
+    assert!(early.text().await.starts_with("welcome"));
+    let mut halves = Peer::v1(server.address, "halves").await;
+    let message = text("pub task:42 1\nin two parts");
+    let (first, second) = message.split_at(9);
+    halves.send(first).await;
+    // The server has read the first part when others have been answered that came later.
+    early.say("ping a").await;
+    assert_eq!(early.text_after_pings().await, "pong a");
+    halves.send(second).await;
+    assert_eq!(halves.text_after_pings().await, "ack 1");
+}
+
+#[tokio::test]
+async fn whoever_broke_the_framing_and_stays_is_dropped_all_the_same() {
+    let server = Fixture::start().await;
+    let mut peer = Peer::plain(server.address, "/websocket").await;
+    until("it is there", async || server.hub.connections() == 1).await;
+    let unmasked = [FINAL | TEXT, 1, b'x'];
+    peer.send(&unmasked).await;
+    // It has been told, and shown the end of the stream, but keeps its own half open.
+    assert!(peer.heard_raw().await.is_some());
+    until("its place is free", async || server.hub.connections() == 0).await;
+    drop(peer);
 }
 
 #[tokio::test]
