@@ -18,7 +18,7 @@
 
 import { FrameError } from './errors.js'
 import { subFrame } from './frames.js'
-import { START } from './id.js'
+import { formatCursor, START } from './id.js'
 
 /** @typedef {import('./frames.js').Cursor} Cursor */
 /** @typedef {import('./frames.js').Gap} Gap */
@@ -97,6 +97,12 @@ export function makeFollowing(link, topicsMax = TOPICS_MAX) {
     return (topic.from = { epoch, offset })
   }
 
+  /** @type {(topic: string, gap: Gap, from?: number) => void} */
+  function tellGap(topic, { epoch, first, last, reason }, from = first) {
+    const cursor = last ? formatCursor({ epoch, offset: last }) : ''
+    link.tell('gap', topic, cursor, { topic, from, to: last, epoch, reason })
+  }
+
   /** @type {(topic: Topic, event: string, code: string) => void} */
   function forget({ name, wish }, event, code) {
     topics.delete(name)
@@ -157,8 +163,8 @@ export function makeFollowing(link, topicsMax = TOPICS_MAX) {
       if (!topic.again && topic.wish !== 'leave') {
         if (!fits(topic.from, cursor, gap)) throw new FrameError('SUB-4')
         topic.from = cursor
-        if (gap) link.tell('gap', name, gap)
-        link.tell('followed', name, cursor)
+        if (gap) tellGap(name, gap)
+        link.tell('followed', name, formatCursor(cursor))
       }
       ask(topic)
       link.settle()
@@ -192,7 +198,8 @@ export function makeFollowing(link, topicsMax = TOPICS_MAX) {
       const at = delivering(name)
       if (!at || (at.epoch !== null && offset <= at.offset)) return
       if (at.epoch === null || prev !== at.offset) return askAgain(at.topic)
-      link.tell('message', name, move(at.topic, at.epoch, offset), time, from, payload)
+      const cursor = formatCursor(move(at.topic, at.epoch, offset))
+      link.tell('message', name, cursor, { topic: name, data: payload, cursor, offset, time, from })
     },
 
     /** These will never come [MSG-5]; the part of them that was delivered is not named. @type {(name: string, gap: Gap) => void} */
@@ -204,7 +211,7 @@ export function makeFollowing(link, topicsMax = TOPICS_MAX) {
       if ((at.epoch ?? gap.epoch) !== gap.epoch || gap.first > first) return askAgain(at.topic)
       if (gap.last < first) return
       move(at.topic, gap.epoch, gap.last)
-      link.tell('gap', name, { ...gap, first })
+      tellGap(name, gap, first)
     },
 
     /** The topic has been born. [SUB-7] @type {(name: string, epoch: string) => void} */

@@ -6,7 +6,7 @@
 import { watchClock } from './clock.js'
 import { makeEmitter } from './emitter.js'
 import { HeartwireError } from './errors.js'
-import { formatCursor, parseCursor, parseTopic } from './id.js'
+import { parseCursor, parseTopic } from './id.js'
 import { makePlainLink } from './plain.js'
 import { makeFeed } from './subscription.js'
 import { makeV1Link } from './v1.js'
@@ -261,18 +261,12 @@ export class Client {
   /** What the link reports. @private @type {(name: string, details: any[]) => void} */
   _report(name, details) {
     const { emit } = this._emitter
-    const [about, detail, time, from, data] = details
-    if (name === 'message') {
-      const message = { topic: about, data, cursor: formatCursor(detail), offset: detail.offset, time, from }
-      emit('data', message)
-      this._deliver(about, detail, message)
-    } else if (name === 'followed') this._deliver(about, detail)
-    else if (name === 'gap') {
-      const { epoch, first, last, reason } = detail
-      emit(name, { topic: about, from: first, to: last, epoch, reason })
-      if (last) this._deliver(about, { epoch, offset: last })
-    } else if (name === 'log-lost') emit('gap', { topic: null, from: about, to: detail, epoch: null, reason: 'log' })
-    else if (name === 'refused' || name === 'ended') {
+    const [about, detail, event] = details
+    if (name === 'message' || name === 'gap' || name === 'followed') {
+      if (event) emit(name === 'gap' ? name : 'data', event)
+      const feed = this._feeds.get(about)
+      if (feed && detail) feed.deliver(detail, name === 'message' ? event : undefined)
+    } else if (name === 'refused' || name === 'ended') {
       const error = new HeartwireError(detail, about)
       this._feeds.get(about)?.finish(error)
       this._feeds.delete(about)
@@ -282,16 +276,11 @@ export class Client {
       this._publishes.delete(about)
       if (name !== 'stored') publish?.reject(new HeartwireError(detail || name))
       else publish?.resolve({ durability: this._v1?.welcome()?.durability || '' })
-    } else {
+    } else if (name !== 'client-changed') {
       if (name === 'rtt') this._rtt = about
       if (name === 'closed') this._closed(about)
-      emit(name, ...details)
+      emit(name === 'log-lost' ? 'gap' : name, ...details)
     }
-  }
-
-  /** @private @type {(topic: string, cursor: import('./id.js').Cursor, message?: Message) => void} */
-  _deliver(topic, cursor, message) {
-    this._feeds.get(topic)?.deliver(formatCursor(cursor), message)
   }
 
   /** @private @param {Ending} ending */

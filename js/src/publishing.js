@@ -107,7 +107,8 @@ export function makePublishing(link, platform, options) {
     /** Compares what the server remembers with what this link knows. [HELLO-9] [HELLO-10] [PUB-2] @param {Welcome} welcome */
     welcomed(welcome) {
       const isSameLog = server.log === welcome.log
-      if (server.log && !isSameLog && welcome.acked < acked) link.tell('log-lost', welcome.acked + 1, acked)
+      if (server.log && !isSameLog && welcome.acked < acked)
+        link.tell('log-lost', { topic: null, from: welcome.acked + 1, to: acked, epoch: null, reason: 'log' })
       acked = isSameLog ? Math.max(acked, welcome.acked) : welcome.acked
       stored(welcome.acked)
       const forgottenMs = link.nowMs - (options.producerMemoryMs ?? PRODUCER_MEMORY_MS)

@@ -24,12 +24,11 @@
 /** @typedef {{ cursor: string, message?: Message }} Item a message, or a step of the cursor without one */
 
 /**
- * @typedef {object} Consumer
- * @property {(item: Item) => void} take
+ * @typedef {object} Reader an iterator
+ * @property {number} place how many items of the feed it has dealt with
+ * @property {() => void} wake hands out the next message, if somebody waits for it and it is there
  * @property {(error?: Error) => void} finish
- * @property {() => number} waiting how many messages wait
- * @property {number} place how many items have been dealt with
- * @property {string} cursor that of the latest of them
+ * @property {() => Promise<IteratorResult<Message>>} next
  */
 
 /** An iterator that has so many messages waiting pauses its topic; it goes on when a quarter is left. */
@@ -46,139 +45,108 @@ const QUEUE_MAX = 256
  * @param {() => void} hooks.left nobody follows any more
  */
 export function makeFeed({ pace, save, left }) {
-  /** @type {Set<Consumer>} */
-  const consumers = new Set()
-  let delivered = 0
+  /** @type {Set<(message: Message) => void>} */
+  const handlers = new Set()
+  /** @type {Set<Reader>} */
+  const readers = new Set()
+  /** What the slowest reader has not dealt with, and how many items came before. @type {Item[]} */
+  const items = []
+  let base = 0
   let isPaused = false
-  let saved = ''
 
-  /** @type {(consumer: Consumer, item: Item) => void} */
-  function settle(consumer, { cursor }) {
-    consumer.place++
-    consumer.cursor = cursor
-    const slowest = [...consumers].reduce((a, b) => (b.place < a.place ? b : a), consumer)
-    if (!slowest.cursor || slowest.cursor === saved) return
-    saved = slowest.cursor
-    save(saved)
-  }
-
-  function checkPace() {
-    const longest = Math.max(...[...consumers].map((consumer) => consumer.waiting()))
-    const isSlow = longest >= (isPaused ? QUEUE_MAX / 4 : QUEUE_MAX)
+  /** Forgets, and saves, what all have dealt with; pauses the topic while somebody is far behind. */
+  function settle() {
+    const place = Math.min(base + items.length, ...[...readers].map((reader) => reader.place))
+    const done = items.splice(0, place - base)
+    base = place
+    if (done.length) save(done[done.length - 1].cursor)
+    const isSlow = items.length >= (isPaused ? QUEUE_MAX / 4 : QUEUE_MAX)
     if (isSlow !== isPaused) pace((isPaused = isSlow))
   }
 
-  /** @param {Consumer} consumer */
-  function leave(consumer) {
-    consumer.finish()
-    if (!consumers.delete(consumer)) return
-    if (consumers.size) checkPace()
-    else left()
-  }
-
-  /** @type {(handle: (message: Message) => void) => Consumer} */
-  function addHandler(handle) {
-    /** @type {Consumer} */
-    const consumer = {
-      place: delivered,
-      cursor: '',
-      take(item) {
-        if (item.message) handle(item.message)
-        settle(consumer, item)
-      },
-      waiting: () => 0,
-      finish() {},
-    }
-    consumers.add(consumer)
-    return consumer
-  }
-
-  /** @returns {Consumer & { next: () => Promise<IteratorResult<Message>> }} */
-  function addIterator() {
-    /** @type {Item[]} */
-    const queue = []
-    /** What was handed out last. @type {Item | undefined} */
-    let current
-    /** Who waits for a message. @type {[resolve: (result: IteratorResult<Message>) => void, reject: (error: Error) => void] | undefined} */
-    let waiter
+  function makeReader() {
+    /** Who waits for a message. @type {[resolve: (result: IteratorResult<Message>) => void, reject: (error: Error) => void] | null} */
+    let waiter = null
+    /** The item at its place has been handed out, and is being dealt with. */
+    let isBusy = false
     let isOver = false
     /** @type {Error | undefined} */
     let failure
 
-    function pump() {
-      while (waiter && queue.length) {
-        const item = /** @type {Item} */ (queue.shift())
-        if (!item.message) {
-          settle(consumer, item)
-          continue
-        }
-        current = item
-        waiter[0]({ done: false, value: item.message })
-        waiter = undefined
-      }
-      if (!waiter || !isOver) return
-      if (failure) waiter[1](failure)
-      else waiter[0]({ done: true, value: undefined })
-      waiter = undefined
-    }
-
-    const consumer = {
-      place: delivered,
-      cursor: '',
-      waiting: () => queue.length,
-      /** @param {Item} item */
-      take(item) {
-        queue.push(item)
-        pump()
-        checkPace()
+    /** @type {Reader} */
+    const reader = {
+      place: base + items.length,
+      wake() {
+        if (!waiter) return
+        const [resolve, reject] = waiter
+        let item = items[reader.place - base]
+        while (item && !item.message) item = items[++reader.place - base]
+        if (!item && !isOver) return
+        waiter = null
+        isBusy = !!item
+        if (item) resolve({ done: false, value: /** @type {Message} */ (item.message) })
+        else if (failure) reject(failure)
+        else resolve({ done: true, value: undefined })
       },
-      /** @param {Error} [error] */
       finish(error) {
         isOver = true
         failure = failure || error
-        pump()
+        reader.wake()
       },
-      /** Asking for the next message says that the one before has been dealt with. @returns {Promise<IteratorResult<Message>>} */
       next: () =>
         new Promise((resolve, reject) => {
-          if (current) settle(consumer, current)
-          current = undefined
+          // Asking for the next message says that the one before has been dealt with.
+          if (isBusy) reader.place++
+          isBusy = false
           waiter = [resolve, reject]
-          pump()
-          if (consumers.has(consumer)) checkPace()
+          reader.wake()
+          settle()
         }),
     }
-    consumers.add(consumer)
-    return consumer
+    readers.add(reader)
+    return reader
+  }
+
+  /** @param {() => boolean} leave */
+  function off(leave) {
+    if (!leave()) return
+    if (readers.size + handlers.size) settle()
+    else left()
   }
 
   return {
     /** @type {(handle?: (message: Message) => void) => Subscription} */
     subscribe(handle) {
-      const iterator = handle ? undefined : addIterator()
-      const consumer = iterator || addHandler(/** @type {() => void} */ (handle))
-      const off = /** @type {any} */ (() => leave(consumer))
+      const first = handle ? null : makeReader()
+      if (handle) handlers.add(handle)
+      const leave = (/** @type {Reader} */ reader) => {
+        reader.finish()
+        off(() => readers.delete(reader))
+      }
+      const subscription = /** @type {any} */ (
+        () => (first ? leave(first) : off(() => handlers.delete(/** @type {any} */ (handle))))
+      )
       // Old devices know no async iterators.
       if (typeof Symbol === 'function' && Symbol.asyncIterator) {
-        off[Symbol.asyncIterator] = () => {
-          const own = iterator || addIterator()
-          const stop = () => (leave(own), Promise.resolve({ done: true, value: undefined }))
-          return { next: own.next, return: stop }
+        subscription[Symbol.asyncIterator] = () => {
+          const reader = first || makeReader()
+          return { next: reader.next, return: async () => (leave(reader), { done: true, value: undefined }) }
         }
       }
-      return off
+      return subscription
     },
 
     /** @type {(cursor: string, message?: Message) => void} */
     deliver(cursor, message) {
-      delivered++
-      for (const consumer of [...consumers]) consumer.take({ cursor, message })
+      items.push({ cursor, message })
+      if (message) [...handlers].forEach((handle) => handle(message))
+      readers.forEach((reader) => reader.wake())
+      settle()
     },
 
     /** The topic has come to its end. @param {Error} [error] */
     finish(error) {
-      for (const consumer of [...consumers]) consumer.finish(error)
-      consumers.clear()
+      readers.forEach((reader) => reader.finish(error))
     },
   }
 }

@@ -3,7 +3,7 @@
  */
 
 import assert from 'node:assert/strict'
-import { formatCursor, parseCursor } from '../../src/id.js'
+import { parseCursor } from '../../src/id.js'
 import { makePlainLink } from '../../src/plain.js'
 import { makeV1Link } from '../../src/v1.js'
 import { VirtualPlatform } from './virtual.js'
@@ -82,7 +82,7 @@ class Player {
 
   /** What the link reports, as the transcript's event. @type {(name: string, details: any[]) => void} */
   event(name, details) {
-    const [a, b, c, d, e] = details
+    const [a, b, c] = details
     const push = (/** @type {string} */ event, /** @type {Step} */ members) =>
       this.lanes.events.push({ event, ...members })
     if (name === 'status') {
@@ -92,13 +92,13 @@ class Player {
       if (a === 'lost' && b !== 'connecting' && b !== 'open')
         push('lost', { ...this.lastWhy, retry_in_ms: this.wakeInMs(), attempts: 0 })
     } else if (name === 'lost') this.lost(a)
-    else if (name === 'message') push(name, { topic: a, cursor: formatCursor(b), time_ms: c, from: d, ...asJson(e) })
-    else if (name === 'gap') push(name, { topic: a, ...b })
-    else if (name === 'followed') push(name, { topic: a, cursor: formatCursor(b) })
+    else if (name === 'message') push(name, { ...c, time_ms: c.time, ...asJson(c.data) })
+    else if (name === 'gap') push(name, { ...c, first: c.from, last: c.to })
+    else if (name === 'followed') push(name, { topic: a, cursor: b })
     else if (name === 'refused' || name === 'ended') push(name, { topic: a, code: b })
     else if (name === 'stored' || name === 'in-doubt' || name === 'publish-refused')
       push(name, b ? { seq: a, code: b } : { seq: a })
-    else if (name === 'log-lost') push(name, { from: a, to: b })
+    else if (name === 'log-lost') push(name, { from: a.from, to: a.to })
     else if (name === 'rtt') push(name, { last_ms: a.lastMs })
     else if (name === 'data') push('received', asJson(a))
     else if (name === 'closed' || name === 'client-changed') push(name, a ?? {})
