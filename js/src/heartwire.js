@@ -222,6 +222,24 @@ export class Client {
     return isOpen
   }
 
+  /**
+   * v1: replaces the token of the open connection before it runs out; later dials ask the token function.
+   *
+   * @param {string} token
+   */
+  renewToken(token) {
+    this._needV1('token').renewToken(token)
+  }
+
+  /**
+   * v1: asks the server for another heartbeat interval, on this connection and all later ones.
+   *
+   * @param {number} intervalMs
+   */
+  askInterval(intervalMs) {
+    this._needV1('interval').askInterval(intervalMs)
+  }
+
   /** Looks at once whether the connection lives; dials at once when there is none. */
   probe() {
     this._link.look()

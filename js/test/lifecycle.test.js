@@ -160,6 +160,13 @@ describe('a token function', () => {
     )
   })
 
+  it('need not be asked when the application renews the token, or the interval, itself', async () => {
+    const { link, platform } = await openClient()
+    link.renewToken('fresh')
+    link.askInterval(20_000)
+    assert.deepEqual(sent(platform), ['token\n{"token":"fresh"}', 'heartbeat 20000'])
+  })
+
   it('that hangs ends with the attempt, and its late answer is ignored', async () => {
     /** @type {(token: string) => void} */
     let answer = () => {}
