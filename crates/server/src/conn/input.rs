@@ -31,7 +31,9 @@ pub(super) struct Intake<'a> {
 
 impl Input {
     /// Input that begins with bytes that came right behind the upgrade request `[WS-6]`.
-    pub(super) fn beginning_with(early: Box<[u8]>) -> Self {
+    pub(super) fn beginning_with(early: Box<[u8]>, shared: &Shared) -> Self {
+        // They are taken in the first turn; whether there is room is judged by what that leaves.
+        shared.account_partial(0, early.len());
         Self {
             held: early,
             ..Self::default()

@@ -23,6 +23,7 @@ mod transport;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use std::time::Duration;
 
 use heartwire_proto::{Close, Time};
@@ -93,19 +94,34 @@ impl Conn {
             lock(&self.shared.wheel).file(Arc::downgrade(self), soon);
             return;
         };
-        // A later slot may hold it as well.
-        if output.is_gone() || output.alarm.is_ahead(self.shared.ticks, now) {
-            return;
+        let waker = self.ring(&mut output, now);
+        drop(output);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        self.pump_for_who_came();
+    }
+
+    /// Whom to wake, if something is due. A peer that has been shown the end of the stream but stays
+    /// has its deadline like any other.
+    fn ring(self: &Arc<Self>, output: &mut Output, now: Time) -> Option<Waker> {
+        if output.alarm.is_ahead(self.shared.ticks, now) {
+            // A later slot holds it as well.
+            return None;
         }
         let deadline = output.connection.deadline();
         if deadline > now {
-            self.file(&mut output, deadline);
-            return;
+            self.file(output, deadline);
+            return None;
         }
         output.is_due = true;
-        if let Some(waker) = output.waker.clone() {
-            drop(output);
-            waker.wake();
+        output.waker.clone()
+    }
+
+    /// To be called by whoever has held the lock: those who came meanwhile rely on it.
+    fn pump_for_who_came(self: &Arc<Self>) {
+        if self.came.load(Ordering::SeqCst) {
+            self.pump();
         }
     }
 

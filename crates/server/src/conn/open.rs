@@ -64,5 +64,6 @@ pub(crate) fn open(upgraded: Upgraded, opening: Opening) -> Task {
         }
     }
     wakes.run();
-    Task::new(conn, read, Input::beginning_with(early), opening.seat)
+    let input = Input::beginning_with(early, &shared);
+    Task::new(conn, read, input, opening.seat)
 }

@@ -73,10 +73,7 @@ impl Future for Task {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut wakes = Wakes::default();
         let turn = self.turn(cx, &mut wakes);
-        // Whoever came while this task held the connection relies on it.
-        if self.conn.came.load(Ordering::SeqCst) {
-            self.conn.pump();
-        }
+        self.conn.pump_for_who_came();
         wakes.run();
         match turn {
             Turn::Wait => Poll::Pending,
