@@ -165,7 +165,7 @@ impl HubBuilder {
         Ok(Hub::start(self.checked()?))
     }
 
-    fn checked(self) -> Result<Config, OpenError> {
+    pub(crate) fn checked(self) -> Result<Config, OpenError> {
         let mut config = self.config;
         config.guard.access = match (self.by_application, self.keys.is_empty()) {
             (true, false) => return Err(OpenError::TwoWaysOfAccess),

@@ -147,16 +147,78 @@ impl Conn {
 mod tests {
     use super::*;
 
+    use heartwire_hub::{Connection, Peer};
+    use heartwire_proto::frame::Message;
+    use heartwire_proto::id::TopicRef;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::input::Input;
+    use super::task::Task;
+    use super::transport::{ReadHalf, WriteHalf};
+    use crate::admission::Seat;
+    use crate::builder::HubBuilder;
+    use crate::shared::Handle;
+
     /// What a connection costs beside the socket, the task's frame and the hub's record; the sizes
     /// that an allocator hands out are 128 and 256.
     #[test]
     fn an_idle_connection_is_small() {
         let counters = 2 * size_of::<usize>();
         assert!(size_of::<Conn>() + counters <= 256, "{}", size_of::<Conn>());
-        assert!(
-            size_of::<task::Task>() <= 128,
-            "{}",
-            size_of::<task::Task>()
-        );
+        assert!(size_of::<Task>() <= 128, "{}", size_of::<Task>());
+    }
+
+    /// The far end of a connection that follows `t`, the connection, and its task.
+    async fn following(shared: &Arc<Shared>) -> (TcpStream, Arc<Conn>, Task) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let dial = TcpStream::connect(listener.local_addr().expect("it is bound"));
+        let (peer, accepted) = tokio::join!(dial, listener.accept());
+        let (read, write) = accepted.expect("loopback").0.into_split();
+        let (config, now) = (shared.hub_config.clone(), shared.clock.now());
+        let unnamed = Connection::v1(config, Peer::default(), Vec::new(), now.time);
+        let write = WriteHalf::Tcp(write);
+        let conn = Arc::new(Conn {
+            shared: shared.clone(),
+            output: Mutex::new(Output::new(unnamed, write)),
+            came: AtomicBool::new(false),
+        });
+        let topics = ["t".parse().expect("a topic")];
+        let handle = Handle::Connection(conn.clone());
+        let mut hub = shared.lock_hub();
+        lock(&conn.output).connection =
+            Connection::plain(Peer::default(), &topics, None, &mut hub, &handle, now);
+        drop(hub);
+        let seat = Seat::take(shared, None).ok().expect("there is room");
+        let task = Task::new(conn.clone(), ReadHalf::Tcp(read), Input::default(), seat);
+        (peer.expect("loopback"), conn, task)
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_while_the_wheel_asks_is_served() {
+        let config = HubBuilder::default().checked().expect("valid defaults");
+        let shared = Arc::new(Shared::new(config));
+        let (mut peer, conn, task) = following(&shared).await;
+        tokio::spawn(task);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let wheel = std::thread::spawn({
+            let is_over = is_over.clone();
+            move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    conn.alarm(Time::ZERO);
+                }
+            }
+        });
+        let topic = TopicRef::parse("t").expect("a topic");
+        for _ in 0..2_000 {
+            let stored = shared.publish(topic, Message::Text("x"), None);
+            stored.expect("it is taken").await.expect("it is stored");
+            let mut frame = [0; 3];
+            let arrives = peer.read_exact(&mut frame);
+            let arrived = tokio::time::timeout(Duration::from_secs(5), arrives).await;
+            assert!(arrived.is_ok(), "a wake-up was lost");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        wheel.join().expect("the wheel does not panic");
     }
 }
