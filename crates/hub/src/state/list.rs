@@ -64,12 +64,12 @@ pub struct ConnectionInfo {
 pub enum History {
     /// Nothing was ever published to the topic.
     Unknown,
-    /// What the cursor named is gone; following can begin at `first`.
+    /// What the cursor named is gone.
     Gone {
         /// What is missing.
         gap: Gap,
-        /// After this cursor lies the oldest message retained.
-        first: Cursor,
+        /// Behind the gap: where `sub` with the same cursor begins.
+        next: Cursor,
     },
     /// Messages, oldest first.
     Page {
@@ -99,7 +99,8 @@ impl<H: Clone> HubState<H> {
         let (epoch, end, first) = (held.epoch(), held.end(), held.cursor(held.base()));
         let start = held.start(from);
         if let Some(gap) = start.gap {
-            return History::Gone { gap, first };
+            let next = start.cursor;
+            return History::Gone { gap, next };
         }
         let mut messages = Vec::new();
         let mut bytes = 0;

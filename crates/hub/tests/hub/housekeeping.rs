@@ -104,11 +104,11 @@ fn history_that_is_gone_says_where_it_begins() {
         offset: Offset(offset),
     };
     let gone = world.hub.history(topic("t"), SubFrom::After(at(1)), 10);
-    let History::Gone { gap, first } = gone else {
+    let History::Gone { gap, next } = gone else {
         panic!("{gone:?}")
     };
     assert_eq!(
-        (gap.first, gap.last, first),
+        (gap.first, gap.last, next),
         (Offset(2), Some(Offset(3)), at(3))
     );
 }

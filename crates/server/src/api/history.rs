@@ -40,7 +40,7 @@ pub(super) fn page(shared: &Arc<Shared>, parts: &Parts) -> Result<Response, Http
             "next": next.to_string(),
             "more": has_more,
         }),
-        History::Gone { gap, first } => return Err(gone(&gap, first)),
+        History::Gone { gap, next } => return Err(gone(&gap, next)),
         // What `sub` answers as well: nobody has published yet, or everything is forgotten.
         History::Unknown => match from {
             SubFrom::After(Cursor::At { epoch, offset }) => {

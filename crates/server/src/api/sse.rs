@@ -16,7 +16,7 @@ use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use heartwire_proto::Cursor;
-use heartwire_proto::frame::{Gap, SubFrom};
+use heartwire_proto::frame::{Gap, GapReason, SubFrom};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
@@ -85,7 +85,10 @@ impl Stream for Events {
             return Poll::Ready(Some(Ok(hello.into())));
         }
         match Pin::new(&mut self.follower).poll_next(cx) {
-            Poll::Ready(Some(delivery)) => return Poll::Ready(Some(Ok(event(&delivery).into()))),
+            Poll::Ready(Some(delivery)) => {
+                let event = event(&delivery, self.follower.start());
+                return Poll::Ready(Some(Ok(event.into())));
+            }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => {}
         }
@@ -96,25 +99,27 @@ impl Stream for Events {
     }
 }
 
-fn event(delivery: &Delivery) -> String {
+/// `start` is the place at which following began.
+fn event(delivery: &Delivery, start: Cursor) -> String {
     match delivery {
         Delivery::Message(message) => block(
             message.cursor(),
             None,
             Some(&json::message(&message.frame())),
         ),
-        Delivery::Gap(gap) => block(behind(gap), Some("gap"), Some(&json::gap(gap))),
+        Delivery::Gap(gap) => block(behind(gap, start), Some("gap"), Some(&json::gap(gap))),
     }
 }
 
-/// Where to go on after a gap; of an epoch that is gone, from the beginning of what there is.
-const fn behind(gap: &Gap) -> Cursor {
-    match gap.last {
-        Some(offset) => Cursor::At {
+/// Where to go on after a gap. What never was in this log is named before all else, and its offsets
+/// are no places of the topic: following goes on where it began.
+const fn behind(gap: &Gap, start: Cursor) -> Cursor {
+    match (gap.reason, gap.last) {
+        (GapReason::Retention, Some(offset)) => Cursor::At {
             epoch: gap.epoch,
             offset,
         },
-        None => Cursor::Start,
+        _ => start,
     }
 }
 

@@ -217,6 +217,19 @@ async fn a_cursor_that_was_trimmed_away_is_410_with_the_range() {
     assert_eq!(oldest["messages"][0]["text"], "21");
 }
 
+/// `[SUB-10]`: what is there of this epoch, the asker has read.
+#[tokio::test]
+async fn a_cursor_beyond_the_end_is_410_and_goes_on_at_the_end() {
+    let server = Fixture::start().await;
+    let stored = http::publish(server.address, "a", "one").await;
+    let epoch = stored["epoch"].as_str().expect("an epoch");
+    let gone = http::get(server.address, &format!("/v1/topics/a?after={epoch}.9")).await;
+    assert_eq!((gone.status, gone.error().as_str()), (410, "gap"));
+    let gap = json!({ "epoch": epoch, "first": 2, "last": 9, "reason": "epoch" });
+    assert_eq!(gone.json()["gap"], gap);
+    assert_eq!(gone.json()["next"], format!("{epoch}.1"));
+}
+
 #[tokio::test]
 async fn bad_parameters_are_named() {
     let server = Fixture::start().await;

@@ -163,6 +163,42 @@ async fn what_was_trimmed_is_an_event_of_its_own() {
     assert_eq!(first.data["text"], "21");
 }
 
+/// The epoch of a topic with ten messages, all retained, and what an `EventSource` gets that was at
+/// `place`: the gap, and the text that follows it.
+async fn resumed_at(place: impl Fn(&str) -> String) -> (String, Event, Value) {
+    let server = Fixture::start().await;
+    let mut epoch = String::new();
+    for number in 1..=10 {
+        let stored = http::publish(server.address, "a", &number.to_string()).await;
+        epoch = stored["epoch"].as_str().expect("an epoch").to_owned();
+    }
+    let resume = format!("last-event-id: {}", place(&epoch));
+    let mut events = Events::open(&server, "/v1/topics/a", &[&resume]).await;
+    let _begin = events.next().await;
+    let gap = events.next().await;
+    assert_eq!(gap.name, "gap");
+    http::publish(server.address, "a", "eleven").await;
+    (epoch, gap, events.next().await.data["text"].clone())
+}
+
+#[tokio::test]
+async fn behind_an_epoch_that_is_gone_the_id_is_of_the_epoch_that_is_there() {
+    let (epoch, gap, text) = resumed_at(|_| "zzzz.5".to_owned()).await;
+    let missed = json!({ "epoch": "zzzz", "first": 6, "last": null, "reason": "epoch" });
+    assert_eq!((gap.id, gap.data), (format!("{epoch}.0"), missed));
+    assert_eq!(text, "1");
+}
+
+/// `[SUB-5]` `[SUB-10]`: an id beyond the end would be answered by the same gap for ever, or point
+/// behind messages that nobody has seen.
+#[tokio::test]
+async fn no_id_lies_beyond_the_end_of_the_topic() {
+    let (epoch, gap, text) = resumed_at(|epoch| format!("{epoch}.99")).await;
+    let missed = json!({ "epoch": epoch, "first": 11, "last": 99, "reason": "epoch" });
+    assert_eq!((gap.id, gap.data), (format!("{epoch}.10"), missed));
+    assert_eq!(text, "eleven");
+}
+
 #[tokio::test]
 async fn a_topic_that_does_not_exist_yet_can_be_waited_for() {
     let server = Fixture::start().await;
