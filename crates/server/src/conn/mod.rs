@@ -189,7 +189,7 @@ mod tests {
         lock(&conn.output).connection =
             Connection::plain(Peer::default(), &topics, None, &mut hub, &handle, now);
         drop(hub);
-        let seat = Seat::take(shared, None).ok().expect("there is room");
+        let seat = Seat::take(shared, None).expect("there is room");
         let task = Task::new(conn.clone(), ReadHalf::Tcp(read), Input::default(), seat);
         (peer.expect("loopback"), conn, task)
     }
