@@ -280,9 +280,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         }
     }
 
-    /// Bytes as they come, `None` at the end.
+    /// Bytes as they come, first those that stood behind what was read before; `None` at the end.
     pub(crate) async fn heard_raw(&mut self) -> Option<Vec<u8>> {
-        let more = within("bytes or the end", self.fill()).await;
+        let more = !self.received.is_empty() || within("bytes or the end", self.fill()).await;
         more.then(|| std::mem::take(&mut self.received))
     }
 }
