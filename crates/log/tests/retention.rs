@@ -137,6 +137,24 @@ fn a_topic_outlives_its_messages_and_is_then_forgotten_unless_it_is_kept() {
 }
 
 #[test]
+fn a_kept_topic_is_looked_at_in_a_while_however_short_its_age() {
+    let age = Duration::from_millis(1);
+    let mut log = log(LogConfig {
+        retention: Retention {
+            age_max: age,
+            ..Retention::default()
+        },
+        topic_age_max: age,
+        ..LogConfig::default()
+    });
+    publish(&mut log, "t", "only", 0);
+    for second in 1..5 {
+        let now = Time::from_millis(second * 1_000);
+        assert!(!log.expire(now, 100, |_| true), "there is no more to do");
+    }
+}
+
+#[test]
 fn bytes_are_bounded_and_the_newest_message_stays() {
     let retention = Retention {
         bytes_max: 1_000,

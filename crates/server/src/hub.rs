@@ -10,7 +10,7 @@ use heartwire_proto::id::TopicRef;
 use crate::api;
 use crate::builder::{Config, HubBuilder};
 use crate::follow::{FollowRefused, Follower};
-use crate::publish::{Position, PublishError};
+use crate::publish::{Position, PublishError, STORED_WITHIN};
 use crate::shared::Shared;
 use crate::upkeep;
 
@@ -73,8 +73,12 @@ impl Hub {
     ) -> Result<Position, PublishError> {
         let storing = {
             let payload = payload.into();
-            self.shared
-                .publish(TopicRef::parse(topic)?, payload.as_message(), None)?
+            self.shared.publish(
+                TopicRef::parse(topic)?,
+                payload.as_message(),
+                None,
+                STORED_WITHIN,
+            )?
         };
         storing.await
     }

@@ -13,7 +13,7 @@ use heartwire_proto::{Cursor, Epoch, Offset};
 use crate::shared::Shared;
 
 /// How long a publisher waits for its message to be stored.
-const STORED_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const STORED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where a stored message stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -78,13 +78,14 @@ impl From<AppendError> for PublishError {
 }
 
 impl Shared {
-    /// Appends a message at once; the future is ready when it is stored. Messages are stored in the
-    /// order of the calls, whatever becomes of the futures.
+    /// Appends a message at once; the future is ready when it is stored, or `within` has passed.
+    /// Messages are stored in the order of the calls, whatever becomes of the futures.
     pub(crate) fn publish(
         self: &Arc<Self>,
         topic: TopicRef<'_>,
         payload: Message<'_>,
         from: Option<Publisher<'_>>,
+        within: Duration,
     ) -> Result<impl Future<Output = Result<Position, PublishError>> + Send + use<>, PublishError>
     {
         if self.is_draining() {
@@ -105,7 +106,7 @@ impl Shared {
         let shared = self.clone();
         Ok(async move {
             if !stored {
-                shared.wait_until_stored(place).await?;
+                shared.wait_until_stored(place, within).await?;
             }
             Ok(Position {
                 epoch: place.epoch,
@@ -114,7 +115,7 @@ impl Shared {
         })
     }
 
-    async fn wait_until_stored(&self, place: Place) -> Result<(), PublishError> {
+    async fn wait_until_stored(&self, place: Place, within: Duration) -> Result<(), PublishError> {
         let mut stored = self.stored.subscribe();
         let waiting = async {
             while !self.hub(|hub| hub.log().is_committed(place.lsn)) {
@@ -122,7 +123,7 @@ impl Shared {
                 let _ = stored.changed().await;
             }
         };
-        let in_time = tokio::time::timeout(STORED_WITHIN, waiting).await;
+        let in_time = tokio::time::timeout(within, waiting).await;
         in_time.map_err(|_| PublishError::Slow)
     }
 }

@@ -1,11 +1,15 @@
 //! Forgetting, by age and by bytes.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use heartwire_proto::Time;
 
 use super::Log;
 use crate::topic::{TopicId, TopicLog, Trimmed};
+
+/// A topic that is kept beyond its time is not looked at again sooner than this.
+const LOOK_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 impl Log {
     /// Forgets by age, at most `count_max` topics and as many producers in one call. A topic for
@@ -39,7 +43,8 @@ impl Log {
             return;
         }
         // Kept beyond its time, or waiting to become durable: it is looked at again in a while.
-        let later = clock + config.topic_age_max.min(config.retention.age_max) / 2;
+        let again = config.topic_age_max.min(config.retention.age_max) / 2;
+        let later = clock + again.max(LOOK_AGAIN_MIN);
         let due = topic.next_due(&config);
         let due = if due <= clock { later } else { due };
         self.calendar.remove(&(topic.due, id));

@@ -16,7 +16,7 @@ use super::error::HttpError;
 use crate::sync::lock;
 
 /// How long a key is remembered.
-const REMEMBERED: Duration = Duration::from_secs(10 * 60);
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(10 * 60);
 /// How many keys are remembered at most.
 const KEYS_MAX: usize = 100_000;
 /// The longest key, in bytes.
@@ -62,6 +62,7 @@ pub(crate) enum Turn<T> {
 /// The right to publish under a key.
 pub(crate) struct First<T> {
     used: Use,
+    since: Time,
     answer: watch::Sender<Answer<T>>,
 }
 
@@ -121,6 +122,7 @@ impl<T: Clone> IdempotencyKeys<T> {
         remembered.order.push_back((now, used.key));
         let first = First {
             used,
+            since: now,
             answer: sender,
         };
         Ok(Turn::First(first, Repeat(receiver)))
@@ -130,10 +132,11 @@ impl<T: Clone> IdempotencyKeys<T> {
     pub(crate) fn settle(&self, first: First<T>, answer: Result<T, HttpError>) {
         let First {
             used,
+            since,
             answer: sender,
         } = first;
         if answer.is_err() {
-            lock(&self.remembered).by_key.remove(&used.key);
+            lock(&self.remembered).free(used.key, since);
         }
         sender.send_replace(Some(answer));
     }
@@ -157,14 +160,16 @@ impl<T> Remembered<T> {
                 break;
             }
             self.order.pop_front();
-            // A key that failed and was used again stands in the order twice.
-            if self
-                .by_key
-                .get(&key)
-                .is_some_and(|slot| slot.since == since)
-            {
-                self.by_key.remove(&key);
-            }
+            self.free(key, since);
+        }
+    }
+
+    /// Frees a key, unless it has been used anew meanwhile: one that failed and was used again
+    /// stands in the order twice, and one that gave way at the cap may be somebody else's.
+    fn free(&mut self, key: u64, since: Time) {
+        let slot = self.by_key.get(&key);
+        if slot.is_some_and(|slot| slot.since == since) {
+            self.by_key.remove(&key);
         }
     }
 }
@@ -236,6 +241,16 @@ mod tests {
         keys.settle(failing, Err(HttpError::internal()));
         assert!(waiting.answer().await.is_err());
         first(&keys, "k", 0);
+    }
+
+    #[test]
+    fn a_late_failure_frees_nobody_elses_key() {
+        let keys = IdempotencyKeys::default();
+        let late = first(&keys, "k", 0);
+        let newer = first(&keys, "k", 600);
+        keys.settle(late, Err(HttpError::internal()));
+        assert!(matches!(turn(&keys, "k", "body", 601), Ok(Turn::Repeat(_))));
+        keys.settle(newer, Ok(7));
     }
 
     #[tokio::test]

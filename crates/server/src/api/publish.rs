@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::error::{HttpError, JSON};
-use super::idempotency::{First, Repeat, Turn};
+use super::idempotency::{First, REMEMBERED, Repeat, Turn};
 use super::{batch, body, parameters};
-use crate::publish::{Position, PublishError};
+use crate::publish::{Position, PublishError, STORED_WITHIN};
 use crate::shared::Shared;
 
 /// The answer that an idempotency key keeps.
@@ -24,6 +24,8 @@ pub(crate) type Stored = Position;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How many lines one batch may have.
 const LINES_MAX: usize = 10_000;
+/// After so many lines of a batch, others get their turn.
+const LINES_PER_TURN: usize = 64;
 /// How large a batch may be, in bytes: some thousand small messages. Where one message may be
 /// larger than that, one message in base64.
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -61,7 +63,10 @@ pub(super) async fn many(
         ));
     }
     let mut results = Vec::new();
-    for line in batch::lines(&body) {
+    for (number, line) in batch::lines(&body).enumerate() {
+        if number % LINES_PER_TURN == LINES_PER_TURN - 1 {
+            tokio::task::yield_now().await;
+        }
         results.push(batch::parse(line).map(|item| {
             let key = item.key.as_deref().map(str::as_bytes);
             let publishing = publish(&shared, &item.topic, &item.payload, key);
@@ -117,13 +122,15 @@ fn publish(
     key: Option<&[u8]>,
 ) -> impl Future<Output = Result<Position, HttpError>> + Send + use<> {
     let begun = match key {
-        None => append(shared, topic, payload).map(Publishing::Own),
+        None => append(shared, topic, payload, STORED_WITHIN).map(Publishing::Own),
         Some(key) => once(shared, topic, payload, key).map(Publishing::Keyed),
     };
     async move {
         match begun? {
             Publishing::Own(storing) => storing.await,
-            Publishing::Keyed(repeat) => repeat.answer().await,
+            Publishing::Keyed(repeat) => tokio::time::timeout(STORED_WITHIN, repeat.answer())
+                .await
+                .unwrap_or_else(|_| Err(PublishError::Slow.into())),
         }
     }
 }
@@ -138,8 +145,9 @@ fn append(
     shared: &Arc<Shared>,
     topic: &TopicName,
     payload: &Payload,
+    within: Duration,
 ) -> Result<impl Future<Output = Result<Position, HttpError>> + Send + use<>, HttpError> {
-    let storing = shared.publish(topic.as_topic(), payload.as_message(), None)?;
+    let storing = shared.publish(topic.as_topic(), payload.as_message(), None, within)?;
     Ok(async move { storing.await.map_err(HttpError::from) })
 }
 
@@ -153,7 +161,10 @@ fn once(
     match shared.idempotency.turn(used, shared.clock.time())? {
         Turn::Repeat(repeat) => Ok(repeat),
         Turn::First(first, repeat) => {
-            settle_later(shared, first, append(shared, topic, payload));
+            // As long as the message may still be stored, its key is in use: freed earlier, it would
+            // let the next try store the message again.
+            let begun = append(shared, topic, payload, REMEMBERED);
+            settle_later(shared, first, begun);
             Ok(repeat)
         }
     }

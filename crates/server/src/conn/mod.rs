@@ -211,7 +211,7 @@ mod tests {
         });
         let topic = TopicRef::parse("t").expect("a topic");
         for _ in 0..2_000 {
-            let stored = shared.publish(topic, Message::Text("x"), None);
+            let stored = shared.publish(topic, Message::Text("x"), None, Duration::ZERO);
             stored.expect("it is taken").await.expect("it is stored");
             let mut frame = [0; 3];
             let arrives = peer.read_exact(&mut frame);
