@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::browser;
 use crate::process::{cargo, output, program, root, run as run_command, target_directory};
 
 /// The oldest major version of Node.js that the client supports.
@@ -21,7 +22,7 @@ pub(crate) fn client() -> Result<()> {
 /// The client and the live page against the real server.
 pub(crate) fn against_the_server() -> Result<()> {
     check_node()?;
-    let chromium = chromium()?;
+    let browser = browser::ready()?;
     run_command(cargo().args(["build", "--locked", "--package", "heartwire-cli"]))?;
     let server = target_directory()?.join("debug/heartwire");
     if !folder().join("node_modules").exists() {
@@ -32,8 +33,9 @@ pub(crate) fn against_the_server() -> Result<()> {
         run_command(
             npm(&["run", script])
                 .env("HEARTWIRE_BIN", &server)
-                .env("HEARTWIRE_CHROMIUM", &chromium)
-                .env("CHROMIUM_BIN", &chromium),
+                .env("HEARTWIRE_CHROMIUM", &browser.chromium)
+                .env("CHROMIUM_BIN", &browser.chromium)
+                .env("XVFB_BIN", &browser.xvfb),
         )?;
     }
     Ok(())
@@ -62,20 +64,6 @@ fn check_node() -> Result<()> {
 /// The major version in `v20.11.1`.
 fn major(version: &str) -> Option<u32> {
     version.strip_prefix('v')?.split('.').next()?.parse().ok()
-}
-
-/// The browser: the one that `HEARTWIRE_CHROMIUM` names, or the system's.
-fn chromium() -> Result<PathBuf> {
-    let named = std::env::var_os("HEARTWIRE_CHROMIUM").map(PathBuf::from);
-    let usual = [
-        "/usr/bin/chromium",
-        "/usr/bin/chromium-browser",
-        "/usr/bin/google-chrome",
-    ];
-    let mut found = named.into_iter().chain(usual.map(PathBuf::from));
-    found.find(|path| path.exists()).context(
-        "Chromium is missing: install it (apt-get install chromium), or name it in HEARTWIRE_CHROMIUM",
-    )
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod browser;
 mod javascript;
 mod licences;
 mod process;
