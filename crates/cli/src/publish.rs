@@ -41,7 +41,12 @@ pub(crate) struct PubArgs {
     /// The message; without it, or with -, each line of standard input is one.
     message: Option<String>,
     /// How long to go on without any acknowledgement.
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30s",
+        env = "HEARTWIRE_PUB_TIMEOUT"
+    )]
     timeout: Span,
 }
 

@@ -33,10 +33,16 @@ pub(crate) struct SubArgs {
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<TopicName>,
     /// Where to begin: tail (what is new), head (the oldest retained) or behind a cursor.
-    #[arg(long, value_name = "tail|head|CURSOR", default_value = "tail", value_parser = place::parse)]
+    #[arg(
+        long,
+        value_name = "tail|head|CURSOR",
+        default_value = "tail",
+        value_parser = place::parse,
+        env = "HEARTWIRE_SUB_FROM"
+    )]
     from: SubFrom,
     /// Print JSON, one object a line.
-    #[arg(long)]
+    #[arg(long, env = "HEARTWIRE_SUB_JSON")]
     json: bool,
 }
 

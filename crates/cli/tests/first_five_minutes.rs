@@ -65,6 +65,22 @@ fn several_topics_are_told_apart() {
     assert_eq!(sub.line().text, "task:1 a");
 }
 
+/// Every flag has a variable, so that containers need no command lines of their own.
+#[test]
+fn flags_of_clients_come_from_the_environment_as_well() {
+    let server = Server::start(&[]);
+    server.publish("task:42", "one");
+    let variables = [
+        ("HEARTWIRE_SUB_FROM", "head"),
+        ("HEARTWIRE_SUB_JSON", "true"),
+    ];
+    let mut sub = Heartwire::start_with(&["sub", &server.url(), "task:42"], |command| {
+        command.envs(variables)
+    });
+    let line: serde_json::Value = serde_json::from_str(&sub.line().text).expect("a JSON line");
+    assert_eq!(line["text"], "one");
+}
+
 #[test]
 fn pub_exits_with_0_when_the_message_is_stored() {
     let server = Server::start(&[]);

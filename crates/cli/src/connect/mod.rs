@@ -42,13 +42,23 @@ pub(crate) struct ConnectArgs {
     /// The server: http://HOST:PORT, wss://HOST/PATH or HOST:PORT.
     url: String,
     /// Speak raw messages, as with any WebSocket server.
-    #[arg(long)]
+    #[arg(long, env = "HEARTWIRE_CONNECT_PLAIN")]
     plain: bool,
     /// Ask whether the server is there by this text, not by a WebSocket ping.
-    #[arg(long, value_name = "TEXT", requires = "plain")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "plain",
+        env = "HEARTWIRE_CONNECT_PING"
+    )]
     ping: Option<String>,
     /// The text that answers it, which is then not shown.
-    #[arg(long, value_name = "TEXT", requires = "ping")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "ping",
+        env = "HEARTWIRE_CONNECT_PONG"
+    )]
     pong: Option<String>,
 }
 
