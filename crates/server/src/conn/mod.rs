@@ -6,7 +6,7 @@
 //!   socket ◄──────────── write ◄── Outgoing ◄┘◄──────────────────────────────┘
 //! ```
 //!
-//! A connection is two things. The [`Task`] owns the way in: it is a small hand-written future
+//! A connection is two things. The [`Task`](task::Task) owns the way in: it is a small hand-written future
 //! that reads into a buffer of its thread, so that an idle connection owns no buffer and no timer.
 //! The [`Conn`] is shared: whoever has something for the connection (a publisher on another one,
 //! mostly) [pumps](Conn::pump) it from the thread it is on, which saves waking the task for each

@@ -83,6 +83,25 @@ async fn a_link_whose_answers_come_just_in_time_is_never_closed() {
     }
 }
 
+/// 16 MB go by; `quick` gets each message in order, as if nobody else was there. Returns the epoch.
+async fn flood(server: &Fixture, quick: &mut Peer) -> String {
+    let payload = "x".repeat(64 * 1024);
+    let mut epoch = String::new();
+    for offset in 1..=256_u64 {
+        let stored = http::publish(server.address, "flood", &payload).await;
+        epoch = stored["epoch"].as_str().expect("an epoch").to_owned();
+        let mut message = quick.text_after_pings().await;
+        if message.starts_with("epoch ") {
+            message = quick.text_after_pings().await;
+        }
+        assert!(
+            message.starts_with(&format!("msg flood {offset} ")),
+            "at {offset}"
+        );
+    }
+    epoch
+}
+
 #[tokio::test]
 async fn a_follower_that_reads_nothing_is_closed_and_comes_back_to_an_exact_gap() {
     let server = Fixture::with(|hub| {
@@ -104,21 +123,7 @@ async fn a_follower_that_reads_nothing_is_closed_and_comes_back_to_an_exact_gap(
     assert_eq!(quick.text_after_pings().await, "subbed flood 0");
     until("both to follow", async || connections(&server).await == 2).await;
 
-    // 16 MB go by; the quick one gets each message in order, as if the stuck one was not there.
-    let payload = "x".repeat(64 * 1024);
-    let mut epoch = String::new();
-    for offset in 1..=256_u64 {
-        let stored = http::publish(server.address, "flood", &payload).await;
-        epoch = stored["epoch"].as_str().expect("an epoch").to_owned();
-        let mut message = quick.text_after_pings().await;
-        if message.starts_with("epoch ") {
-            message = quick.text_after_pings().await;
-        }
-        assert!(
-            message.starts_with(&format!("msg flood {offset} ")),
-            "at {offset}"
-        );
-    }
+    let epoch = flood(&server, &mut quick).await;
     let begun = Instant::now();
     let drain = tokio::spawn(async move { while quick.heard().await != Heard::End {} });
     until("the stuck one to be dropped", async || {
