@@ -1,4 +1,4 @@
-//! All topics, and what happens to them: they are [written](mod@write), [read](read) and
+//! All topics, and what happens to them: they are [written](mod@write), [read] and
 //! [forgotten](forget).
 
 mod forget;
