@@ -26,6 +26,15 @@ pub(crate) enum Handle {
     Reader(Arc<Reader>),
 }
 
+/// How many connections are written to by whoever woke them, before the others' own tasks are
+/// woken instead.
+///
+/// Measured on two cores, one message at a time: with 8 followers, writing to them from the
+/// publisher's side takes 91 µs of the server's CPU time, waking their tasks 134 µs. With 1,000
+/// followers the CPU time is the same (10–11 µs a delivery), but the tasks share the cores: 17 µs
+/// until the next delivery against 20 µs, and with 32 messages in flight 0.58 µs against 0.81 µs.
+const WRITTEN_AT_ONCE: usize = 16;
+
 /// Handles to be woken once no lock is held.
 #[derive(Default)]
 #[must_use = "whoever is not woken waits for ever"]
@@ -35,9 +44,10 @@ impl Wakes {
     /// Lets each of them take what has come for it. No lock of the hub or of a connection may be
     /// held: writing to one connection must not wait for another.
     pub(crate) fn run(self) {
-        for handle in self.0 {
+        for (number, handle) in self.0.into_iter().enumerate() {
             match handle {
-                Handle::Connection(connection) => connection.pump(),
+                Handle::Connection(connection) if number < WRITTEN_AT_ONCE => connection.pump(),
+                Handle::Connection(connection) => connection.call(),
                 Handle::Reader(reader) => reader.wake(),
             }
         }

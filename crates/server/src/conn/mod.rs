@@ -67,6 +67,16 @@ impl Conn {
         wakes.run();
     }
 
+    /// Leaves the pumping to the connection's own task.
+    pub(crate) fn call(&self) {
+        self.came.store(true, Ordering::SeqCst);
+        // Whoever holds the lock pumps for who came.
+        let waker = try_lock(&self.output).and_then(|output| output.waker.clone());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// Ends the connection, behind the acks that it is still owed.
     pub(crate) fn close(self: &Arc<Self>, close: Close) {
         let mut wakes = Wakes::default();
