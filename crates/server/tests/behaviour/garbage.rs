@@ -347,6 +347,16 @@ async fn whoever_broke_the_framing_and_stays_is_dropped_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_sent_its_last_is_still_answered() {
+    let server = Fixture::start().await;
+    let mut peer = Peer::v1(server.address, "last-words").await;
+    peer.send(&text("pub task:42 1\nthat was all")).await;
+    peer.shut_down().await;
+    assert_eq!(peer.text_after_pings().await, "ack 1");
+    peer.ended().await;
+}
+
+#[tokio::test]
 async fn a_payload_above_the_limit_is_skipped_and_named() {
     let server = Fixture::with(|hub| {
         hub.limits(Limits {

@@ -198,6 +198,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             .expect("the server reads");
     }
 
+    /// Ends its own half of the stream.
+    pub(crate) async fn shut_down(&mut self) {
+        let ended = within("the end to be sent", self.stream.shutdown()).await;
+        ended.expect("the server reads");
+    }
+
     /// Sends as long as the server takes it.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         within("room to write", self.stream.write_all(bytes)).await
