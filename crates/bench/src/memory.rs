@@ -3,14 +3,15 @@
 //! # Method
 //!
 //! The server is a process of its own, as released (with its allocator), with a heartbeat of
-//! 10 s + 10 s. First 200 connections come and go, so that what is made once is there. Then the
-//! private dirty memory of the process is read from `/proc/PID/smaps_rollup`: heap and stacks, with
+//! 10 s + 10 s. Memory is private dirty memory from `/proc/PID/smaps_rollup`: heap and stacks, with
 //! everything that the allocator holds back, without code and without the kernel's socket buffers.
-//! Then 18,000 clients dial, say `hello` and follow a topic, and answer pings for 25 s, so that each
-//! has been asked twice or more. The memory is read again; the difference over 18,000 is the figure.
-//! Last, the sessions are counted in `/v1/connections`, after the reading, as listing them costs
-//! memory of its own.
+//! It is read twice: with 2,000 connections, when whatever is made once is there (threads, their
+//! buffers and heaps), and with 18,000. Both times every client has said `hello`, follows a topic,
+//! has been idle for more than two intervals, and has answered pings. The difference over the
+//! 16,000 connections between is the figure. Last, the sessions are counted in `/v1/connections`,
+//! after the readings, as listing them costs memory of its own.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -21,14 +22,15 @@ use crate::http;
 use crate::peer::Peer;
 
 const CONNECTIONS: usize = 18_000;
-const WARM_UP_CONNECTIONS: usize = 200;
+/// With so many, everything is there that does not grow with their number.
+const BASE_CONNECTIONS: usize = 2_000;
 /// Two intervals of the heartbeat and a half.
 const IDLE_FOR: Duration = Duration::from_secs(25);
 /// The pings of those already connected are answered after each of these.
 const DIAL_BATCH: usize = 250;
 
 /// Which topics the connections follow.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Topics {
     /// All the same one, which holds a message.
     Shared,
@@ -48,19 +50,9 @@ pub(crate) fn run(program: &str) -> Result<()> {
 
 fn measure(program: &str, topics: Topics) -> Result<()> {
     let server = Server::heartwire(program)?;
-    if topics == Topics::Shared {
-        publish(&server, 1)?;
-    }
-    drop(dial(&server, topics, WARM_UP_CONNECTIONS)?);
-    Fleet::new()?.idle(Duration::from_secs(2))?;
-
-    let before = server.private_bytes()?;
-    if topics == Topics::Own {
-        publish(&server, CONNECTIONS)?;
-    }
-    let mut fleet = dial(&server, topics, CONNECTIONS)?;
-    fleet.idle(IDLE_FOR)?;
-    let after = server.private_bytes()?;
+    let mut fleet = Fleet::new()?;
+    let before = grow(&server, &mut fleet, topics, BASE_CONNECTIONS)?;
+    let after = grow(&server, &mut fleet, topics, CONNECTIONS)?;
 
     let pings: u64 = fleet.peers().iter().map(Peer::pings).sum();
     let asked = fleet.peers().iter().filter(|peer| peer.pings() > 0).count();
@@ -74,12 +66,33 @@ fn measure(program: &str, topics: Topics) -> Result<()> {
         Topics::Own => "a topic of its own each, with a message of 128 bytes",
     };
     println!(
-        "{:6.0} B per connection: {name} ({:.1} -> {:.1} MiB, {sessions} sessions, {pings} pings answered)",
-        (after - before) as f64 / CONNECTIONS as f64,
+        "{:6.0} B per connection: {name} ({:.1} MiB with {BASE_CONNECTIONS}, {:.1} MiB with \
+         {sessions} sessions, {pings} pings answered)",
+        (after - before) as f64 / (CONNECTIONS - BASE_CONNECTIONS) as f64,
         mebibytes(before),
         mebibytes(after),
     );
     Ok(())
+}
+
+/// Adds clients until there are `count`, lets them idle, and reads the server's memory.
+fn grow(server: &Server, fleet: &mut Fleet, topics: Topics, count: usize) -> Result<u64> {
+    let first = fleet.peers().len();
+    match topics {
+        Topics::Shared => publish(server, topics, 0..1)?,
+        Topics::Unborn => {}
+        Topics::Own => publish(server, topics, first..count)?,
+    }
+    for number in first..count {
+        let topic = topic(topics, number);
+        fleet.add(Peer::v1(server.address, number, Some(&topic), b"msg ")?)?;
+        if number % DIAL_BATCH == 0 {
+            fleet.turn(Duration::ZERO, |_, _| Ok(()))?;
+        }
+    }
+    fleet.until_ready()?;
+    fleet.idle(IDLE_FOR)?;
+    server.private_bytes()
 }
 
 fn mebibytes(bytes: u64) -> f64 {
@@ -93,25 +106,12 @@ fn topic(topics: Topics, number: usize) -> String {
     }
 }
 
-fn dial(server: &Server, topics: Topics, count: usize) -> Result<Fleet> {
-    let mut fleet = Fleet::new()?;
-    for number in 0..count {
-        let topic = topic(topics, number);
-        fleet.add(Peer::v1(server.address, number, Some(&topic), b"msg ")?)?;
-        if number % DIAL_BATCH == 0 {
-            fleet.turn(Duration::ZERO, |_, _| Ok(()))?;
-        }
-    }
-    fleet.until_ready()?;
-    Ok(fleet)
-}
-
-/// Publishes one message of 128 bytes to each of the first topics.
-fn publish(server: &Server, count: usize) -> Result<()> {
+/// Publishes one message of 128 bytes to each of these topics.
+fn publish(server: &Server, topics: Topics, numbers: Range<usize>) -> Result<()> {
     let text = "x".repeat(128);
-    for numbers in (0..count).collect::<Vec<_>>().chunks(1_000) {
+    for numbers in numbers.collect::<Vec<_>>().chunks(1_000) {
         let lines = numbers.iter().map(|number| {
-            let topic = topic(Topics::Own, *number);
+            let topic = topic(topics, *number);
             format!("{{\"topic\":\"{topic}\",\"text\":\"{text}\"}}\n")
         });
         let body: String = lines.collect();
