@@ -37,6 +37,7 @@ mod log;
 mod producer;
 mod rate;
 pub mod slab;
+pub mod store;
 mod topic;
 
 use heartwire_proto::{Time, WallTime};

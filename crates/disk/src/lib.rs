@@ -1,0 +1,57 @@
+//! A folder of files, as the log sees it.
+//!
+//! [`Disk`] is one folder, [`DiskFile`] one file in it. What is written may be lost by a crash until
+//! it is synced: the bytes of a file by [`DiskFile::sync`], the names in the folder (created, renamed,
+//! removed) by [`Disk::sync_folder`]. Nothing else is promised, and the log relies on nothing else.
+
+use std::io;
+
+/// One folder of files.
+pub trait Disk: Clone + Send + Sync + 'static {
+    /// A file of the folder.
+    type File: DiskFile;
+
+    /// The names of all files, in no order.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Opens a file to read and, unless the folder is read-only, to write.
+    fn open(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Creates an empty file; an existing one is an error.
+    fn create(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Gives a file another name, in place of whatever had that name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file; who has it open may go on reading it.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes the folder's names durable.
+    fn sync_folder(&self) -> io::Result<()>;
+
+    /// The folder's name, for messages.
+    fn describe(&self) -> String;
+}
+
+/// One open file. Reading and writing say where, so that many may do it at once.
+pub trait DiskFile: Send + Sync + 'static {
+    /// Fills `bytes` from `position` on; less than that is there is an error.
+    fn read_at(&self, bytes: &mut [u8], position: u64) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `position`, making the file longer if need be.
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
+
+    /// The file's length, in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Cuts the file, or makes it longer by zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Makes durable what was written, and what reading it back needs (as `fdatasync` does).
+    fn sync(&self) -> io::Result<()>;
+
+    /// Whether the file holds nothing.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
