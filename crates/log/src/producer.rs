@@ -100,6 +100,11 @@ impl Producers {
         self.by_id.len()
     }
 
+    /// Whether an append of the producer waits to become durable.
+    pub(crate) fn is_in_flight(&self, id: ProducerId) -> bool {
+        self.get(id).is_some_and(|producer| producer.in_flight > 0)
+    }
+
     /// Looks where a number stands; changes nothing.
     pub(crate) fn admit(
         &self,
@@ -169,6 +174,20 @@ impl Producers {
         producer.appended = seq;
         producer.in_flight += 1;
         producer.last_published = now;
+    }
+
+    /// A producer that a disk remembered.
+    pub(crate) fn restore(&mut self, id: ProducerId, durable: Seq, last_published: Time) {
+        let producer = Producer {
+            appended: durable,
+            durable,
+            in_flight: 0,
+            last_published,
+            listed: last_published,
+        };
+        if self.by_id.insert(id, producer).is_none() {
+            self.calendar.insert((last_published, id));
+        }
     }
 
     pub(crate) fn committed(&mut self, id: ProducerId, seq: Seq) {

@@ -87,6 +87,9 @@ pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
     while shared.seats.taken() > 0 && Instant::now() < gone_by {
         sleep(LOOK_EVERY).await;
     }
+    if let Some(storage) = &shared.storage {
+        storage.close().await;
+    }
 }
 
 /// Each has a delay of its own, so that they do not come back together `[CLOSE-5]`.
