@@ -276,6 +276,49 @@ fn segments_go_when_nothing_in_them_is_retained() {
 }
 
 #[test]
+fn a_few_old_messages_do_not_keep_segments() {
+    let newest_only = Policy {
+        retention: Retention {
+            count_max: 1,
+            ..Retention::default()
+        },
+        ..Policy::default()
+    };
+    let mut world = World::new(|config| {
+        config
+            .policies
+            .push((TopicPattern::new("churn"), newest_only));
+    });
+    for n in 1..=10 {
+        world.publish("old", [n]);
+        world.publish("churn", [n, n, n]);
+    }
+    let old = world.log.find(TopicRef::parse("old").unwrap()).unwrap();
+    let mut unused = Vec::new();
+    world.log.take_unused(&mut unused);
+    assert_eq!(unused, [], "each holds an old message");
+    let mut loads = Vec::new();
+    for _ in 0..10 {
+        world.log.sweep(800, 100, &mut loads);
+        for load in std::mem::take(&mut loads) {
+            world.bring(&load);
+        }
+        assert_eq!(world.write(), [], "nothing becomes visible by it");
+    }
+    world.log.take_unused(&mut unused);
+    assert_eq!(
+        unused,
+        [1, 2, 3, 4].map(SegmentId),
+        "seven are not worth it"
+    );
+    world.cool();
+    world.read(old, 0);
+    let load = world.loads().remove(0);
+    world.bring(&load);
+    assert_eq!(world.read(old, 0), (texts(1..=10), false));
+}
+
+#[test]
 fn messages_age_on_disk_as_in_memory() {
     let age_max = Duration::from_secs(3_600);
     let mut world = World::new(|config| config.policy.retention.age_max = age_max);

@@ -84,6 +84,13 @@ impl<H: Clone> HubState<H> {
         self.wake_waiting(load.topic);
     }
 
+    /// Goes on emptying segments that hold few messages; see [`Log::sweep`]. Call it about once a
+    /// second.
+    pub fn sweep(&mut self, segment_bytes: u64, loads: &mut Vec<Load>) {
+        const TOPICS_AT_ONCE: usize = 4_096;
+        self.log.sweep(segment_bytes, TOPICS_AT_ONCE, loads);
+    }
+
     fn wake_waiting(&mut self, id: TopicId) {
         let number = self.by_log.get(id.index() as usize).copied();
         let Some(number) = number.filter(|number| *number != u32::MAX) else {

@@ -37,7 +37,10 @@ impl Log {
                     offset,
                     from,
                     ..
-                } => self.settle_move(topic, offset, from, place),
+                } => {
+                    self.moved();
+                    self.settle_move(topic, offset, from, place);
+                }
                 What::Skip => {}
             }
         }
@@ -66,8 +69,10 @@ impl Log {
                 self.producers.undo(id, pending.appended_before);
                 lowest.insert(id, seq);
             }
-            if let What::Message { topic, .. } = pending.what {
-                self.undo_message(topic);
+            match pending.what {
+                What::Message { topic, .. } => self.undo_message(topic),
+                What::Moved { .. } => self.moved(),
+                What::Skip => {}
             }
         }
         self.taken = self.taken.min(self.pending.len());

@@ -1,5 +1,5 @@
 //! All topics, and what happens to them: they are [written](mod@write), [committed](mod@commit),
-//! [read], [read back](warm), [forgotten](forget),
+//! [read], [read back](warm), [moved](sweep), [forgotten](forget),
 //! and [recovered](recover) when the log is opened again.
 
 mod commit;
@@ -7,6 +7,7 @@ mod forget;
 mod read;
 mod recover;
 mod segments;
+mod sweep;
 mod warm;
 mod write;
 
@@ -24,6 +25,7 @@ use crate::slab::Slab;
 use crate::store::SegmentId;
 use crate::topic::{TopicId, TopicLog};
 use segments::Segments;
+use sweep::Sweep;
 use warm::Warm;
 
 pub use warm::Load;
@@ -81,6 +83,7 @@ pub struct Log {
     index_len: usize,
     segments: Segments,
     warm: Warm,
+    sweep: Sweep,
     /// Topics by size class, largest class first, so that room is taken from the large.
     by_class: BTreeSet<(Reverse<u32>, TopicId)>,
     /// When each topic has something to forget at the earliest.
@@ -118,6 +121,7 @@ impl Log {
             index_len: 0,
             segments: Segments::default(),
             warm: Warm::default(),
+            sweep: Sweep::default(),
             by_class: BTreeSet::new(),
             calendar: BTreeSet::new(),
             clock: Time::ZERO,

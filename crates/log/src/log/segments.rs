@@ -6,11 +6,16 @@ use heartwire_proto::Time;
 
 use crate::store::{DiskPlace, SegmentId};
 
+/// Fewer segments than that are not worth emptying.
+const SEGMENTS_MIN: usize = 8;
+
 /// One segment, as the index sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 struct Segment {
     /// How many retained messages stand in it.
     live: u64,
+    /// How many bytes they take.
+    live_bytes: u64,
     /// When the newest of them was appended.
     last_append: Time,
 }
@@ -28,6 +33,7 @@ impl Segments {
         let newest = self.by_id.last_key_value().map(|(id, _)| *id);
         let segment = self.by_id.entry(place.segment).or_default();
         segment.live += 1;
+        segment.live_bytes += u64::from(place.bytes);
         segment.last_append = segment.last_append.max(appended);
         if newest.is_some_and(|newest| newest < place.segment) {
             self.leave(newest);
@@ -41,7 +47,9 @@ impl Segments {
 
     /// A message was found there.
     pub(crate) fn hold_restored(&mut self, place: DiskPlace) {
-        self.by_id.entry(place.segment).or_default().live += 1;
+        let segment = self.by_id.entry(place.segment).or_default();
+        segment.live += 1;
+        segment.live_bytes += u64::from(place.bytes);
     }
 
     /// Everything that a disk held has been told. What is written comes to newer segments.
@@ -58,6 +66,7 @@ impl Segments {
             return;
         };
         segment.live -= 1;
+        segment.live_bytes -= u64::from(place.bytes);
         let is_newest = self.by_id.last_key_value().map(|(id, _)| *id) == Some(place.segment);
         if !is_newest {
             self.leave(Some(place.segment));
@@ -69,6 +78,18 @@ impl Segments {
         self.by_id
             .get(&place.segment)
             .map_or(Time::ZERO, |segment| segment.last_append)
+    }
+
+    /// The oldest segment, if it is to be emptied: all together hold less than a quarter of what
+    /// they take of the disk, and this one less than half.
+    pub(crate) fn sparse(&self, segment_bytes: u64) -> Option<SegmentId> {
+        let on_disk = self.by_id.len() as u64 * segment_bytes;
+        let live: u64 = self.by_id.values().map(|segment| segment.live_bytes).sum();
+        let (id, oldest) = self.by_id.first_key_value()?;
+        let is_sparse = self.by_id.len() >= SEGMENTS_MIN
+            && live < on_disk / 4
+            && oldest.live_bytes < segment_bytes / 2;
+        is_sparse.then_some(*id)
     }
 
     /// Moves the segments out that hold no message any more and get no new ones.

@@ -30,6 +30,16 @@ pub struct Load {
     pub after: Offset,
     /// Where the messages stand, in order.
     pub places: Vec<DiskPlace>,
+    pub(super) purpose: Purpose,
+}
+
+/// What becomes of messages that are read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Purpose {
+    /// Followers wait for them.
+    Follow,
+    /// They are written again, so that their segment can go.
+    Move,
 }
 
 /// What was read back, and what is on its way.
@@ -96,12 +106,16 @@ impl Log {
             origin: topic.origin(),
             after,
             places,
+            purpose: Purpose::Follow,
         })
     }
 
     /// The driver has read what it [took](Self::take_loads): one message for each place, `None`
     /// where the disk has lost it.
     pub fn loaded(&mut self, load: &Load, messages: Vec<ReadBack>) {
+        if load.purpose == Purpose::Move {
+            return self.move_read(load, messages);
+        }
         self.warm.loading.remove(&(load.topic, load.after));
         let used = self.warm.next_use();
         let topic = self.topics.get_mut(load.topic.0);

@@ -104,12 +104,27 @@ impl Log {
             Durability::Memory => RECORD_OVERHEAD_BYTES_MAX,
             _ => append.payload.len() + name + from + RECORD_OVERHEAD_BYTES_MAX,
         };
-        let waiting = self.pending_bytes + self.pending.len() * RECORD_OVERHEAD_BYTES_MAX;
-        match (waiting + record) as u64 > room_bytes {
+        match self.waiting_bytes() + record as u64 > room_bytes {
             true if is_full => Err(AppendError::DiskFull),
             true => Err(AppendError::Congested),
             false => Ok(()),
         }
+    }
+
+    /// Whether a message that is written again has room: half of what there is stays for new ones.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        let Backing::Disk { room_bytes, .. } = self.backing else {
+            return false;
+        };
+        let record = (bytes + RECORD_OVERHEAD_BYTES_MAX) as u64;
+        self.waiting_bytes() + record <= room_bytes / 2
+            && self.pending.len() < self.config.pending_max / 2
+            && self.pending_bytes + bytes <= self.config.pending_bytes_max / 2
+    }
+
+    /// What waits to be written takes so much of the disk at the most.
+    fn waiting_bytes(&self) -> u64 {
+        (self.pending_bytes + self.pending.len() * RECORD_OVERHEAD_BYTES_MAX) as u64
     }
 
     /// The topic with this name, created if need be.

@@ -21,7 +21,7 @@ use crate::config::{LogConfig, Policy, Retention};
 use crate::entry::Entry;
 use crate::rate::Rate;
 use crate::slab;
-use crate::store::{DiskPlace, RecoveredTopic};
+use crate::store::{DiskPlace, RecoveredTopic, SegmentId};
 
 pub use on_disk::ReadBack;
 pub(crate) use on_disk::{OnDisk, Run};
@@ -292,6 +292,33 @@ impl TopicLog {
         let before = Offset(offset.0.checked_sub(1)?);
         let disk = self.disk.as_ref().filter(|_| before >= self.base)?;
         disk.places_after(self.base, before).next()
+    }
+
+    /// The first retained messages that stand one after the other in the segment: the offset before
+    /// the first, and their places. Only messages that were moved come before them.
+    pub(crate) fn places_in(
+        &self,
+        segment: SegmentId,
+    ) -> Option<(Offset, impl Iterator<Item = DiskPlace>)> {
+        let places = self.disk.as_deref()?.places_after(self.base, self.base);
+        let moved = move |place: &DiskPlace| place.is_lost() || place.segment > segment;
+        let mut places = places
+            .enumerate()
+            .skip_while(move |(_, place)| moved(place));
+        let (index, first) = places
+            .next()
+            .filter(|(_, place)| place.segment == segment)?;
+        let before = Offset(self.base.0 + index as u64);
+        let rest = places.map(|(_, place)| place);
+        let rest = rest.take_while(move |place| place.segment == segment && !place.is_lost());
+        Some((before, std::iter::once(first).chain(rest)))
+    }
+
+    /// Nothing stands any more where the message at `offset` did. Returns that place.
+    pub(crate) fn lose_place(&mut self, offset: Offset) -> Option<DiskPlace> {
+        let place = self.place_of(offset).filter(|place| !place.is_lost())?;
+        self.move_place(offset, DiskPlace::LOST);
+        Some(place)
     }
 
     /// The message at `offset` stands somewhere else.

@@ -6,7 +6,7 @@ use std::thread;
 
 use heartwire_disk::FileDisk;
 use heartwire_log::store::{DiskPlace, ReadError, SegmentReader};
-use heartwire_log::{Entry, Load, ReadBack};
+use heartwire_log::{Entry, Load, Log, ReadBack};
 use heartwire_proto::Offset;
 
 use crate::shared::Shared;
@@ -21,7 +21,7 @@ pub(super) fn start(
     loads_max: usize,
     shared: &Weak<Shared>,
 ) -> SyncSender<Load> {
-    let (sender, loads) = sync_channel(loads_max);
+    let (sender, loads) = sync_channel(loads_max + Log::SWEEP_LOADS_MAX);
     let loads = Arc::new(Mutex::new(loads));
     for _ in 0..THREADS {
         let (reader, shared, loads) = (reader.clone(), shared.clone(), loads.clone());

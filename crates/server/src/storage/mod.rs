@@ -49,6 +49,7 @@ pub(crate) struct Place {
 pub(crate) struct Storage {
     signal: Arc<Signal>,
     loads: SyncSender<Load>,
+    segment_bytes: u64,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Why nothing is written any more.
     failure: Arc<OnceLock<String>>,
@@ -80,6 +81,7 @@ impl Storage {
         let signal = Arc::new(Signal::default());
         let failure = Arc::new(OnceLock::new());
         let (closed, is_closed) = watch::channel(false);
+        let segment_bytes = opened.segment_bytes;
         let loads = loader::start(&opened.store.reader(), opened.loads_max, shared);
         let writer = writer::start(
             opened.store,
@@ -91,6 +93,7 @@ impl Storage {
         Self {
             signal,
             loads,
+            segment_bytes,
             writer: Mutex::new(Some(writer)),
             failure,
             is_closed,
@@ -100,6 +103,11 @@ impl Storage {
     /// Something was appended.
     pub(crate) fn raise(&self) {
         self.signal.raise();
+    }
+
+    /// How large a segment is.
+    pub(crate) const fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
     }
 
     /// Reads messages back; each load is answered with `loaded`.

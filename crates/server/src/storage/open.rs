@@ -40,6 +40,7 @@ pub enum StoreError {
 pub(crate) struct Opened {
     pub(super) store: Store<FileDisk>,
     pub(super) loads_max: usize,
+    pub(super) segment_bytes: u64,
 }
 
 /// Opens the log in a folder, or makes a new one, and says what it held. Takes as long as reading what was not closed
@@ -56,13 +57,19 @@ pub(crate) fn open(place: &Place, config: &HubConfig) -> Result<(Opened, Recover
         epochs: clock::secret() as u64,
     };
     let spread = Threads::available(THREADS_MAX);
-    let (store, recovered) =
-        Store::open(disk, store_config(config), fresh, place.opening, &spread)?;
+    let bounds = store_config(config);
+    let segment_bytes = u64::from(bounds.segment_bytes);
+    let (store, recovered) = Store::open(disk, bounds, fresh, place.opening, &spread)?;
     for line in recovered.report.to_string().lines() {
         tracing::warn!(folder = %place.folder.display(), "{line}");
     }
     let loads_max = config.log.loads_max;
-    Ok((Opened { store, loads_max }, recovered))
+    let opened = Opened {
+        store,
+        loads_max,
+        segment_bytes,
+    };
+    Ok((opened, recovered))
 }
 
 /// Segments that hold the largest message with room to spare.
