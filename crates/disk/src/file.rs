@@ -101,7 +101,11 @@ impl Disk for FileDisk {
         .map_err(LockError::Io)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LockError::Held { by: holder_in(&file) }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Held {
+                    by: holder_in(&file),
+                });
+            }
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
         // What stands in the file helps people and is relied on by nobody: a folder that can only

@@ -83,7 +83,11 @@ impl Folder {
         let kept = dice.below(changes.len() as u64 + 1) as usize;
         let in_order = dice.one_in(2);
         for (index, change) in changes.iter().enumerate() {
-            let keep = if in_order { index < kept } else { dice.one_in(2) };
+            let keep = if in_order {
+                index < kept
+            } else {
+                dice.one_in(2)
+            };
             if keep {
                 change.apply(&mut self.durable);
             }

@@ -12,7 +12,10 @@ fn the_lock_is_held_until_it_is_dropped_or_the_process_dies() {
     assert!(disk.lock("lock", "second").is_err());
     let held = next.lock("lock", "third").unwrap();
     drop(lock);
-    assert!(next.lock("lock", "fourth").is_err(), "a dead lock frees nothing");
+    assert!(
+        next.lock("lock", "fourth").is_err(),
+        "a dead lock frees nothing"
+    );
     drop(held);
     assert!(next.lock("lock", "fifth").is_ok());
 }
