@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::peer::{Heard, Peer, text};
 use crate::support::{Fixture, http, until};
-use heartwire_server::Retention;
+use heartwire_server::{HeartbeatConfig, Retention};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -70,17 +70,11 @@ async fn bytes_without_a_pong_keep_a_connection_alive() {
 
 #[tokio::test]
 async fn a_link_whose_answers_come_just_in_time_is_never_closed() {
-    let server = Fixture::quick().await;
-    let mut peer = Peer::v1(server.address, "slow").await;
-    for _ in 0..4 {
-        let ping = peer.text().await;
-        let id = ping
-            .strip_prefix("ping ")
-            .and_then(|rest| rest.lines().next());
-        let pong = format!("pong {}", id.expect("a ping"));
-        tokio::time::sleep(Duration::from_millis(800)).await;
-        peer.say(&pong).await;
-    }
+    let timeout = Duration::from_secs(2);
+    let heartbeat = HeartbeatConfig::new(Duration::from_secs(1), timeout).expect("in range");
+    let server = Fixture::with(|hub| hub.heartbeat(heartbeat)).await;
+    let answer_after = Duration::from_millis(1_500);
+    crate::support::lives_by_late_answers(server.address, timeout, answer_after).await;
 }
 
 /// 16 MB go by; `quick` gets each message in order, as if nobody else was there. Returns the epoch.
