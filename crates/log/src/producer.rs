@@ -24,6 +24,20 @@ impl ProducerId {
     pub const fn public(self) -> u64 {
         self.0[0]
     }
+
+    /// The number as it stands on disk.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.0[0].to_le_bytes());
+        bytes[8..].copy_from_slice(&self.0[1].to_le_bytes());
+        bytes
+    }
+
+    /// The number that stands on disk.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        let whole = u128::from_le_bytes(bytes);
+        Self([whole as u64, (whole >> 64) as u64])
+    }
 }
 
 impl fmt::Debug for ProducerId {
@@ -40,6 +54,16 @@ impl ProducerKey {
     /// A key of 128 random bits.
     pub const fn new(random: u128) -> Self {
         Self(random.to_le_bytes())
+    }
+
+    /// The key as it stands on disk.
+    pub(crate) const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The key that stands on disk.
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 
     /// The producer that a client with this id is, for the subject of its token.
@@ -98,6 +122,11 @@ impl Producers {
 
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Whether an append of the producer waits to become durable.
+    pub(crate) fn is_in_flight(&self, id: ProducerId) -> bool {
+        self.get(id).is_some_and(|producer| producer.in_flight > 0)
     }
 
     /// Looks where a number stands; changes nothing.
@@ -169,6 +198,20 @@ impl Producers {
         producer.appended = seq;
         producer.in_flight += 1;
         producer.last_published = now;
+    }
+
+    /// A producer that a disk remembered.
+    pub(crate) fn restore(&mut self, id: ProducerId, durable: Seq, last_published: Time) {
+        let producer = Producer {
+            appended: durable,
+            durable,
+            in_flight: 0,
+            last_published,
+            listed: last_published,
+        };
+        if self.by_id.insert(id, producer).is_none() {
+            self.calendar.insert((last_published, id));
+        }
     }
 
     pub(crate) fn committed(&mut self, id: ProducerId, seq: Seq) {

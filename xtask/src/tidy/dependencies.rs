@@ -29,8 +29,13 @@ const MEMBERS: &[Member] = &[
         nature: Nature::Pure,
     },
     Member {
+        name: "heartwire-disk",
+        on: &[],
+        nature: Nature::Shell,
+    },
+    Member {
         name: "heartwire-log",
-        on: &["heartwire-proto"],
+        on: &["heartwire-disk", "heartwire-proto"],
         nature: Nature::Pure,
     },
     Member {
@@ -40,7 +45,12 @@ const MEMBERS: &[Member] = &[
     },
     Member {
         name: "heartwire-server",
-        on: &["heartwire-hub", "heartwire-log", "heartwire-proto"],
+        on: &[
+            "heartwire-disk",
+            "heartwire-hub",
+            "heartwire-log",
+            "heartwire-proto",
+        ],
         nature: Nature::Shell,
     },
     Member {
@@ -52,6 +62,8 @@ const MEMBERS: &[Member] = &[
         name: "heartwire-cli",
         on: &[
             "heartwire",
+            "heartwire-disk",
+            "heartwire-log",
             "heartwire-proto",
             "heartwire-proxy",
             "heartwire-server",

@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use heartwire_log::slab::{Key, Slab};
+use heartwire_log::store::Recovered;
 use heartwire_log::{Committed, Log, ProducerId, ProducerKey};
 use heartwire_proto::{Attempt, Close, CloseCode, ConnectionId, LogId, Seq, Time, TopicName};
 
@@ -186,10 +187,22 @@ pub struct HubState<H> {
 }
 
 impl<H: Clone> HubState<H> {
-    /// A hub with an empty log. `log` and `key` are drawn at random.
+    /// A hub with an empty log in memory. `log` and `key` are drawn at random.
     pub fn new(config: Arc<HubConfig>, log: LogId, key: ProducerKey) -> Self {
+        let log = Log::new(log, config.log());
+        Self::with_log(config, log, key)
+    }
+
+    /// A hub that goes on from what a disk held. Its driver makes durable what it
+    /// [takes](Self::take_batch).
+    pub fn recover(config: Arc<HubConfig>, recovered: Recovered) -> Self {
+        let (log, key) = Log::recover(config.log(), recovered);
+        Self::with_log(config, log, key)
+    }
+
+    fn with_log(config: Arc<HubConfig>, log: Log, key: ProducerKey) -> Self {
         Self {
-            log: Log::new(log, config.log()),
+            log,
             config,
             key,
             records: Slab::default(),
