@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use heartwire::{ConfigError, Ending, Link, Loss, ReconnectPolicy, Status, UrlError};
+use heartwire::{ConfigError, Ending, Link, Loss, Reconnect, Status, UrlError};
 use heartwire_testing::Lateness;
 use support::{Peer, Server, at_once, soon, status_is};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -157,7 +157,7 @@ async fn dropping_the_link_drops_the_dial() {
 #[tokio::test]
 async fn after_the_last_attempt_the_link_is_suspended_until_asked() {
     let server = Server::start().await;
-    let policy = ReconnectPolicy::fixed(Duration::from_millis(100), 2);
+    let policy = Reconnect::fixed(Duration::from_millis(100), 2);
     let link = server.link().reconnect(policy).connect().unwrap();
     for _ in 0..3 {
         drop(server.accept_tcp().await);
