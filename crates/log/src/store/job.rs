@@ -13,12 +13,13 @@ use super::envelope;
 use super::error::{Damage, FileError, JobError};
 use super::files::{Files, Kind, Listing};
 use super::index::SegmentIndex;
-use super::load::{read_index, wrap};
+use super::load::{facts_bytes, read_index, wrap};
 use super::meta::Identity;
 use super::state::{Depth, State};
 use super::view::IndexView;
 
-/// How many zeros are written at once, in bytes.
+/// How many zeros are written, and synced, at once, in bytes: few, so that the writer's syncs meanwhile
+/// do not wait behind a whole segment.
 const ZEROS_BYTES: usize = 1 << 20;
 
 /// A piece of work for a helper. It takes as long as the disk takes, and needs no lock.
@@ -34,16 +35,31 @@ pub(super) enum Task {
     /// A segment full of zeros, for when the present one is full.
     Prepare { id: SegmentId, bytes: u32 },
     /// The index of a full segment.
-    Seal {
-        id: SegmentId,
-        index: Box<SegmentIndex>,
-    },
+    Seal { id: SegmentId, index: Unwritten },
     /// Everything below a segment, folded; then what the checkpoint lets go.
     Checkpoint {
         id: SegmentId,
         remove: Vec<SegmentId>,
         config: StoreConfig,
     },
+}
+
+/// An index that has no file yet.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// As it was gathered while the segment was written.
+    Gathered(Box<SegmentIndex>),
+    /// As it will stand in its file: made when the segment was scanned.
+    Encoded(Vec<u8>),
+}
+
+impl Unwritten {
+    pub(super) fn encode(self, store: u64, id: SegmentId) -> Vec<u8> {
+        match self {
+            Self::Gathered(index) => wrap(store, id, &index),
+            Self::Encoded(file) => file,
+        }
+    }
 }
 
 /// What became of a [`Job`].
@@ -58,8 +74,8 @@ pub(super) enum Outcome<D: Disk> {
     },
     Sealed {
         id: SegmentId,
-        /// The index, to be written another time, if it was not.
-        left: Option<Box<SegmentIndex>>,
+        /// The index, to be written another time if it was not.
+        file: Vec<u8>,
         /// How long it is without the places of messages, in bytes.
         made: Result<u64, FileError>,
     },
@@ -94,13 +110,10 @@ impl<D: Disk> Job<D> {
                 made: prepare(&files, identity, id, bytes),
             },
             Task::Seal { id, index } => {
-                let file = wrap(identity.store, id, &index);
+                let file = index.encode(identity.store, id);
                 let made = files.put(&Kind::Index.name(id), &file);
-                Outcome::Sealed {
-                    id,
-                    made: made.map(|()| file.len() as u64 - index.places_bytes()),
-                    left: Some(index),
-                }
+                let made = made.map(|()| facts_bytes(identity.store, id, &file));
+                Outcome::Sealed { id, file, made }
             }
             Task::Checkpoint { id, remove, config } => Outcome::Checkpointed {
                 id,
@@ -125,6 +138,7 @@ fn prepare<D: Disk>(
         while at < bytes as usize {
             let count = zeros.len().min(bytes as usize - at);
             file.write_at(&zeros[..count], at as u64)?;
+            file.sync()?;
             at += count;
         }
         Ok(())

@@ -29,6 +29,8 @@ pub(super) struct Loaded {
     pub(super) id: SegmentId,
     /// Its index, as it stands, or should stand, in a file.
     pub(super) index: Vec<u8>,
+    /// Whether it does stand in a file like that.
+    pub(super) has_file: bool,
     pub(super) scanned: Option<Scan>,
     /// Whether it has an index file that cannot be used.
     pub(super) index_is_bad: bool,
@@ -80,6 +82,14 @@ pub(super) fn wrap(store: u64, id: SegmentId, index: &SegmentIndex) -> Vec<u8> {
     envelope::wrap(Kind::Index, store, id, |out| index.encode(out))
 }
 
+/// How long an index is without the places of messages, in bytes: what a checkpoint folds.
+pub(super) fn facts_bytes(store: u64, id: SegmentId, file: &[u8]) -> u64 {
+    let body = envelope::unwrap(Kind::Index, store, id, file);
+    let view = body.and_then(IndexView::parse);
+    let places = view.map_or(0, |view| view.parts().map(|part| part.places_bytes()).sum());
+    (file.len() - places) as u64
+}
+
 /// Reads an index file; `None` if there is none that can be used.
 pub(super) fn read_index<D: Disk>(
     files: &Files<D>,
@@ -109,6 +119,7 @@ pub(super) fn load<D: Disk>(
         id,
         index_is_bad: has_index && index.is_none(),
         is_exact: index.is_some(),
+        has_file: index.is_some(),
         index: index.unwrap_or_default(),
         scanned: None,
     };

@@ -271,6 +271,7 @@ impl Read {
         let mut loaded = Loaded {
             id,
             index,
+            has_file: true,
             scanned: None,
             index_is_bad: false,
             is_exact: true,

@@ -42,7 +42,7 @@ pub(super) fn repair<D: Disk>(
     let is_accepted = !read.damage.is_empty();
     for segment in &mut read.segments {
         accept(segment, identity.store);
-        write_index(files, segment, is_accepted)?;
+        write_index(files, segment)?;
     }
     let mut renewed = Vec::new();
     if is_accepted {
@@ -101,23 +101,17 @@ fn accept(segment: &mut Loaded, store: u64) {
     segment.set_index(store, &index);
 }
 
-/// A segment that had to be scanned gets its index. Without room it does without, unless the index
-/// says more than the segment does.
-fn write_index<D: Disk>(
-    files: &Files<D>,
-    segment: &Loaded,
-    is_accepted: bool,
-) -> Result<(), FileError> {
-    let Some(scan) = &segment.scanned else {
-        return Ok(());
-    };
-    if segment.is_exact && scan.bad.is_empty() {
-        return Ok(());
+/// What was accepted is written down at once. Other indexes can wait for a job.
+fn write_index<D: Disk>(files: &Files<D>, segment: &mut Loaded) -> Result<(), FileError> {
+    if segment
+        .scanned
+        .as_ref()
+        .is_some_and(|scan| !scan.bad.is_empty())
+    {
+        files.put(&Kind::Index.name(segment.id), &segment.index)?;
+        segment.has_file = true;
     }
-    match files.put(&Kind::Index.name(segment.id), &segment.index) {
-        Err(error) if error.is_no_space() && !is_accepted => Ok(()),
-        written => written,
-    }
+    Ok(())
 }
 
 /// Topics that may have lost their last messages, without anybody knowing how many.
