@@ -1,6 +1,7 @@
 //! Work that runs beside writing: preparing the next segment, writing the indexes of full ones,
 //! checkpoints, and removing what nobody retains.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use heartwire_disk::{Disk, DiskFile as _};
@@ -112,7 +113,7 @@ impl<D: Disk> Job<D> {
             Task::Seal { id, index } => {
                 let file = index.encode(identity.store, id);
                 let made = files.put(&Kind::Index.name(id), &file);
-                let made = made.map(|()| facts_bytes(identity.store, id, &file));
+                let made = made.map(|()| facts_bytes(&file));
                 Outcome::Sealed { id, file, made }
             }
             Task::Checkpoint { id, remove, config } => Outcome::Checkpointed {
@@ -131,7 +132,8 @@ fn prepare<D: Disk>(
     bytes: u32,
 ) -> Result<D::File, FileError> {
     let header = identity.encode_segment(id);
-    files.prepare(&Kind::Segment.name(id), |file| -> io::Result<()> {
+    let name = Kind::Segment.name(id);
+    let prepared = files.prepare(&name, |file| -> io::Result<()> {
         file.write_at(&header, 0)?;
         let zeros = vec![0; ZEROS_BYTES.min(bytes as usize)];
         let mut at = header.len();
@@ -142,11 +144,16 @@ fn prepare<D: Disk>(
             at += count;
         }
         Ok(())
-    })
+    });
+    if prepared.is_err() {
+        // It may have its name already; nobody will use it, and the next start would remove it.
+        let _ = files.remove(&name);
+    }
+    prepared
 }
 
 /// Folds the checkpoint before and the indexes since, and writes what comes out. Then the segments
-/// to be removed go, and what no checkpoint needs any more.
+/// to be removed go, and what no checkpoint needs any more `[DISK-11]`.
 fn checkpoint<D: Disk>(
     files: &Files<D>,
     identity: Identity,
@@ -163,7 +170,7 @@ fn checkpoint<D: Disk>(
     let file = envelope::wrap(Kind::Checkpoint, identity.store, id, put);
     files.put(&Kind::Checkpoint.name(id), &file)?;
     // From here on the segments count for nothing, whether their files are there or not.
-    for id in remove {
+    for id in remove.iter().filter(|id| listing.has(Kind::Index, **id)) {
         files.rename(&Kind::Index.name(*id), &Kind::Gone.name(*id))?;
     }
     files.sync_folder()?;
@@ -197,16 +204,18 @@ fn fold_below<D: Disk>(
         state.segments = view.segments().map(|info| (info.id, info)).collect();
     }
     let since = before.unwrap_or(SegmentId(0));
-    for segment in since.0..id.0 {
-        let segment = SegmentId(segment);
+    let is_between = |segment: &SegmentId| (since..id).contains(segment);
+    let ids: BTreeSet<SegmentId> = [Kind::Segment, Kind::Index, Kind::Gone]
+        .into_iter()
+        .flat_map(|kind| listing.of(kind).filter(is_between))
+        .collect();
+    for segment in ids {
         let (kind, depth) = if listing.has(Kind::Index, segment) {
             (Kind::Index, Depth::Topics)
         } else if listing.has(Kind::Gone, segment) {
             (Kind::Gone, Depth::Gone)
-        } else if listing.has(Kind::Segment, segment) {
-            return Err(damaged(Kind::Index, segment));
         } else {
-            continue;
+            return Err(damaged(Kind::Index, segment));
         };
         let index = read_index(files, store, kind, segment)?;
         let index = index.ok_or_else(|| damaged(kind, segment))?;

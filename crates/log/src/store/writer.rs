@@ -149,6 +149,7 @@ impl<D: Disk> Store<D> {
             jobs: Jobs {
                 checkpoint: read.checkpoint,
                 checkpoint_bytes: read.checkpoint_bytes,
+                index_bytes: read.index_bytes,
                 ..Jobs::default()
             },
             files,
@@ -198,7 +199,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Makes durable what was written. After a failure the store has failed for good: every later
-    /// call refuses, and nothing is tried again.
+    /// call refuses, and nothing is tried again `[DISK-17]`.
     pub fn sync(&mut self) -> Result<(), WriteError> {
         match (&self.phase, &self.active) {
             (Phase::Failed { why }, _) => Err(WriteError::Stopped { why: why.clone() }),
