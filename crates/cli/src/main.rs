@@ -4,6 +4,7 @@
 //! the outcome into an exit code: 0 done, 1 failed, 2 wrong usage.
 
 mod connect;
+mod doctor;
 mod failure;
 mod followed;
 mod lines;
@@ -49,6 +50,7 @@ enum Command {
     Pub(publish::PubArgs),
     Connect(connect::ConnectArgs),
     Proxy(proxy::ProxyArgs),
+    Doctor(Box<doctor::DoctorArgs>),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +77,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Pub(args) => publish::run(args).await,
         Command::Connect(args) => connect::run(args).await,
         Command::Proxy(args) => proxy::run(args).await,
+        Command::Doctor(args) => doctor::run(*args).await,
     }
 }
 
