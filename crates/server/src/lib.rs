@@ -17,6 +17,7 @@ mod socket;
 mod storage;
 mod sync;
 mod upkeep;
+mod waiting;
 mod wheel;
 mod ws;
 

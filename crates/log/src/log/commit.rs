@@ -161,6 +161,11 @@ impl Log {
         self.last_lsn
     }
 
+    /// Everything up to here was committed.
+    pub const fn committed(&self) -> Lsn {
+        self.committed
+    }
+
     /// What has become of an append.
     pub fn fate(&self, lsn: Lsn) -> Fate {
         let (failed_from, failed_through) = self.failed;

@@ -174,7 +174,7 @@ impl Writer {
                 hub.commit(through, &self.places);
                 hub.set_room(room, is_full);
             });
-            shared.stored.send_replace(());
+            shared.waiting.stored(through);
         }
         self.batch.clear();
     }
@@ -188,7 +188,7 @@ impl Writer {
                 hub.set_accepting(false);
                 hub.fail_all();
             });
-            shared.stored.send_replace(());
+            shared.waiting.failed();
         }
         self.batch.clear();
     }
