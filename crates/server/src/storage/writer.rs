@@ -78,10 +78,18 @@ impl Writer {
             let turn = self.turn();
             match turn {
                 Turn::Wrote => {}
-                Turn::Failed => return self.refuse(),
+                Turn::Failed => break self.refuse(),
                 Turn::Idle if self.signal.is_stopping() => break,
                 Turn::Idle => self.rest(),
             }
+        }
+        for done in self.helper.finish() {
+            if let Err(error) = self.store.done(done) {
+                tracing::warn!(%error, "the log's upkeep failed at the end");
+            }
+        }
+        if self.store.failure().is_some() {
+            return;
         }
         if let Err(error) = self.store.close() {
             tracing::error!(%error, "the log was not closed cleanly; the next start reads it");
