@@ -86,6 +86,8 @@ pub(super) struct State {
     lives: Keys,
     /// The topic of each life, or [`DEAD`].
     topic_of: Vec<u32>,
+    /// How many messages of each life are to come, as far as was [expected](Self::expect).
+    expected: Vec<usize>,
     /// Topics by name.
     names: HashTable<u32>,
     pub(super) topics: Vec<Topic>,
@@ -103,6 +105,7 @@ impl State {
         Self {
             lives: Keys::new(hashes.clone()),
             topic_of: Vec::new(),
+            expected: Vec::new(),
             names: HashTable::new(),
             topics: Vec::new(),
             producers: HashMap::with_hasher(hashes.state()),
@@ -111,6 +114,20 @@ impl State {
             holes: Vec::new(),
             time: Time::ZERO,
             is_complete,
+        }
+    }
+
+    /// An index that will be folded with all its places: room is made for them at once.
+    pub(super) fn expect(&mut self, index: IndexView<'_>) {
+        for part in index.parts() {
+            let Some(life) = self.lives.number(part.key) else {
+                continue;
+            };
+            let life = life as usize;
+            if life >= self.expected.len() {
+                self.expected.resize(life + 1, 0);
+            }
+            self.expected[life] += part.places_len();
         }
     }
 
@@ -160,7 +177,8 @@ impl State {
                     is_unexplained: is_complete,
                 });
             }
-            topic.add_run(id, run, depth);
+            let expected = self.expected.get(topic.life as usize);
+            topic.add_run(id, run, depth, expected.copied().unwrap_or(0));
         }
         topic.epoch = part.epoch.unwrap_or(topic.epoch);
         topic.last_append = topic.last_append.max(part.last_append);
@@ -284,7 +302,7 @@ impl Topic {
         }
     }
 
-    fn add_run(&mut self, id: SegmentId, run: RunView<'_>, depth: Depth) {
+    fn add_run(&mut self, id: SegmentId, run: RunView<'_>, depth: Depth, expected: usize) {
         let places = run.places();
         self.end = self.end.max(run.first + places.len() as u64 - 1);
         if depth != Depth::Places {
@@ -295,9 +313,10 @@ impl Topic {
         }
         let follows = |last: &Run| last.first + last.places.len() as u64 == run.first;
         if !self.runs.last().is_some_and(follows) {
+            let is_first = self.runs.is_empty();
             self.runs.push(Run {
                 first: run.first,
-                places: Vec::new(),
+                places: Vec::with_capacity(if is_first { expected } else { places.len() }),
             });
         }
         let Some(last) = self.runs.last_mut() else {

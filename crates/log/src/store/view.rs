@@ -114,6 +114,11 @@ impl<'a> PartView<'a> {
         (0..self.lost_len).map_while(move |_| Some((lost.varint()?, lost.varint()?)))
     }
 
+    /// How many messages the runs have.
+    pub(super) const fn places_len(self) -> usize {
+        self.places.0.len() / PLACE_BYTES
+    }
+
     /// Whether it gives the topic something new, and is not only about what was there before.
     pub(super) const fn is_own(self) -> bool {
         self.runs_len > 0 || self.epoch.is_some()
