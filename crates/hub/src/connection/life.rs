@@ -15,7 +15,8 @@ use crate::state::{ConnKey, HubState};
 /// A v1 peer is asked at least this often, for the positions that the ping tells `[LIVE-9]`.
 const POSITIONS_EVERY: Duration = Duration::from_secs(60);
 
-/// While an answer is awaited, acknowledgements are looked at so many times within the timeout.
+/// While an answer is awaited or output is blocked, acknowledgements are looked at so many times within
+/// the timeout.
 const LOOKS_PER_TIMEOUT: u32 = 8;
 
 /// How late a deadline may come up before the process counts as paused.
@@ -45,12 +46,10 @@ impl Connection {
         match &self.state {
             State::Greeting(greeting) => greeting.session.deadline().unwrap_or(NEVER),
             State::Closing(closing) => closing.until,
-            State::Live(live) if live.heartbeat.is_asking() => live
-                .heartbeat
-                .deadline()
+            State::Live(live) => live
+                .due_at()
                 .min(self.blocked_until(live))
                 .min(self.measure_at(live)),
-            State::Live(live) => live.ask_at().min(self.blocked_until(live)),
         }
     }
 
@@ -72,15 +71,11 @@ impl Connection {
         if now >= self.blocked_until(live) {
             return Due::Look;
         }
-        if !live.heartbeat.is_asking() {
-            return if now >= live.ask_at() {
-                Due::Ping
-            } else {
-                Due::Nothing
-            };
-        }
-        if now >= live.heartbeat.deadline() {
-            Due::Look
+        if now >= live.due_at() {
+            match live.heartbeat.is_asking() {
+                true => Due::Look,
+                false => Due::Ping,
+            }
         } else if now >= self.measure_at(live) {
             Due::Measure
         } else {
@@ -189,7 +184,7 @@ impl Connection {
         if now.since(until) > LATE {
             let grace = self.bound().saturating_sub(Heartbeat::GRACE).as_millis() as u64;
             let since = now.as_millis().saturating_sub(grace);
-            self.progress.blocked_since = Time::from_millis(since);
+            self.progress.set_blocked_since(Time::from_millis(since));
             return false;
         }
         true
@@ -203,12 +198,12 @@ impl Connection {
     }
 
     fn blocked_until(&self, live: &Live) -> Time {
-        self.progress.blocked_since + live.heartbeat.config().bound()
+        self.progress.blocked_since() + live.heartbeat.config().bound()
     }
 
     fn measure_at(&self, live: &Live) -> Time {
         let timeout = live.heartbeat.config().timeout();
-        let last = self.progress.unacknowledged_at();
+        let last = self.progress.measured_at();
         last.map_or(NEVER, |last| last + timeout / LOOKS_PER_TIMEOUT)
     }
 }
@@ -223,12 +218,15 @@ impl Live {
         }
     }
 
-    /// When the peer is asked next if nothing is heard; in v1 also if it never falls silent.
-    fn ask_at(&self) -> Time {
+    /// When its answer is due, or when the peer is asked next: if nothing is heard, and in v1 also if
+    /// it never falls silent.
+    fn due_at(&self) -> Time {
         let silent = self.heartbeat.deadline();
         match self.speech {
-            Speech::V1(_) => silent.min(self.heartbeat.asked_at() + POSITIONS_EVERY),
-            Speech::Plain { .. } => silent,
+            Speech::V1(_) if !self.heartbeat.is_asking() => {
+                silent.min(self.heartbeat.asked_at() + POSITIONS_EVERY)
+            }
+            Speech::V1(_) | Speech::Plain { .. } => silent,
         }
     }
 }

@@ -203,6 +203,38 @@ fn a_reader_of_50_kb_a_second_lives_while_5_mb_stand_before_it() {
 }
 
 #[test]
+fn who_always_talks_and_reads_slowly_lives_by_what_its_tcp_acknowledges() {
+    let mut world = one_second();
+    let end = opened(&mut world);
+    world.say(end, "sub t");
+    world.take(end);
+    world.ends[end].is_deaf = true;
+    world.set_room(end, Some(50_000));
+    for _ in 0..200 {
+        world.publish("t", &"x".repeat(1_000));
+    }
+    // It is not asked, as it never falls silent, and the kernel takes nothing for a minute.
+    for _ in 0..120 {
+        world.hear(end);
+        world.acknowledge(end, 400);
+        world.advance(500);
+        assert!(world.is_open(end));
+    }
+    // It talks on, but reads no more.
+    let mut ms = 0;
+    while world.is_open(end) {
+        world.hear(end);
+        world.advance(25);
+        ms += 25;
+        assert!(
+            ms <= 2_125,
+            "interval + timeout, and an eighth of the timeout"
+        );
+    }
+    assert!(ms >= 1_500, "closed {ms} ms after it had read last");
+}
+
+#[test]
 fn a_frozen_peer_whose_kernel_acknowledges_gains_no_time_by_it() {
     let mut world = one_second();
     world.random = u64::MAX;
