@@ -32,11 +32,9 @@ impl Wire {
             for client in listener.incoming() {
                 let Ok(client) = client else { return };
                 let server = TcpStream::connect(to).expect("the server listens");
-                let passed = pass_hello(&client, &server, &mut disguise);
-                let id = match passed {
-                    Ok(id) => id,
+                let Ok(id) = pass_hello(&client, &server, &mut disguise) else {
                     // The client hung up before it had said hello.
-                    Err(_) => continue,
+                    continue;
                 };
                 if tell.send(id).is_err() {
                     return;
