@@ -7,6 +7,7 @@ mod connect;
 mod failure;
 mod followed;
 mod lines;
+mod log;
 mod output;
 mod payload;
 mod place;
@@ -49,6 +50,7 @@ enum Command {
     Pub(publish::PubArgs),
     Connect(connect::ConnectArgs),
     Proxy(proxy::ProxyArgs),
+    Log(log::LogArgs),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +77,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Pub(args) => publish::run(args).await,
         Command::Connect(args) => connect::run(args).await,
         Command::Proxy(args) => proxy::run(args).await,
+        Command::Log(args) => log::run(&args),
     }
 }
 

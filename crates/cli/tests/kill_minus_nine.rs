@@ -72,14 +72,20 @@ async fn publish(
 /// them must have come.
 async fn follow(
     mut topic: heartwire::Subscription,
-    count: tokio::sync::watch::Receiver<Option<usize>>,
+    mut count: tokio::sync::watch::Receiver<Option<usize>>,
 ) -> Vec<usize> {
     let mut numbers = Vec::new();
     loop {
-        if count.borrow().is_some_and(|count| numbers.len() >= count) {
+        if count
+            .borrow_and_update()
+            .is_some_and(|count| numbers.len() >= count)
+        {
             return numbers;
         }
-        let next = tokio::time::timeout(PATIENCE, topic.next()).await;
+        let next = tokio::select! {
+            next = tokio::time::timeout(PATIENCE, topic.next()) => next,
+            Ok(()) = count.changed() => continue,
+        };
         match next
             .expect("the next message comes")
             .expect("the link goes on")

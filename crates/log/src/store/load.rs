@@ -29,6 +29,8 @@ pub(super) struct Loaded {
     pub(super) id: SegmentId,
     /// Its index, as it stands, or should stand, in a file.
     pub(super) index: Vec<u8>,
+    /// Whether it does stand in a file like that.
+    pub(super) has_file: bool,
     pub(super) scanned: Option<Scan>,
     /// Whether it has an index file that cannot be used.
     pub(super) index_is_bad: bool,
@@ -50,9 +52,9 @@ pub(super) struct Scan {
 
 impl Loaded {
     /// The index, which is one.
-    pub(super) fn view(&self, store: u64) -> Option<IndexView<'_>> {
-        let body = envelope::unwrap(Kind::Index, store, self.id, &self.index)?;
-        IndexView::parse(body)
+    pub(super) fn view(&self) -> IndexView<'_> {
+        let view = IndexView::parse(envelope::body(&self.index));
+        view.expect("an index is checked when it is read, and whole when it is made")
     }
 
     /// Whether anything was ever written to it.
@@ -63,9 +65,7 @@ impl Loaded {
 
     /// All that it held is lost.
     pub(super) fn lose_all(&mut self, store: u64) {
-        let Some(view) = self.view(store) else {
-            return;
-        };
+        let view = self.view();
         let mut lost = SegmentIndex::new(Hashes::new(store), view.valid, view.time);
         lost.take_over(view, |_| true);
         self.set_index(store, &lost);
@@ -78,6 +78,13 @@ impl Loaded {
 
 pub(super) fn wrap(store: u64, id: SegmentId, index: &SegmentIndex) -> Vec<u8> {
     envelope::wrap(Kind::Index, store, id, |out| index.encode(out))
+}
+
+/// How long an index file is without the places of messages, in bytes: what a checkpoint folds.
+pub(super) fn facts_bytes(file: &[u8]) -> u64 {
+    let view = IndexView::parse(envelope::body(file));
+    let places = view.map_or(0, |view| view.parts().map(|part| part.places_bytes()).sum());
+    (file.len() - places) as u64
 }
 
 /// Reads an index file; `None` if there is none that can be used.
@@ -109,6 +116,7 @@ pub(super) fn load<D: Disk>(
         id,
         index_is_bad: has_index && index.is_none(),
         is_exact: index.is_some(),
+        has_file: index.is_some(),
         index: index.unwrap_or_default(),
         scanned: None,
     };
@@ -121,12 +129,11 @@ pub(super) fn load<D: Disk>(
         .len()
         .and_then(|len| Ok((len, scan(&file, identity, id)?)));
     let (file_bytes, mut scanned) = read.map_err(|source| files.error("read", &name, source))?;
-    match loaded.view(identity.store) {
-        Some(view) => {
-            let amended = amend(view, &mut scanned, Hashes::new(identity.store));
-            loaded.set_index(identity.store, &amended);
-        }
-        None => loaded.set_index(identity.store, &scanned.index),
+    if loaded.is_exact {
+        let amended = amend(loaded.view(), &mut scanned, Hashes::new(identity.store));
+        loaded.set_index(identity.store, &amended);
+    } else {
+        loaded.set_index(identity.store, &scanned.index);
     }
     loaded.scanned = Some(Scan {
         frames: scanned.frames,

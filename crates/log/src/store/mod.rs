@@ -14,6 +14,7 @@ mod frame_writer;
 mod index;
 mod inspect;
 mod job;
+mod keys;
 mod load;
 mod meta;
 mod open;

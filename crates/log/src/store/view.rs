@@ -112,6 +112,11 @@ impl<'a> PartView<'a> {
         (0..self.lost_len).map_while(move |_| Some((lost.varint()?, lost.varint()?)))
     }
 
+    /// How much of it are places of messages, in bytes.
+    pub(super) const fn places_bytes(self) -> usize {
+        self.places.0.len()
+    }
+
     /// Whether it gives the topic something new, and is not only about what was there before.
     pub(super) const fn is_own(self) -> bool {
         self.runs_len > 0 || self.epoch.is_some()

@@ -1,6 +1,7 @@
 //! A server on real loopback sockets, seen from outside. One file per behaviour.
 
 mod drain;
+mod durable;
 mod embedding;
 mod garbage;
 mod http_api;
