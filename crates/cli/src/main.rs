@@ -4,6 +4,7 @@
 //! the outcome into an exit code: 0 done, 1 failed, 2 wrong usage.
 
 mod connect;
+mod doctor;
 mod failure;
 mod followed;
 mod lines;
@@ -51,6 +52,7 @@ enum Command {
     Connect(connect::ConnectArgs),
     Proxy(proxy::ProxyArgs),
     Log(log::LogArgs),
+    Doctor(Box<doctor::DoctorArgs>),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +80,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Connect(args) => connect::run(args).await,
         Command::Proxy(args) => proxy::run(args).await,
         Command::Log(args) => log::run(&args),
+        Command::Doctor(args) => doctor::run(*args).await,
     }
 }
 
