@@ -120,11 +120,22 @@ impl<'a> Publisher<'a> {
             let has_room = self.has_room();
             tokio::select! {
                 message = self.source.next(), if has_room => self.take(message?),
-                Some(event) = events.next() => {
-                    if let Some(told) = story.tell(&event, Instant::now()) {
-                        output::note(told);
+                event = events.next() => match event {
+                    Some(event) => {
+                        if let Some(told) = story.tell(&event, Instant::now()) {
+                            output::note(told);
+                        }
                     }
-                }
+                    // What is on its way says itself what has become of it.
+                    None if waits => {
+                        let outcome = oldest(&mut self.unconfirmed).await;
+                        self.settle(outcome)?;
+                    }
+                    None => {
+                        let why = link_closed(self.link);
+                        return Err(Failure::failed("the link is closed", why));
+                    }
+                },
                 outcome = oldest(&mut self.unconfirmed), if waits => self.settle(outcome)?,
                 () = sleep_until(deadline.into()), if waits => {
                     return Err(self.given_up("nothing was acknowledged in time"));

@@ -27,6 +27,8 @@ pub(crate) const WALL: u64 = 1_790_000_000_000;
 pub(crate) struct End {
     /// The server's end, until its socket is dropped.
     pub(crate) connection: Option<Connection>,
+    /// With what the server ended the connection, once the socket is dropped.
+    pub(crate) ended: Option<String>,
     /// How many bytes the socket takes before it is full; `None` for any number.
     pub(crate) room: Option<usize>,
     /// Whether the peer's TCP acknowledges what the socket took.
@@ -228,6 +230,7 @@ impl World {
     /// The peer's socket is gone.
     pub(crate) fn drop_end(&mut self, end: usize) {
         if let Some(mut connection) = self.ends[end].connection.take() {
+            self.ends[end].ended = connection.closing().map(ToString::to_string);
             connection.leave(&mut self.hub);
         }
         self.settle();

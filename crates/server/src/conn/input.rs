@@ -1,4 +1,5 @@
-//! The way in: from bytes to what the connection asks of the hub.
+//! The way in: from bytes to what the connection asks of the hub. Whatever they are, they cost their
+//! connection alone `[REFUSE-4]`.
 
 use std::sync::Arc;
 
