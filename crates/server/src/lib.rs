@@ -14,6 +14,7 @@ mod publish;
 mod server;
 mod shared;
 mod socket;
+mod subjects;
 mod sync;
 mod upkeep;
 mod wheel;
@@ -24,7 +25,10 @@ pub use api::{UrlTopics, UrlTopicsError};
 pub use builder::{HubBuilder, OpenError};
 pub use follow::{Delivery, FollowRefused, Follower, Message};
 pub use gate::Gate;
-pub use guard::{ApiKey, ApiKeyError};
+pub use guard::{
+    ApiKey, ApiKeyError, Check, CheckRequest, EmptySecret, FileError, Refusal, Tokens,
+};
+pub use heartwire_hub::{Grant, Pattern, SubjectsFull};
 pub use heartwire_log::Retention;
 pub use heartwire_proto::frame::{Gap, Payload, SubFrom};
 pub use heartwire_proto::heartbeat::{HeartbeatConfig, HeartbeatRange};

@@ -4,6 +4,7 @@
 
 mod closing;
 mod following;
+mod grants;
 mod housekeeping;
 mod life;
 mod plain;

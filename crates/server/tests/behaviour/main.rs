@@ -1,12 +1,17 @@
 //! A server on real loopback sockets, seen from outside. One file per behaviour.
 
+mod access_table;
 mod drain;
 mod embedding;
 mod garbage;
+mod grants;
 mod http_api;
 mod liveness;
+mod own_check;
 mod plain_mode;
 mod refusals;
+mod shut_out;
 mod sse;
 mod support;
 mod takeover;
+mod tokens;

@@ -6,6 +6,7 @@
 
 pub(crate) mod http;
 pub(crate) mod peer;
+pub(crate) mod token;
 
 use std::net::SocketAddr;
 use std::time::Duration;
