@@ -12,6 +12,7 @@ mod payload;
 mod place;
 mod proxy;
 mod publish;
+mod secret;
 mod serve;
 mod signals;
 mod size;
@@ -19,6 +20,7 @@ mod span;
 mod story;
 mod style;
 mod sub;
+mod token;
 mod url;
 
 use std::process::ExitCode;

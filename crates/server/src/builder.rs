@@ -9,6 +9,7 @@ use heartwire_log::Retention;
 use heartwire_proto::Limits;
 use heartwire_proto::heartbeat::HeartbeatConfig;
 use heartwire_proto::limits::HEADER_BYTES_MAX;
+use ipnet::IpNet;
 
 use crate::admission::ConnectionLimits;
 use crate::api::UrlTopics;
@@ -74,6 +75,10 @@ pub enum OpenError {
     /// [`HubBuilder::insecure_open`] was said beside something that asks who comes.
     #[error("the server is either open to everybody, or by keys, tokens or a check")]
     OpenAndClosed,
+    /// [`HubBuilder::trusted_proxy`] was said where nobody is asked who they are: a proxy makes
+    /// loopback public.
+    #[error("a trusted proxy makes this server public: it needs a key, tokens or a check")]
+    PublicLoopback,
     /// A file with keys cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
@@ -188,6 +193,15 @@ impl HubBuilder {
         self
     }
 
+    /// Adds proxies whose word is taken about where a request comes from: by `X-Forwarded-For`, and
+    /// by the PROXY protocol where [`Server::proxy_protocol`](crate::Server::proxy_protocol) asks for
+    /// it. Nobody else's is.
+    #[must_use]
+    pub fn trusted_proxy(mut self, network: IpNet) -> Self {
+        self.config.guard.trusted_proxies.push(network);
+        self
+    }
+
     /// The application in front of [`Hub::router`] decides who gets in: the hub itself asks for no
     /// key and looks at no address, host or origin.
     #[must_use]
@@ -244,6 +258,7 @@ impl HubBuilder {
             Some(websockets) => Ok(Access::Credentials { keys, websockets }),
             None if self.by_application => Ok(Access::Application),
             None if self.insecure_open => Ok(Access::Everybody),
+            None if !self.config.guard.trusted_proxies.is_empty() => Err(OpenError::PublicLoopback),
             None => Ok(Access::Loopback),
         }
     }

@@ -1,5 +1,6 @@
 //! The handle of a hub.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,6 +143,11 @@ impl Hub {
     /// How many connections and followers there are.
     pub fn connections(&self) -> usize {
         self.shared.lock_hub().connections_len()
+    }
+
+    /// Whether an address is a trusted proxy's.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.shared.config.guard.trusts(address)
     }
 
     /// How long a dead connection may go unnoticed: interval and timeout of the heartbeat.

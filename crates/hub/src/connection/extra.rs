@@ -1,6 +1,9 @@
 //! What few connections have, behind one pointer, as very many have none of it.
 
-use heartwire_proto::Time;
+use std::time::Duration;
+
+use heartwire_proto::bucket::{Bucket, Rate};
+use heartwire_proto::{Limits, Time};
 
 use super::progress::NEVER;
 
@@ -14,6 +17,8 @@ struct Held {
     expires_at: Time,
     /// A fresh token is being looked at.
     is_renewing: bool,
+    messages: Bucket,
+    bytes: Bucket,
     /// The latest answer to a ping, as a whole frame, while too much stands before it `[WS-10]`;
     /// empty while there is none.
     late_pong: Vec<u8>,
@@ -22,6 +27,8 @@ struct Held {
 const NOTHING: Held = Held {
     expires_at: NEVER,
     is_renewing: false,
+    messages: Bucket::FULL,
+    bytes: Bucket::FULL,
     late_pong: Vec::new(),
 };
 
@@ -40,6 +47,28 @@ impl Extra {
 
     pub(super) fn set_renewing(&mut self, is_renewing: bool) {
         self.change(|held| held.is_renewing = is_renewing);
+    }
+
+    /// A message of so many bytes has come. An error says how long to stay away.
+    pub(super) fn spend(
+        &mut self,
+        bytes: usize,
+        limits: &Limits,
+        now: Time,
+    ) -> Result<(), Duration> {
+        let (messages, volume) = (limits.messages_rate(), limits.bytes_rate());
+        if messages.is_none() && volume.is_none() {
+            return Ok(());
+        }
+        let take = |bucket: &mut Bucket, amount, rate: Option<Rate>| {
+            rate.map_or(Ok(()), |rate| bucket.take(amount, rate, now))
+        };
+        let mut spent = Ok(());
+        self.change(|held| {
+            spent = take(&mut held.messages, 1, messages)
+                .and_then(|()| take(&mut held.bytes, bytes as u64, volume));
+        });
+        spent
     }
 
     pub(super) fn set_late_pong(&mut self, frame: Vec<u8>) {

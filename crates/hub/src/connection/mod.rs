@@ -42,6 +42,10 @@ pub use life::Due;
 /// frame `[WS-8]`.
 const CLOSING_MAX: Duration = Duration::from_secs(2);
 
+/// How long a client stays away at least that sent too much: a moment would bring it back into the
+/// same second.
+const RATE_RETRY_MIN: Duration = Duration::from_secs(1);
+
 /// What a message asks of whoever drives the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step<'a> {
@@ -156,6 +160,10 @@ impl Connection {
 
     /// Takes one message, text or binary.
     pub fn receive<'a>(&mut self, message: Message<'a>, now: Time) -> Step<'a> {
+        if let Err(close) = self.spend(message.as_bytes().len(), now) {
+            self.close(close, now);
+            return Step::Done;
+        }
         let read = match &mut self.state {
             State::Greeting(greeting) => greeting.session.receive(message),
             State::Live(live) => match &mut live.speech {
@@ -184,6 +192,19 @@ impl Connection {
             Err(broken) => self.close(broken.into(), now),
         }
         Step::Done
+    }
+
+    /// A message has come; an error says that it was too much `[CLOSE-7]`. Before `welcome` other
+    /// bounds hold.
+    fn spend(&mut self, bytes: usize, now: Time) -> Result<(), Close> {
+        let State::Live(live) = &mut self.state else {
+            return Ok(());
+        };
+        let spent = live.extra.spend(bytes, &self.config.limits, now);
+        spent.map_err(|wait| {
+            let reason = "CLOSE-7: more was sent than this server takes";
+            Close::new(CloseCode::RATE_LIMITED, reason).retry_after(wait.max(RATE_RETRY_MIN))
+        })
     }
 
     fn receive_plain<'a>(&mut self, message: Message<'a>, is_first: bool, now: Time) -> Step<'a> {

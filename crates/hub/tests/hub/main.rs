@@ -10,6 +10,7 @@ mod life;
 mod plain;
 mod publishing;
 mod random_schedules;
+mod rates;
 mod transcripts;
 mod visibility;
 mod world;

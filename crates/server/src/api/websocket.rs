@@ -14,7 +14,7 @@ use super::error::HttpError;
 use super::handshake::Handshake;
 use crate::admission::Seat;
 use crate::conn::{self, Admission, Entrance, Opening};
-use crate::guard::{Door, Via};
+use crate::guard::Door;
 use crate::shared::Shared;
 
 /// How long a client is asked to stay away that came while the server was being stopped.
@@ -41,7 +41,7 @@ pub(super) async fn upgrade(
     let Some(upgrade) = parts.extensions.remove::<upgrade::OnUpgrade>() else {
         return Err(HttpError::internal());
     };
-    let address = Via::of(&parts).map(|via| via.peer);
+    let address = guard.via(&parts).map(|via| via.peer);
     let seat = Seat::take(&shared, address.map(|address| address.ip()))?;
     let agent = parts.headers.get(header::USER_AGENT);
     let agent = agent.and_then(|agent| agent.to_str().ok());

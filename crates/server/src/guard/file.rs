@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256};
 
 use crate::sync::lock;
 
@@ -24,12 +24,15 @@ pub struct FileError {
     reason: String,
 }
 
-/// What a file said when it last made sense.
+/// What files said together when they last made sense; mostly it is one.
 pub(crate) struct Watched<T> {
-    path: PathBuf,
-    parse: fn(&[u8]) -> Result<T, String>,
+    paths: Vec<PathBuf>,
+    parse: Parse<T>,
     held: Mutex<Held<T>>,
 }
+
+/// Makes sense of the contents, in the order of the files.
+type Parse<T> = fn(&[Vec<u8>]) -> Result<T, String>;
 
 struct Held<T> {
     value: Arc<T>,
@@ -38,20 +41,17 @@ struct Held<T> {
 }
 
 impl<T> Watched<T> {
-    /// Reads the file, which has to make sense the first time.
-    pub(crate) fn open(
-        path: PathBuf,
-        parse: fn(&[u8]) -> Result<T, String>,
-    ) -> Result<Self, FileError> {
-        let wrong = |reason| FileError {
-            path: path.clone(),
+    /// Reads the files, which have to make sense the first time.
+    pub(crate) fn open(paths: Vec<PathBuf>, parse: Parse<T>) -> Result<Self, FileError> {
+        let contents = read_all(&paths)?;
+        let value = parse(&contents).map_err(|reason| FileError {
+            path: paths.first().cloned().unwrap_or_default(),
             reason,
-        };
-        let content = read(&path).map_err(wrong)?;
-        let value = Arc::new(parse(&content).map_err(wrong)?);
-        let print = fingerprint(&content);
+        })?;
+        let print = fingerprint(&contents);
+        let value = Arc::new(value);
         Ok(Self {
-            path,
+            paths,
             parse,
             held: Mutex::new(Held { value, print }),
         })
@@ -62,21 +62,24 @@ impl<T> Watched<T> {
         lock(&self.held).value.clone()
     }
 
-    /// Reads it again. Blocks for as long as the file system does.
+    /// Reads them again. Blocks for as long as the file system does.
     pub(crate) fn reload(&self) {
-        let content = match read(&self.path) {
-            Ok(content) => content,
-            Err(reason) => return self.complain(fingerprint(reason.as_bytes()), &reason),
+        let contents = match read_all(&self.paths) {
+            Ok(contents) => contents,
+            Err(error) => {
+                let print = fingerprint(&[error.to_string().into_bytes()]);
+                return self.complain(print, &error.reason);
+            }
         };
-        let print = fingerprint(&content);
+        let print = fingerprint(&contents);
         if lock(&self.held).print == print {
             return;
         }
-        match (self.parse)(&content) {
+        match (self.parse)(&contents) {
             Ok(value) => {
                 let value = Arc::new(value);
                 *lock(&self.held) = Held { value, print };
-                tracing::info!(file = %self.path.display(), "a changed file was read");
+                tracing::info!(files = ?self.paths, "what has changed was read");
             }
             Err(reason) => self.complain(print, &reason),
         }
@@ -85,16 +88,30 @@ impl<T> Watched<T> {
     fn complain(&self, print: [u8; 32], reason: &str) {
         let before = std::mem::replace(&mut lock(&self.held).print, print);
         if before != print {
-            let file = self.path.display();
-            tracing::error!(%file, reason, "a changed file is not used: what it said before holds");
+            let files = &self.paths;
+            tracing::error!(
+                ?files,
+                reason,
+                "a change is not used: what was there before holds"
+            );
         }
     }
 }
 
 impl<T> fmt::Debug for Watched<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Watched").field(&self.path).finish()
+        f.debug_tuple("Watched").field(&self.paths).finish()
     }
+}
+
+fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, FileError> {
+    let contents = paths.iter().map(|path| {
+        read(path).map_err(|reason| FileError {
+            path: path.clone(),
+            reason,
+        })
+    });
+    contents.collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -108,8 +125,13 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(content)
 }
 
-fn fingerprint(content: &[u8]) -> [u8; 32] {
+fn fingerprint(contents: &[Vec<u8>]) -> [u8; 32] {
+    let mut all = Context::new(&SHA256);
+    for content in contents {
+        all.update(&(content.len() as u64).to_le_bytes());
+        all.update(content);
+    }
     let mut print = [0; 32];
-    print.copy_from_slice(digest(&SHA256, content).as_ref());
+    print.copy_from_slice(all.finish().as_ref());
     print
 }

@@ -36,6 +36,7 @@ use axum::extract::ConnectInfo;
 use heartwire_hub::Grant;
 use http::request::Parts;
 use http::{Method, StatusCode};
+use ipnet::IpNet;
 
 use crate::api::HttpError;
 use crate::shared::Shared;
@@ -87,6 +88,8 @@ pub(crate) struct Guard {
     pub(crate) access: Access,
     /// Names besides the loopback ones under which a server without keys may be called.
     pub(crate) hosts: Vec<String>,
+    /// Proxies whose word about where a request comes from is taken.
+    pub(crate) trusted_proxies: Vec<IpNet>,
     /// Origins besides the same host that may open WebSockets and change things; `*` is any.
     pub(crate) origins: Vec<String>,
 }
@@ -112,7 +115,7 @@ pub(crate) struct Via {
 impl Via {
     /// What our own accept loop noted, or axum's `ConnectInfo` for a router that is served
     /// elsewhere. `None` when neither is there.
-    pub(crate) fn of(request: &Parts) -> Option<Self> {
+    fn of(request: &Parts) -> Option<Self> {
         if let Some(via) = request.extensions.get::<Self>() {
             return Some(*via);
         }
@@ -131,7 +134,8 @@ pub(crate) fn is_loopback(address: IpAddr) -> bool {
 
 impl Keys {
     pub(crate) fn open(path: std::path::PathBuf) -> Result<Arc<Watched<Vec<ApiKey>>>, FileError> {
-        Watched::open(path, key::lines).map(Arc::new)
+        let parse = |contents: &[Vec<u8>]| key::lines(contents.first().map_or(&[], Vec::as_slice));
+        Watched::open(vec![path], parse).map(Arc::new)
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -147,6 +151,25 @@ impl Keys {
 }
 
 impl Guard {
+    /// Where a request comes from: the peer, or whom a trusted proxy names.
+    pub(crate) fn via(&self, request: &Parts) -> Option<Via> {
+        let via = Via::of(request)?;
+        if !self.trusts(via.peer.ip()) {
+            return Some(via);
+        }
+        let client = forwarded::client(&request.headers, &self.trusted_proxies);
+        Some(Via {
+            // A proxy does not say which port its client has.
+            peer: client.map_or(via.peer, |client| SocketAddr::new(client, 0)),
+            ..via
+        })
+    }
+
+    /// Whether an address is a trusted proxy's.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        forwarded::is_trusted(address, &self.trusted_proxies)
+    }
+
     /// Does the request come from where requests may come from?
     pub(crate) fn surroundings(&self, door: Door, request: &Parts) -> Result<(), HttpError> {
         match self.access {
@@ -169,7 +192,7 @@ impl Guard {
         let asked = CheckRequest {
             parts: request,
             token: token.as_deref(),
-            peer: Via::of(request).map(|via| via.peer),
+            peer: self.via(request).map(|via| via.peer),
         };
         match &self.access {
             Access::Credentials {
@@ -257,7 +280,7 @@ impl Guard {
     }
 
     fn loopback_only(&self, request: &Parts) -> Result<(), HttpError> {
-        match Via::of(request) {
+        match self.via(request) {
             Some(via) if via.loopback => {}
             Some(_) => return Err(not_loopback()),
             None => return Err(unknown_peer()),

@@ -77,8 +77,7 @@ impl Tokens {
     ///
     /// When it cannot be read, or is empty.
     pub fn secret_file(path: impl Into<PathBuf>) -> Result<Self, FileError> {
-        let file = Watched::open(path.into(), Keys::secret)?;
-        Ok(Self::by(Source::File(Arc::new(file))))
+        Self::by_file(path.into(), |contents| Keys::secret(first(contents)))
     }
 
     /// Tokens signed by whoever holds the other half of a public key: PEM, one or several, or a
@@ -88,7 +87,14 @@ impl Tokens {
     ///
     /// When it cannot be read, or holds no key that can be used.
     pub fn public_keys_file(path: impl Into<PathBuf>) -> Result<Self, FileError> {
-        let file = Watched::open(path.into(), Keys::public)?;
+        Self::by_file(path.into(), |contents| Keys::public(first(contents)))
+    }
+
+    fn by_file(
+        path: PathBuf,
+        parse: fn(&[Vec<u8>]) -> Result<Keys, String>,
+    ) -> Result<Self, FileError> {
+        let file = Watched::open(vec![path], parse)?;
         Ok(Self::by(Source::File(Arc::new(file))))
     }
 
@@ -170,6 +176,10 @@ impl Tokens {
         validation.set_required_spec_claims(&required);
         validation
     }
+}
+
+fn first(contents: &[Vec<u8>]) -> &[u8] {
+    contents.first().map_or(&[], Vec::as_slice)
 }
 
 #[derive(Deserialize)]
