@@ -7,6 +7,7 @@ use heartwire_proto::heartbeat::{self, Heartbeat, HeartbeatConfig, Verdict};
 use heartwire_proto::server::websocket::{Opcode, write_frame};
 use heartwire_proto::{Close, CloseCode, Time};
 
+use super::extra::Extra;
 use super::progress::NEVER;
 use super::{Connection, Live, Speech, State, push_frame};
 use crate::Now;
@@ -49,7 +50,8 @@ impl Connection {
             State::Live(live) => live
                 .due_at()
                 .min(self.blocked_until(live))
-                .min(self.measure_at(live)),
+                .min(self.measure_at(live))
+                .min(live.extra.expires_at()),
         }
     }
 
@@ -63,6 +65,10 @@ impl Connection {
             }
             State::Closing(closing) if now >= closing.until => Due::Drop,
             State::Greeting(_) | State::Closing(_) => Due::Nothing,
+            State::Live(live) if now >= live.extra.expires_at() => {
+                self.expire(now);
+                Due::Nothing
+            }
             State::Live(live) => self.poll_live(live, now),
         }
     }
@@ -209,12 +215,19 @@ impl Connection {
 }
 
 impl Live {
-    pub(super) const fn new(key: ConnKey, heartbeat: Heartbeat, speech: Speech) -> Self {
+    pub(super) fn new(
+        key: ConnKey,
+        heartbeat: Heartbeat,
+        speech: Speech,
+        expires_at: Time,
+    ) -> Self {
+        let mut extra = Extra::default();
+        extra.set_expires_at(expires_at);
         Self {
             key,
             heartbeat,
             speech,
-            late_pong: None,
+            extra,
         }
     }
 

@@ -226,7 +226,7 @@ impl Log {
             self.segments.hold(place, self.clock);
         }
         let retention = match self.topics.get(id.0) {
-            Some(topic) => self.config.policy(topic.name().as_str()).retention,
+            Some(topic) => self.config.policy(topic.name().as_topic()).retention,
             None => return,
         };
         self.change(id, |topic, _| {
