@@ -20,7 +20,7 @@ use super::state::{Depth, State};
 
 /// How many zeros are written, and synced, at once, in bytes: few, so that the writer's syncs meanwhile
 /// do not wait behind a whole segment.
-const ZEROS_BYTES: usize = 1 << 20;
+const ZEROS_BYTES: usize = 4 << 20;
 
 /// A piece of work for a helper. It takes as long as the disk takes, and needs no lock.
 #[derive(Debug)]

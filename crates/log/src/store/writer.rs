@@ -389,7 +389,8 @@ impl<D: Disk> Store<D> {
     }
 
     /// Stops cleanly: what was written is synced, the present segment is cut to its length, and all
-    /// get their indexes, so that the next start reads no segment.
+    /// get their indexes, so that the next start reads no segment. Jobs that were taken are done
+    /// before. After a sync that succeeded, an error costs nothing but a longer start.
     pub fn close(mut self) -> Result<(), WriteError> {
         self.sync()?;
         let files = &self.files;
