@@ -17,7 +17,6 @@ mod socket;
 mod sync;
 mod upkeep;
 mod wheel;
-mod ws;
 
 pub use admission::ConnectionLimits;
 pub use api::{UrlTopics, UrlTopicsError};
