@@ -80,7 +80,7 @@ impl Client {
         let sees_acknowledgements = rng.per_mille(700);
         let config = ClientConfig {
             outbox: OutboxLimits {
-                messages_max: rng.pick(&[8, 200, 4_096]),
+                messages_max: rng.pick(&[8, 60, 400]),
                 bytes_max: 1 << 20,
             },
             heartbeat_interval: None,

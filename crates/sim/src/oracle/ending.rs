@@ -45,6 +45,10 @@ impl Oracle {
             let Some(mark) = Mark::of(content) else {
                 continue;
             };
+            if self.may_repeat(mark) {
+                retained.insert(mark);
+                continue;
+            }
             if !retained.insert(mark) {
                 self.violate("I2", format!("{mark} is stored twice"));
             }
@@ -91,11 +95,12 @@ impl Oracle {
             .collect();
         let mut lost = None;
         for (mark, published) in &self.published {
-            let Fate::Stored { at_ms } = published.fate else {
+            if published.fate != Fate::Stored || published.is_shared {
                 continue;
-            };
-            let was_lost = self.log_lost_at.is_some_and(|lost_at| lost_at >= at_ms);
-            if was_lost || retained.contains(mark) || self.was_trimmed(*mark, topics) {
+            }
+            let lost_at = self.log_lost_at;
+            let may_be_lost = lost_at.is_some_and(|lost_at| lost_at >= published.at_ms);
+            if may_be_lost || retained.contains(mark) || self.was_trimmed(*mark, topics) {
                 continue;
             }
             match trimmed.get_mut(&published.topic) {

@@ -94,8 +94,8 @@ impl Mark {
 pub(crate) enum Fate {
     /// Nothing yet.
     Open,
-    /// It is stored, since that time.
-    Stored { at_ms: u64 },
+    /// It is stored.
+    Stored,
     /// It is not stored, and never will be.
     Refused,
     /// Nobody knows: its link ended, or was told so.
@@ -107,6 +107,11 @@ struct Published {
     topic: TopicName,
     bytes: u64,
     fate: Fate,
+    /// When it was published.
+    at_ms: u64,
+    /// Two processes have the id under which it goes: both may store it, or neither, as the numbers
+    /// of one pass for repetitions of the other's. The protocol finds most of such pairs, not all.
+    is_shared: bool,
 }
 
 /// See the [module](self).
@@ -158,8 +163,22 @@ impl Oracle {
         let fate = Fate::Open;
         let topic = topic.clone();
         *self.counts.entry(topic.clone()).or_default() += 1;
-        let published = Published { topic, bytes, fate };
+        let published = Published {
+            topic,
+            bytes,
+            fate,
+            at_ms: self.now,
+            is_shared: false,
+        };
         self.published.insert(mark, published);
+    }
+
+    /// A process was copied with this in its outbox, or published it while the copy had its id.
+    pub(crate) fn shared(&mut self, mark: Mark) {
+        if let Some(published) = self.published.get_mut(&mark) {
+            published.is_shared = true;
+            *self.counts.entry(published.topic.clone()).or_default() += 1;
+        }
     }
 
     pub(crate) fn told(&mut self, mark: Mark, fate: Fate) {
@@ -167,7 +186,7 @@ impl Oracle {
             return self.violate("I2", format!("{mark} was never published, but is {fate:?}"));
         };
         // A copy of a process may be told of the same publish once more.
-        if !matches!(published.fate, Fate::Stored { .. }) {
+        if published.fate != Fate::Stored {
             published.fate = fate;
         }
     }
@@ -314,10 +333,16 @@ impl Oracle {
             self.violate("I4", what);
         }
         let first = *self.seen.entry((mark, epoch)).or_insert(offset.0);
-        if first != offset.0 {
+        if first != offset.0 && !self.may_repeat(mark) {
             let what = format!("{mark} is stored twice in {topic:?}, at {first} and {offset:?}");
             self.violate("I2", what);
         }
+    }
+
+    fn may_repeat(&self, mark: Mark) -> bool {
+        self.published
+            .get(&mark)
+            .is_some_and(|published| published.is_shared)
     }
 
     /// Which message that is, and how large it should be.

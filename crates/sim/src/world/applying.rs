@@ -90,6 +90,9 @@ impl World {
         if let Ok(seq) = pushed {
             self.clients[client].app.sent.insert(seq, mark);
             self.oracle.published(mark, &topic, bytes);
+            if self.clients[client].is_shared {
+                self.oracle.shared(mark);
+            }
         }
     }
 
@@ -241,6 +244,9 @@ impl World {
         self.clients.push(copied);
         self.paths.push(super::Path::default());
         self.clients[copy].app.count = 0;
+        for mark in self.clients[copy].app.sent.values() {
+            self.oracle.shared(*mark);
+        }
         self.oracle.copies(client, copy);
         self.lose_socket(copy);
         self.schedule_act(copy);

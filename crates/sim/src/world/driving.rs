@@ -293,8 +293,7 @@ impl World {
                 self.oracle.forgets(client, &topic);
             }
             Event::Stored { seq } => {
-                let at_ms = self.now;
-                self.told(client, seq, Fate::Stored { at_ms });
+                self.told(client, seq, Fate::Stored);
             }
             Event::PublishRefused { seq, .. } => self.told(client, seq, Fate::Refused),
             Event::InDoubt { seq } => self.told(client, seq, Fate::Doubtful),

@@ -1,6 +1,6 @@
 //! After the faults: everything comes back, and the log is read.
 
-use heartwire_hub::Delivery;
+use heartwire_hub::{Delivery, Filled};
 use heartwire_proto::client::Status;
 use heartwire_proto::frame::SubFrom;
 use heartwire_proto::{Cursor, Offset, TopicName};
@@ -130,34 +130,29 @@ impl World {
         self.oracle.violate("I10", what);
     }
 
-    /// Reads everything that the log holds, as a reader inside the server does.
+    /// Reads everything that the log holds, as readers inside the server do.
     fn read_log(&mut self) -> Vec<FinalTopic> {
+        let names = self.topics.clone();
+        names
+            .iter()
+            .filter_map(|name| self.read_topic(name))
+            .collect()
+    }
+
+    fn read_topic(&mut self, name: &TopicName) -> Option<FinalTopic> {
+        let mut topic = self.begin_topic(name)?;
         // No connection has this number.
-        let handle = usize::MAX;
-        let Ok(reader) = self.server.hub.open_reader(handle) else {
-            return Vec::new();
-        };
-        let mut topics = Vec::new();
-        for name in self.topics.clone() {
-            if let Some(topic) = self.begin_topic(&name) {
-                topics.push(topic);
-            }
-            let _ = self
-                .server
-                .hub
-                .follow(reader, name.as_topic(), SubFrom::Head);
-        }
+        let reader = self.server.hub.open_reader(usize::MAX).ok()?;
+        let hub = &mut self.server.hub;
+        hub.follow(reader, name.as_topic(), SubFrom::Head).ok()?;
         loop {
-            let filled = self.server.hub.read(reader, READ_BYTES, &mut |delivery| {
-                if let Delivery::Message { topic, entry, .. } = delivery {
-                    let held = topics.iter_mut().find(|held| held.name.as_topic() == topic);
-                    if let Some(held) = held {
-                        held.contents.push(entry.payload().as_bytes().to_vec());
-                    }
+            let filled = hub.read(reader, READ_BYTES, &mut |delivery| {
+                if let Delivery::Message { entry, .. } = delivery {
+                    topic.contents.push(entry.payload().as_bytes().to_vec());
                 }
             });
-            if filled == heartwire_hub::Filled::Drained {
-                return topics;
+            if filled == Filled::Drained {
+                return Some(topic);
             }
         }
     }

@@ -214,7 +214,9 @@ impl World {
         let attempt = self.clients[client].session.attempt();
         let mut wires = self.wires.values();
         let wire = wires.find(|wire| wire.client == client && wire.attempt == attempt);
-        let calm = wire.and_then(|wire| wire.calm_for(self.now));
+        // Where the server has let go, its last word may have been lost.
+        let held = wire.filter(|wire| wire.server_has_it);
+        let calm = held.and_then(|wire| wire.calm_for(self.now));
         if calm.is_some_and(|calm| calm > CALM_MS) && self.is_awake_for(client) > CALM_MS {
             self.oracle.violate(
                 "I7",

@@ -107,8 +107,7 @@ impl World {
             && self.server.hub.log().is_committed(first.place.lsn)
             && let Some(Waiting { mark, topic, place }) = self.server.waiting.pop_front()
         {
-            let at_ms = self.now;
-            self.oracle.told(mark, Fate::Stored { at_ms });
+            self.oracle.told(mark, Fate::Stored);
             let cursor = Cursor::At {
                 epoch: place.epoch,
                 offset: place.offset,
