@@ -3,18 +3,32 @@
 //! [`Disk`] is one folder, [`DiskFile`] one file in it. What is written may be lost by a crash until
 //! it is synced: the bytes of a file by [`DiskFile::sync`], the names in the folder (created, renamed,
 //! removed) by [`Disk::sync_folder`]. Nothing else is promised, and the log relies on nothing else.
+//!
+//! [`FileDisk`] is a folder of the file system; [`CrashDisk`] is one in memory that crashes, fails
+//! and fills up on command, the same way each time. [`Spread`] says how work on several files is
+//! spread over threads.
+
+mod crash;
+mod file;
+mod spread;
 
 use std::io;
+
+pub use crash::{Calls, CrashDisk, CrashFile, CrashLock, Dice, Faults};
+pub use file::{FileDisk, FileLock, OsFile};
+pub use spread::{InTurn, Spread, Threads};
 
 /// One folder of files.
 pub trait Disk: Clone + Send + Sync + 'static {
     /// A file of the folder.
     type File: DiskFile;
+    /// Keeps others from locking the same file, as long as it lives.
+    type Lock: Send + Sync + 'static;
 
     /// The names of all files, in no order.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// Opens a file to read and, unless the folder is read-only, to write.
+    /// Opens a file to read and, unless it may only be read, to write.
     fn open(&self, name: &str) -> io::Result<Self::File>;
 
     /// Creates an empty file; an existing one is an error.
@@ -29,13 +43,18 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// Makes the folder's names durable.
     fn sync_folder(&self) -> io::Result<()>;
 
+    /// Locks a file, which is created if need be, and leaves `holder` in it for others to read. The
+    /// lock ends with the process at the latest.
+    fn lock(&self, name: &str, holder: &str) -> Result<Self::Lock, LockError>;
+
     /// The folder's name, for messages.
     fn describe(&self) -> String;
 }
 
 /// One open file. Reading and writing say where, so that many may do it at once.
 pub trait DiskFile: Send + Sync + 'static {
-    /// Fills `bytes` from `position` on; less than that is there is an error.
+    /// Fills `bytes` from `position` on; less than that is there is an error of the kind
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
     fn read_at(&self, bytes: &mut [u8], position: u64) -> io::Result<()>;
 
     /// Writes all of `bytes` at `position`, making the file longer if need be.
@@ -54,4 +73,16 @@ pub trait DiskFile: Send + Sync + 'static {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+}
+
+/// Why a file was not locked.
+#[derive(Debug)]
+pub enum LockError {
+    /// Somebody has it.
+    Held {
+        /// What they left in the file; empty when that cannot be read.
+        by: String,
+    },
+    /// The file could not be made or opened.
+    Io(io::Error),
 }

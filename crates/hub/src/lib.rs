@@ -24,7 +24,7 @@
 //!    needed: then [`Connection::welcome`] or [`Connection::apply`]. Stop reading while
 //!    [`Connection::wants_input`] says no. When the bytes of a read are used up, whatever they held:
 //!    [`Connection::heard`].
-//! 2. After `welcome` and `apply`, before the hub is unlocked: [`HubState::commit_all`] where the log
+//! 2. After `welcome` and `apply`, before the hub is unlocked: [`HubState::commit_memory`] where the log
 //!    is in memory, then [`Connection::fill`], then [`HubState::take_wakes`]; whoever was woken is
 //!    filled after the hub is unlocked.
 //! 3. Write [`Connection::outgoing`], tell [`Connection::written`] how much the socket took, and go

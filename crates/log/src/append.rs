@@ -4,10 +4,13 @@ use heartwire_proto::frame::{Message, NackCode, Publisher};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Epoch, Offset, Seq};
 
+use crate::entry::Entry;
 use crate::producer::ProducerId;
+use crate::store::DiskPlace;
 use crate::topic::TopicId;
 
-/// The number of an append, over all topics. What is durable is durable up to an LSN.
+/// The number of an append, over all topics. What is durable is durable up to an LSN; 0 is that of
+/// an append that had to wait for nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Lsn(pub u64);
 
@@ -37,6 +40,17 @@ pub struct Place {
     pub epoch: Epoch,
     /// The place in the topic.
     pub offset: Offset,
+}
+
+/// What has become of an append since.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fate {
+    /// It waits to become durable.
+    Pending,
+    /// It is durable.
+    Durable,
+    /// It was undone. Told of the latest failure only: a log whose disk has failed takes no more.
+    Failed,
 }
 
 /// What became of an append that was not refused.
@@ -72,6 +86,9 @@ pub enum AppendError {
     /// Ours: the log accepts nothing at the moment.
     #[error("the log does not accept messages at the moment")]
     NotAccepting,
+    /// Ours: the disk has no room for it. Nothing that was accepted is concerned.
+    #[error("the disk is full")]
+    DiskFull,
     /// Ours: too many appends wait to become durable, in all or of this producer.
     #[error("too many messages wait to become durable")]
     Congested,
@@ -90,7 +107,9 @@ impl AppendError {
             Self::Reserved => Some(NackCode::BadTopic),
             Self::TooLarge { .. } => Some(NackCode::TooLarge),
             Self::TooFarAhead { .. } => None,
-            Self::NotAccepting | Self::Congested | Self::Full { .. } => Some(NackCode::Unavailable),
+            Self::NotAccepting | Self::DiskFull | Self::Congested | Self::Full { .. } => {
+                Some(NackCode::Unavailable)
+            }
         }
     }
 }
@@ -100,13 +119,51 @@ impl AppendError {
 pub struct Pending {
     /// Its number.
     pub lsn: Lsn,
-    /// Where the message stands; `None` for a `skip`, which moves only the producer's number.
-    pub message: Option<(TopicId, Offset)>,
+    /// What it is.
+    pub what: What,
     /// The producer and its number.
     pub producer: Option<(ProducerId, Seq)>,
     /// What the producer had appended before; `None` when it was not known.
     pub(crate) appended_before: Option<Seq>,
     pub(crate) bytes: usize,
+}
+
+/// What waits to become durable.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum What {
+    /// A message, of which the topic holds the entry.
+    Message {
+        /// Its topic.
+        topic: TopicId,
+        /// Its place.
+        offset: Offset,
+        /// It is written; one of a topic in memory waits only for its turn.
+        on_disk: bool,
+    },
+    /// A number that its producer has given up `[PUB-7]`.
+    Skip,
+    /// A durable message that is to stand in a newer segment as well.
+    Moved {
+        /// Its topic.
+        topic: TopicId,
+        /// Its place in the topic.
+        offset: Offset,
+        /// The message.
+        entry: Entry,
+        /// Where it stands.
+        from: DiskPlace,
+    },
+}
+
+impl What {
+    /// Whether a commit brings a place on disk for it.
+    pub const fn takes_place(&self) -> bool {
+        match self {
+            Self::Message { on_disk, .. } => *on_disk,
+            Self::Skip => false,
+            Self::Moved { .. } => true,
+        }
+    }
 }
 
 /// What a commit has moved.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use heartwire_proto::frame::Durability;
+
 /// How much of a topic is kept; whichever bound is reached first trims the oldest messages.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Retention {
     /// How many messages: 10,000, some hours of a talkative topic.
     pub count_max: usize,
-    /// How many bytes, in wire form and with what memory they take beside it: 16 MiB. The newest
-    /// message is kept even when it alone is larger.
+    /// How many bytes, with what they take beside the payload in memory, or on disk: 16 MiB. The
+    /// newest message is kept even when it alone is larger.
     pub bytes_max: usize,
     /// How old a message may grow: 24 h, so that a client that slept over night misses nothing.
     pub age_max: Duration,
@@ -24,14 +26,81 @@ impl Default for Retention {
     }
 }
 
+/// How a topic is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Policy {
+    /// How much of it.
+    pub retention: Retention,
+    /// When a message counts as stored: [`Durability::Memory`] at once, everything else after the
+    /// disk's sync, as one server is no quorum. In a log without a disk every topic is in memory.
+    pub durability: Durability,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            retention: Retention::default(),
+            durability: Durability::Disk,
+        }
+    }
+}
+
+/// The topics that a [`Policy`] is for: those of one name, or all whose names begin alike.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TopicPattern {
+    name: String,
+    is_prefix: bool,
+}
+
+impl TopicPattern {
+    /// A name, or the beginning of names with `*` behind it.
+    pub fn new(pattern: &str) -> Self {
+        match pattern.strip_suffix('*') {
+            Some(prefix) => Self {
+                name: prefix.to_owned(),
+                is_prefix: true,
+            },
+            None => Self {
+                name: pattern.to_owned(),
+                is_prefix: false,
+            },
+        }
+    }
+
+    /// Whether a topic is one of them.
+    pub fn matches(&self, topic: &str) -> bool {
+        match self.is_prefix {
+            true => topic.starts_with(&self.name),
+            false => topic == self.name,
+        }
+    }
+}
+
 /// The bounds of a [`Log`](crate::Log).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct LogConfig {
-    /// What is kept of each topic.
-    pub retention: Retention,
-    /// The bytes of all topics together, taken from the largest topics first: 512 MiB, which
-    /// a small machine can spare.
+    /// How a topic is kept for which `policies` say nothing.
+    pub policy: Policy,
+    /// How other topics are kept; the first pattern that matches counts.
+    pub policies: Vec<(TopicPattern, Policy)>,
+    /// The bytes in memory of all topics together, taken from the largest topics first: 512 MiB,
+    /// which a small machine can spare.
     pub hot_bytes_max: usize,
+    /// How long a message of a topic on disk stays in memory: 10 min. Who comes back later reads it
+    /// from disk.
+    pub hot_age_max: Duration,
+    /// The bytes in memory of messages that were read back from disk: 64 MiB.
+    pub warm_bytes_max: usize,
+    /// How much is read back at once for somebody who is behind, in bytes: 256 KiB, so that one
+    /// reader keeps little in memory.
+    pub load_bytes_max: usize,
+    /// How many messages that may be: 1,024.
+    pub load_messages_max: usize,
+    /// How many such reads may be under way at a time: 16.
+    pub loads_max: usize,
+    /// How many messages on disk there may be in all: 20,000,000, at 12 bytes of memory each. Above
+    /// that the longest topics are trimmed.
+    pub index_max: usize,
     /// How many topics there may be: 1,000,000, at about 300 bytes each while empty.
     pub topics_max: usize,
     /// How long epoch and offsets of a topic outlive its last message: 30 days. Forgetting is safe,
@@ -53,11 +122,27 @@ pub struct LogConfig {
     pub pending_bytes_max: usize,
 }
 
+impl LogConfig {
+    /// How the topic with this name is kept.
+    pub fn policy(&self, topic: &str) -> &Policy {
+        let mut policies = self.policies.iter();
+        let chosen = policies.find(|(pattern, _)| pattern.matches(topic));
+        chosen.map_or(&self.policy, |(_, policy)| policy)
+    }
+}
+
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
-            retention: Retention::default(),
+            policy: Policy::default(),
+            policies: Vec::new(),
             hot_bytes_max: 512 << 20,
+            hot_age_max: Duration::from_secs(600),
+            warm_bytes_max: 64 << 20,
+            load_bytes_max: 256 << 10,
+            load_messages_max: 1_024,
+            loads_max: 16,
+            index_max: 20_000_000,
             topics_max: 1_000_000,
             topic_age_max: Duration::from_secs(30 * 24 * 3_600),
             message_bytes_max: 1 << 20,

@@ -13,9 +13,9 @@
 
 use std::sync::Arc;
 
+use heartwire_proto::Time;
 use heartwire_proto::frame::{Message, ServerFrame};
 use heartwire_proto::server::websocket::{HEADER_BYTES_MAX, Header};
-use heartwire_proto::{Offset, Time};
 
 /// What an entry costs beside its wire form: its place in the topic, and the counters of the shared
 /// allocation.
@@ -123,13 +123,10 @@ impl Entry {
     }
 }
 
-/// A message's place in its topic, and the message.
-pub(crate) type Placed<'a> = (Offset, &'a Entry);
-
 #[cfg(test)]
 mod tests {
-    use heartwire_proto::WallTime;
     use heartwire_proto::id::TopicRef;
+    use heartwire_proto::{Offset, WallTime};
 
     use super::*;
 

@@ -42,12 +42,12 @@ mod topic;
 
 use heartwire_proto::{Time, WallTime};
 
-pub use append::{Append, AppendError, Appended, Committed, Lsn, Pending, Place};
-pub use config::{LogConfig, Retention};
+pub use append::{Append, AppendError, Appended, Committed, Fate, Lsn, Pending, Place, What};
+pub use config::{LogConfig, Policy, Retention, TopicPattern};
 pub use entry::{Entry, Form};
-pub use log::{Log, Stats};
+pub use log::{Load, Log, Stats};
 pub use producer::{ProducerId, ProducerKey};
-pub use topic::{Start, TopicId, TopicLog};
+pub use topic::{Read, ReadBack, Start, TopicId, TopicLog};
 
 /// What the moment brings: the time on both clocks, and a random number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

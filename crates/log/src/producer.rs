@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::Hasher as _;
 
+use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::{ClientId, Seq, Time};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
@@ -100,6 +101,11 @@ impl Producers {
         self.by_id.len()
     }
 
+    /// Whether an append of the producer waits to become durable.
+    pub(crate) fn is_in_flight(&self, id: ProducerId) -> bool {
+        self.get(id).is_some_and(|producer| producer.in_flight > 0)
+    }
+
     /// Looks where a number stands; changes nothing.
     pub(crate) fn admit(
         &self,
@@ -113,6 +119,10 @@ impl Producers {
             });
         };
         let appended = producer.appended;
+        if seq <= appended && planted::has(Bug::NoDedup) {
+            let appended_before = Some(appended);
+            return Ok(Admission::New { appended_before });
+        }
         if seq <= appended {
             Ok(Admission::Repeated)
         } else if seq.0 - appended.0 > window {
@@ -169,6 +179,20 @@ impl Producers {
         producer.appended = seq;
         producer.in_flight += 1;
         producer.last_published = now;
+    }
+
+    /// A producer that a disk remembered.
+    pub(crate) fn restore(&mut self, id: ProducerId, durable: Seq, last_published: Time) {
+        let producer = Producer {
+            appended: durable,
+            durable,
+            in_flight: 0,
+            last_published,
+            listed: last_published,
+        };
+        if self.by_id.insert(id, producer).is_none() {
+            self.calendar.insert((last_published, id));
+        }
     }
 
     pub(crate) fn committed(&mut self, id: ProducerId, seq: Seq) {

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use heartwire_log::{
-    Append, AppendError, Appended, Committed, Log, LogConfig, Lsn, Now, ProducerId, ProducerKey,
-    Retention,
+    Append, AppendError, Appended, Committed, Log, LogConfig, Lsn, Now, Policy, ProducerId,
+    ProducerKey, Retention,
 };
 use heartwire_proto::frame::{Message, ServerFrame};
 use heartwire_proto::id::TopicRef;
@@ -106,9 +106,12 @@ impl Pair {
         let key = ProducerKey::new(7);
         let producer = |id: &str| key.producer(None, &id.parse::<ClientId>().unwrap());
         let config = LogConfig {
-            retention: Retention {
-                count_max: COUNT_MAX,
-                ..Retention::default()
+            policy: Policy {
+                retention: Retention {
+                    count_max: COUNT_MAX,
+                    ..Retention::default()
+                },
+                ..Policy::default()
             },
             window: WINDOW,
             ..LogConfig::default()
@@ -212,7 +215,7 @@ impl Pair {
             return;
         };
         let mut committed = Committed::default();
-        self.log.commit(record.lsn, &mut committed);
+        self.log.commit(record.lsn, &[], &mut committed);
         let moved: Vec<_> = self.model.pending.drain(..=nth).collect();
         let topics: std::collections::BTreeSet<_> = moved
             .iter()
@@ -258,16 +261,16 @@ impl Pair {
             let held = self.log.topic(id).unwrap();
             assert_eq!(held.end(), Offset(visible.len() as u64));
             assert_eq!(held.base(), Offset(base as u64));
-            let read: Vec<_> = held
-                .after(Offset::ZERO)
-                .map(|(offset, entry)| {
-                    assert!(
-                        matches!(entry.frame(), ServerFrame::Msg { offset: at, .. } if at == offset)
-                    );
-                    String::from_utf8(entry.payload().as_bytes().to_vec()).unwrap()
-                })
-                .collect();
-            assert_eq!(read, visible[base..]);
+            let mut texts = Vec::new();
+            let read = held.read(Offset::ZERO, |offset, entry| {
+                let entry = entry.unwrap();
+                assert!(
+                    matches!(entry.frame(), ServerFrame::Msg { offset: at, .. } if at == offset)
+                );
+                texts.push(String::from_utf8(entry.payload().as_bytes().to_vec()).unwrap());
+                true
+            });
+            assert_eq!((texts.as_slice(), read.is_cold), (&visible[base..], false));
         }
         assert_eq!(self.log.pending().count(), self.model.pending.len());
     }

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use heartwire_log::{Append, AppendError, Appended, Committed, Log, LogConfig, Now, Retention};
+use heartwire_log::{
+    Append, AppendError, Appended, Committed, Log, LogConfig, Now, Policy, Retention,
+};
 use heartwire_proto::frame::{GapReason, Message, SubFrom};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Cursor, Epoch, LogId, Offset, Time, WallTime};
@@ -23,6 +25,13 @@ fn now(millis: u64) -> Now {
     }
 }
 
+fn kept(retention: Retention) -> Policy {
+    Policy {
+        retention,
+        ..Policy::default()
+    }
+}
+
 fn topic(name: &str) -> TopicRef<'_> {
     TopicRef::parse(name).unwrap()
 }
@@ -36,7 +45,7 @@ fn publish(log: &mut Log, name: &str, text: &str, millis: u64) {
     };
     let appended = log.append(append, now(millis)).unwrap();
     assert!(matches!(appended, Appended::Pending(_)));
-    log.commit(log.last_lsn(), &mut Committed::default());
+    log.commit(log.last_lsn(), &[], &mut Committed::default());
 }
 
 fn ends(log: &Log, name: &str) -> (u64, u64) {
@@ -51,7 +60,7 @@ fn a_follower_that_comes_too_late_is_told_what_it_missed() {
         ..Retention::default()
     };
     let mut log = log(LogConfig {
-        retention,
+        policy: kept(retention),
         ..LogConfig::default()
     });
     for n in 1..=10 {
@@ -140,10 +149,10 @@ fn a_topic_outlives_its_messages_and_is_then_forgotten_unless_it_is_kept() {
 fn a_kept_topic_is_looked_at_in_a_while_however_short_its_age() {
     let age = Duration::from_millis(1);
     let mut log = log(LogConfig {
-        retention: Retention {
+        policy: kept(Retention {
             age_max: age,
             ..Retention::default()
-        },
+        }),
         topic_age_max: age,
         ..LogConfig::default()
     });
@@ -161,7 +170,7 @@ fn bytes_are_bounded_and_the_newest_message_stays() {
         ..Retention::default()
     };
     let mut log = log(LogConfig {
-        retention,
+        policy: kept(retention),
         ..LogConfig::default()
     });
     for n in 0..20 {
@@ -203,12 +212,13 @@ fn what_is_trimmed_before_anybody_read_it_is_counted() {
         ..Retention::default()
     };
     let mut log = log(LogConfig {
-        retention,
+        policy: kept(retention),
         ..LogConfig::default()
     });
     publish(&mut log, "t", "read", 0);
     let id = log.find(topic("t")).unwrap();
-    assert_eq!(log.read(id, Offset::ZERO, |_, _| true), Offset(1));
+    let read = log.read(id, Offset::ZERO, |_, _| true).unwrap();
+    assert_eq!(read.last, Offset(1));
     for n in 1..5 {
         publish(&mut log, "t", "unread", n);
     }
@@ -232,7 +242,7 @@ fn appends_that_wait_are_bounded() {
     };
     assert!(append(&mut log).is_ok() && append(&mut log).is_ok());
     assert_eq!(append(&mut log), Err(AppendError::Congested));
-    log.commit(log.last_lsn(), &mut Committed::default());
+    log.commit(log.last_lsn(), &[], &mut Committed::default());
     assert!(append(&mut log).is_ok());
 }
 
@@ -282,7 +292,7 @@ fn silent_producers_are_forgotten_by_age() {
     let day = Duration::from_secs(24 * 3_600);
     log.expire(Time::ZERO + day, 100, |_| true);
     assert_eq!(log.producers_len(), 1, "its publish is still under way");
-    log.commit(log.last_lsn(), &mut Committed::default());
+    log.commit(log.last_lsn(), &[], &mut Committed::default());
     log.expire(Time::ZERO + day * 2, 100, |_| true);
     assert_eq!(log.producers_len(), 0);
     assert_eq!(log.durable(producer), None);
@@ -304,7 +314,7 @@ fn the_longest_silent_producer_makes_room_for_a_new_one() {
             producer: Some((producer(n), heartwire_proto::Seq(seq))),
         };
         log.append(append, now(at)).unwrap();
-        log.commit(log.last_lsn(), &mut Committed::default());
+        log.commit(log.last_lsn(), &[], &mut Committed::default());
         log.clone()
     };
     publish(1, 1, 0);
@@ -337,6 +347,6 @@ fn one_producer_cannot_fill_what_all_wait_in() {
     }
     assert_eq!(append(&mut log, "greedy", 4), Err(AppendError::Congested));
     assert!(append(&mut log, "modest", 1).is_ok());
-    log.commit(log.last_lsn(), &mut Committed::default());
+    log.commit(log.last_lsn(), &[], &mut Committed::default());
     assert!(append(&mut log, "greedy", 4).is_ok());
 }

@@ -1,10 +1,13 @@
 //! What a hub can be told before it opens.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use heartwire_hub::HubConfig;
-use heartwire_log::Retention;
+use heartwire_log::store::Opening;
+use heartwire_log::{Policy, Retention, TopicPattern};
 use heartwire_proto::Limits;
+use heartwire_proto::frame::Durability;
 use heartwire_proto::heartbeat::HeartbeatConfig;
 use heartwire_proto::limits::HEADER_BYTES_MAX;
 
@@ -13,6 +16,7 @@ use crate::api::UrlTopics;
 use crate::gate::Gate;
 use crate::guard::{Access, ApiKey, Guard};
 use crate::hub::Hub;
+use crate::storage::{self, Place, StoreError};
 
 /// Everything that one hub keeps to.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) guard: Guard,
     pub(crate) url_topics: UrlTopics,
     pub(crate) gate: Gate,
+    /// Nothing for a log in memory.
+    pub(crate) place: Option<Place>,
 }
 
 /// Sets up a [`Hub`]. What is not set has a default that suits a small machine.
@@ -50,8 +56,8 @@ pub struct HubBuilder {
     by_application: bool,
 }
 
-/// Settings that contradict each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+/// Why a hub is not opened: settings contradict each other, or its log cannot be had.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// [`HubBuilder::open_websocket`] was said, but no key makes a difference.
@@ -69,6 +75,9 @@ pub enum OpenError {
     /// The least heartbeat interval allowed is above the greatest.
     #[error("heartbeat_interval_min is above heartbeat_interval_max")]
     HeartbeatRange,
+    /// The log on disk cannot be opened.
+    #[error(transparent)]
+    Store(#[from] Box<StoreError>),
 }
 
 impl HubBuilder {
@@ -96,7 +105,38 @@ impl HubBuilder {
     /// How much of each topic is kept: 10,000 messages, 16 MiB and 24 h unless set.
     #[must_use]
     pub fn retention(mut self, retention: Retention) -> Self {
-        self.config.hub.log.retention = retention;
+        self.config.hub.log.policy.retention = retention;
+        self
+    }
+
+    /// Keeps the topics of a pattern in another way than others; the first pattern that matches a
+    /// topic counts. A topic on disk that is to be in memory from now on, or the other way round,
+    /// changes only once it was forgotten.
+    #[must_use]
+    pub fn topic(mut self, pattern: TopicPattern, policy: Policy) -> Self {
+        self.config.hub.log.policies.push((pattern, policy));
+        self
+    }
+
+    /// Keeps topics in a folder, which is made if it does not exist. Without this they are kept in
+    /// memory, and a restart loses them.
+    #[must_use]
+    pub fn data(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.config.place = Some(Place {
+            folder: folder.into(),
+            opening: Opening::Careful,
+        });
+        self.config.hub.durability = Durability::Disk;
+        self
+    }
+
+    /// Opens a log that is damaged all the same: what is whole is kept, what is lost is logged, and
+    /// topics that may have lost more than can be named begin a new epoch.
+    #[must_use]
+    pub fn accept_data_loss(mut self) -> Self {
+        if let Some(place) = &mut self.config.place {
+            place.opening = Opening::AcceptDataLoss;
+        }
         self
     }
 
@@ -159,10 +199,19 @@ impl HubBuilder {
     ///
     /// # Errors
     ///
-    /// When settings contradict each other.
-    #[allow(clippy::unused_async)] // a log on disk is read here; embedders write `.await` from the start
+    /// When settings contradict each other, or the log on disk cannot be opened.
     pub async fn open(self) -> Result<Hub, OpenError> {
-        Ok(Hub::start(self.checked()?))
+        let config = self.checked()?;
+        let opened = match config.place.clone() {
+            None => None,
+            Some(place) => {
+                let hub = config.hub.clone();
+                let opening = tokio::task::spawn_blocking(move || storage::open(&place, &hub));
+                let opened = opening.await.expect("opening a log does not panic");
+                Some(opened.map_err(Box::new)?)
+            }
+        };
+        Ok(Hub::start(config, opened))
     }
 
     pub(crate) fn checked(self) -> Result<Config, OpenError> {

@@ -3,27 +3,30 @@
 //! The pure crates get both as arguments; everything in this crate that needs them asks here.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use heartwire_hub::Now;
 use heartwire_proto::{Time, WallTime};
 
-/// A monotonic clock whose origin is the start of the hub.
+/// A monotonic clock. It begins where the log's time ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     origin: Instant,
+    at_origin: Time,
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
+    /// A clock that shows this time now.
+    pub(crate) fn start_at(time: Time) -> Self {
         Self {
             origin: Instant::now(),
+            at_origin: time,
         }
     }
 
-    /// The time since the origin.
+    /// The time.
     pub(crate) fn time(&self) -> Time {
-        Time::ZERO + self.origin.elapsed()
+        self.at_origin + self.origin.elapsed()
     }
 
     /// Everything that the pure crates ask of a moment.
@@ -37,7 +40,7 @@ impl Clock {
 
     /// The runtime's instant for one of our moments.
     pub(crate) fn instant(&self, time: Time) -> tokio::time::Instant {
-        (self.origin + Duration::from_millis(time.as_millis())).into()
+        (self.origin + time.since(self.at_origin)).into()
     }
 }
 

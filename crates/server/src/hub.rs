@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use heartwire_log::store::Recovered;
 use heartwire_proto::frame::{Payload, SubFrom};
 use heartwire_proto::id::TopicRef;
 
@@ -12,6 +13,7 @@ use crate::builder::{Config, HubBuilder};
 use crate::follow::{FollowRefused, Follower};
 use crate::publish::{Position, PublishError, STORED_WITHIN};
 use crate::shared::Shared;
+use crate::storage::Opened;
 use crate::upkeep;
 
 /// All connections and topics of one server. Cheap to clone: every clone is the same hub.
@@ -44,8 +46,8 @@ impl Hub {
         HubBuilder::default()
     }
 
-    pub(crate) fn start(config: Config) -> Self {
-        let shared = Arc::new(Shared::new(config));
+    pub(crate) fn start(config: Config, opened: Option<(Opened, Recovered)>) -> Self {
+        let shared = Shared::start(config, opened);
         tokio::spawn(upkeep::run(Arc::downgrade(&shared)));
         Self { shared }
     }
@@ -65,7 +67,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// See [`PublishError`]; but for [`PublishError::Slow`] nothing was stored.
+    /// See [`PublishError`]; but for [`PublishError::Slow`] and [`PublishError::Failed`] nothing was
+    /// stored.
     pub async fn publish(
         &self,
         topic: &str,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heartwire_hub::{Append, AppendError, Place};
+use heartwire_log::Fate;
 use heartwire_proto::frame::{Message, Publisher};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Cursor, Epoch, Offset};
@@ -62,6 +63,12 @@ pub enum PublishError {
     /// The log cannot take it at the moment; nothing was stored.
     #[error("the log cannot take the message at the moment: {0}")]
     Unavailable(AppendError),
+    /// The disk failed while it was being stored. Whether it is there shows when the log is opened
+    /// again.
+    #[error(
+        "the disk failed while the message was being stored; the server takes no more messages"
+    )]
+    Failed,
     /// It was not stored within 30 s. It may be stored yet.
     #[error("the message was not stored within 30 s; it may be stored yet")]
     Slow,
@@ -101,7 +108,7 @@ impl Shared {
         let (place, stored) = self.hub(|hub| {
             let place = hub.publish(append, now)?;
             hub.store();
-            Ok::<_, AppendError>((place, hub.log().is_committed(place.lsn)))
+            Ok::<_, AppendError>((place, hub.log().fate(place.lsn) == Fate::Durable))
         })?;
         let shared = self.clone();
         Ok(async move {
@@ -118,12 +125,18 @@ impl Shared {
     async fn wait_until_stored(&self, place: Place, within: Duration) -> Result<(), PublishError> {
         let mut stored = self.stored.subscribe();
         let waiting = async {
-            while !self.hub(|hub| hub.log().is_committed(place.lsn)) {
-                // The sender lives as long as this hub.
-                let _ = stored.changed().await;
+            loop {
+                stored.mark_unchanged();
+                let fate = self.lock_hub().log().fate(place.lsn);
+                match fate {
+                    Fate::Durable => return Ok(()),
+                    Fate::Failed => return Err(PublishError::Failed),
+                    // The sender lives as long as this hub.
+                    Fate::Pending => drop(stored.changed().await),
+                }
             }
         };
         let in_time = tokio::time::timeout(within, waiting).await;
-        in_time.map_err(|_| PublishError::Slow)
+        in_time.unwrap_or(Err(PublishError::Slow))
     }
 }

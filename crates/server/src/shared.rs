@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use heartwire_hub::{ConnKey, HubConfig, HubState, ProducerKey};
+use heartwire_log::store::Recovered;
 use heartwire_proto::{Close, CloseCode, LogId};
 use tokio::sync::watch;
 
@@ -16,6 +17,7 @@ use crate::clock::{self, Clock};
 use crate::conn::Conn;
 use crate::follow::Reader;
 use crate::gate::Gate;
+use crate::storage::{Opened, Storage};
 use crate::sync::lock;
 use crate::wheel::{Ticks, Wheel};
 
@@ -52,20 +54,32 @@ impl Wakes {
             }
         }
     }
+
+    /// The same by everybody's own task, for a thread that has more urgent things to do.
+    pub(crate) fn call(self) {
+        for handle in self.0 {
+            match handle {
+                Handle::Connection(connection) => connection.call(),
+                Handle::Reader(reader) => reader.wake(),
+            }
+        }
+    }
 }
 
 /// The hub, locked.
 pub(crate) struct HubGuard<'a> {
     state: MutexGuard<'a, HubState<Handle>>,
     gate: &'a Gate,
+    storage: Option<&'a Storage>,
 }
 
 impl HubGuard<'_> {
-    /// What was appended is stored at once, in memory, unless the gate is closed. It is looked at
-    /// under the lock: whoever opens it takes the lock afterwards.
+    /// What was appended is stored at once where it is kept in memory, unless the gate is closed. It
+    /// is looked at under the lock: whoever opens it takes the lock afterwards. What is kept on disk
+    /// is for the writer.
     pub(crate) fn store(&mut self) {
         if self.gate.is_open() {
-            self.state.commit_all();
+            self.state.commit_memory();
         }
     }
 
@@ -74,9 +88,20 @@ impl HubGuard<'_> {
         self.state.log().pending().next().is_none()
     }
 
-    /// Unlocks the hub; whom the work has woken is added to `wakes`.
+    /// Unlocks the hub; whom the work has woken is added to `wakes`. What is for the disk is handed
+    /// to its threads.
     pub(crate) fn settle(mut self, wakes: &mut Wakes) {
+        let mut loads = Vec::new();
+        self.state.take_loads(&mut loads);
         self.state.take_wakes(&mut wakes.0);
+        let has_batch = self.state.log().has_batch();
+        drop(self.state);
+        if let Some(storage) = self.storage {
+            if has_batch {
+                storage.raise();
+            }
+            storage.load(loads);
+        }
     }
 }
 
@@ -99,6 +124,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     /// Lock order: a connection, then this, then the wheel.
     state: Mutex<HubState<Handle>>,
+    /// Nothing for a log in memory.
+    pub(crate) storage: Option<Storage>,
     pub(crate) hub_config: Arc<HubConfig>,
     pub(crate) clock: Clock,
     pub(crate) ticks: Ticks,
@@ -107,6 +134,8 @@ pub(crate) struct Shared {
     pub(crate) idempotency: IdempotencyKeys<Stored>,
     /// Moves whenever something was stored that had to wait.
     pub(crate) stored: watch::Sender<()>,
+    /// Moves whenever something was read back from disk.
+    pub(crate) loaded: watch::Sender<()>,
     /// Bytes of half-received messages, over all connections.
     partial_bytes: AtomicUsize,
     draining: AtomicBool,
@@ -115,19 +144,35 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config) -> Self {
-        let clock = Clock::start();
+    /// With an empty log in memory, or going on from one that was opened on disk.
+    pub(crate) fn start(config: Config, opened: Option<(Opened, Recovered)>) -> Arc<Self> {
+        Arc::new_cyclic(|shared| Self::new(config, opened, shared))
+    }
+
+    fn new(config: Config, opened: Option<(Opened, Recovered)>, shared: &Weak<Self>) -> Self {
         let hub_config = Arc::new(config.hub.clone());
-        let log = LogId::from_random(clock::secret() as u64);
+        let (state, storage) = match opened {
+            None => {
+                let log = LogId::from_random(clock::secret() as u64);
+                let key = ProducerKey::new(clock::secret());
+                (HubState::new(hub_config.clone(), log, key), None)
+            }
+            Some((disk, recovered)) => {
+                let state = HubState::recover(hub_config.clone(), recovered);
+                (state, Some(Storage::start(disk, shared)))
+            }
+        };
+        let clock = Clock::start_at(state.log().clock());
         let ticks = Ticks::new(config.tick());
-        let key = ProducerKey::new(clock::secret());
         Self {
-            state: Mutex::new(HubState::new(hub_config.clone(), log, key)),
+            state: Mutex::new(state),
+            storage,
             ticks,
             wheel: Mutex::new(Wheel::new(ticks, clock.time())),
             seats: Seats::new(config.connections),
             idempotency: IdempotencyKeys::default(),
             stored: watch::Sender::new(()),
+            loaded: watch::Sender::new(()),
             partial_bytes: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             readers: Mutex::default(),
@@ -142,17 +187,30 @@ impl Shared {
         HubGuard {
             state: lock(&self.state),
             gate: &self.config.gate,
+            storage: self.storage.as_ref(),
         }
     }
 
     /// Works on the hub for somebody who holds no lock, and lets those run whom that wakes.
     pub(crate) fn hub<T>(&self, work: impl FnOnce(&mut HubGuard<'_>) -> T) -> T {
+        let (outcome, wakes) = self.work(work);
+        wakes.run();
+        outcome
+    }
+
+    /// The same for a thread that leaves what it wakes to others.
+    pub(crate) fn hub_calling<T>(&self, work: impl FnOnce(&mut HubGuard<'_>) -> T) -> T {
+        let (outcome, wakes) = self.work(work);
+        wakes.call();
+        outcome
+    }
+
+    fn work<T>(&self, work: impl FnOnce(&mut HubGuard<'_>) -> T) -> (T, Wakes) {
         let mut wakes = Wakes::default();
         let mut hub = self.lock_hub();
         let outcome = work(&mut hub);
         hub.settle(&mut wakes);
-        wakes.run();
-        outcome
+        (outcome, wakes)
     }
 
     /// The gate has opened: what waited is stored.

@@ -66,6 +66,11 @@ fn turn(shared: &Arc<Shared>, now: Time) {
 fn forget(shared: &Arc<Shared>, now: Time) {
     // Bounded per call, so that nobody waits long for the lock.
     while shared.hub(|hub| hub.expire(now)) {}
+    if let Some(storage) = &shared.storage {
+        let mut loads = Vec::new();
+        shared.hub(|hub| hub.sweep(storage.segment_bytes(), &mut loads));
+        storage.load(loads);
+    }
 }
 
 /// See [`Hub::drain`](crate::Hub::drain).
@@ -86,6 +91,9 @@ pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
     let gone_by = Instant::now() + GONE_WITHIN;
     while shared.seats.taken() > 0 && Instant::now() < gone_by {
         sleep(LOOK_EVERY).await;
+    }
+    if let Some(storage) = &shared.storage {
+        storage.close().await;
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! [`run`] runs one seed. What must hold stands in the module `oracle`.
 
+mod campaign;
 mod client;
 mod fault;
 mod oracle;
@@ -20,8 +21,11 @@ mod trace;
 mod wire;
 mod world;
 
+pub use campaign::{Summary, run_all};
 pub use fault::{Counts, Fault};
 pub use oracle::Violation;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use trace::Trace;
 use world::World;
@@ -43,14 +47,23 @@ pub struct Outcome {
     pub trace: String,
 }
 
-/// Runs one seed, and keeps its trace if that is asked for.
+/// Runs one seed, and keeps its trace if that is asked for. A panic is a violation like others.
 pub fn run(seed: u64, keeps_trace: bool) -> Outcome {
     let trace = match keeps_trace {
         true => Trace::kept(),
         false => Trace::default(),
     };
     let mut world = World::new(seed, trace);
-    let violation = world.run();
+    let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let violation = ran.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Some(Violation {
+            invariant: "panic",
+            at_ms: world.now,
+            what: text.unwrap_or("without a word").to_owned(),
+        })
+    });
     Outcome {
         seed,
         violation,
@@ -59,4 +72,21 @@ pub fn run(seed: u64, keeps_trace: bool) -> Outcome {
         steps: world.steps,
         trace: world.trace.into_text(),
     }
+}
+
+/// The seeds that once found something; they run always.
+pub fn past_seeds() -> impl Iterator<Item = u64> {
+    let lines = include_str!("../past-seeds.txt").lines();
+    let seeds = lines.filter(|line| !line.starts_with('#'));
+    seeds.filter_map(|line| line.split_whitespace().next()?.parse().ok())
+}
+
+/// Plants a bug and looks for a seed that finds it, among the first `seeds`.
+#[cfg(heartwire_planted)]
+pub fn hunt(bug: heartwire_proto::planted::Bug, seeds: u64, threads: usize) -> Option<Outcome> {
+    campaign::first_failure(seeds, threads, || {
+        heartwire_proto::planted::plant(Some(bug));
+        // What a bug makes panic is found by that; nobody need read it.
+        std::panic::set_hook(Box::new(|_| {}));
+    })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heartwire_hub::{HubConfig, LogConfig, Retention};
+use heartwire_log::Policy;
 use heartwire_proto::Limits;
 use heartwire_proto::frame::Durability;
 use heartwire_proto::heartbeat::HeartbeatConfig;
@@ -119,9 +120,13 @@ fn hub_config(rng: &mut Rng, backend: Backend) -> HubConfig {
     };
     let mut config = HubConfig::new(limits, heartbeat.unwrap_or_default());
     config.log = LogConfig {
-        retention: Retention {
-            count_max: rng.pick(&[8, 60, 100_000, 100_000]),
-            ..Retention::default()
+        policy: Policy {
+            retention: Retention {
+                count_max: rng.pick(&[8, 60, 100_000, 100_000]),
+                bytes_max: 1 << 30,
+                ..Retention::default()
+            },
+            ..Policy::default()
         },
         ..LogConfig::default()
     };

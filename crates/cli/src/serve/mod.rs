@@ -3,8 +3,9 @@
 mod logging;
 mod options;
 mod settings;
+mod topic_rule;
 
-use heartwire_server::Server;
+use heartwire_server::{OpenError, Server};
 
 pub(crate) use options::ServeArgs;
 
@@ -18,7 +19,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let settings = Settings::check(&args.options()?)?;
     logging::install(settings.log_format);
     let mut stop = Stop::on_signals()?;
-    let hub = settings.hub.open().await.map_err(Failure::usage)?;
+    let hub = settings.hub.open().await.map_err(refused)?;
     let mut server = Server::bind(settings.listen, hub).await.map_err(|error| {
         Failure::failed(format_args!("cannot listen on {}", settings.listen), error)
     })?;
@@ -29,10 +30,19 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         tracing::warn!("no API key is set: everything is allowed, on loopback only");
     }
     output::line(format_args!(
-        "heartwire listening on http://{} (data: memory)",
-        server.local_addr()
+        "heartwire listening on http://{} (data: {})",
+        server.local_addr(),
+        settings.data
     ))?;
     server.run(async move { stop.asked().await }).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Settings that contradict each other are wrong usage; a log that cannot be opened is a failure.
+fn refused(error: OpenError) -> Failure {
+    match error {
+        OpenError::Store(error) => Failure::failed("cannot open the log", error),
+        contradiction => Failure::usage(contradiction),
+    }
 }

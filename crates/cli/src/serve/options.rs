@@ -1,13 +1,17 @@
 //! What `serve` can be told: the same keys as flags, as environment variables and in a file.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use super::topic_rule::TopicRule;
 use crate::failure::Failure;
 use crate::size::Size;
 use crate::span::Span;
@@ -42,10 +46,25 @@ pub(super) struct Options {
     #[arg(long, value_name = "ADDR", env = "HEARTWIRE_LISTEN")]
     pub(super) listen: Option<String>,
 
+    /// The folder that topics are kept in; it is made if it does not exist [default: heartwire-data].
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "HEARTWIRE_DATA",
+        conflicts_with = "memory"
+    )]
+    pub(super) data: Option<PathBuf>,
+
     /// Keep topics in memory; they are gone when the server stops.
     #[arg(long, env = "HEARTWIRE_MEMORY", value_parser = BoolishValueParser::new(),
           num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub(super) memory: Option<bool>,
+
+    /// Start although the log is damaged: what is whole is kept, what is lost is logged, and topics
+    /// that may have lost more than can be named begin a new epoch.
+    #[arg(long, env = "HEARTWIRE_ACCEPT_DATA_LOSS", value_parser = BoolishValueParser::new(),
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub(super) accept_data_loss: Option<bool>,
 
     /// A key that opens /v1/*, sent as `Authorization: Bearer KEY`; may be repeated.
     #[arg(
@@ -137,6 +156,18 @@ pub(super) struct Options {
     #[arg(long, value_name = "DURATION", env = "HEARTWIRE_RETAIN_AGE")]
     pub(super) retain_age: Option<Span>,
 
+    /// How topics of a pattern are kept, where that differs: `PATTERN [memory|disk] [messages=N]
+    /// [bytes=SIZE] [age=DURATION]`, where PATTERN is a name, or a beginning and `*`. May be repeated;
+    /// the first that matches counts.
+    #[arg(
+        long,
+        value_name = "RULE",
+        env = "HEARTWIRE_TOPIC",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) topic: Vec<TopicRule>,
+
     /// Over how long clients are asked to spread their return when the server stops: 0s to 1h
     /// [default: it grows with their number].
     #[arg(long, value_name = "DURATION", env = "HEARTWIRE_DRAIN_WINDOW")]
@@ -180,7 +211,9 @@ impl Options {
     fn or(self, other: Self) -> Self {
         Self {
             listen: self.listen.or(other.listen),
+            data: self.data.or(other.data),
             memory: self.memory.or(other.memory),
+            accept_data_loss: self.accept_data_loss.or(other.accept_data_loss),
             api_key: or_list(self.api_key, other.api_key),
             open_websocket: self.open_websocket.or(other.open_websocket),
             allow_host: or_list(self.allow_host, other.allow_host),
@@ -197,28 +230,35 @@ impl Options {
             retain_messages: self.retain_messages.or(other.retain_messages),
             retain_bytes: self.retain_bytes.or(other.retain_bytes),
             retain_age: self.retain_age.or(other.retain_age),
+            topic: or_list(self.topic, other.topic),
             drain_window: self.drain_window.or(other.drain_window),
             log_format: self.log_format.or(other.log_format),
         }
     }
 }
 
-fn or_list(list: Vec<String>, other: Vec<String>) -> Vec<String> {
+fn or_list<T>(list: Vec<T>, other: Vec<T>) -> Vec<T> {
     if list.is_empty() { other } else { list }
 }
 
 /// A list in the file may be a single text.
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+fn one_or_many<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: FromStr<Err: fmt::Display>,
+    D: Deserializer<'de>,
+{
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a text or a list of texts")]
     enum OneOrMany {
         One(String),
         Many(Vec<String>),
     }
-    Ok(match OneOrMany::deserialize(deserializer)? {
+    let texts = match OneOrMany::deserialize(deserializer)? {
         OneOrMany::One(text) => vec![text],
         OneOrMany::Many(texts) => texts,
-    })
+    };
+    let items = texts.iter().map(|text| text.parse());
+    items.collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 #[derive(Debug, thiserror::Error)]

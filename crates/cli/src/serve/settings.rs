@@ -3,10 +3,12 @@
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use heartwire_server::{
-    ApiKey, ConnectionLimits, HeartbeatConfig, Hub, HubBuilder, Limits, Retention, UrlTopics,
+    ApiKey, ConnectionLimits, HeartbeatConfig, Hub, HubBuilder, Limits, Policy, Retention,
+    UrlTopics,
 };
 
 use super::options::{LogFormat, Options};
@@ -15,6 +17,7 @@ use crate::size::Size;
 use crate::span::Span;
 
 const LISTEN: &str = "127.0.0.1:7070";
+const DATA: &str = "heartwire-data";
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 const HEARTBEAT: RangeInclusive<Span> =
@@ -37,6 +40,7 @@ const FRAME_BYTES_OVER: usize = 3 << 20;
 pub(super) struct Settings {
     pub(super) listen: SocketAddr,
     pub(super) hub: HubBuilder,
+    pub(super) data: Data,
     pub(super) is_open_to_this_machine_only: bool,
     pub(super) drain_window: Option<Duration>,
     pub(super) log_format: LogFormat,
@@ -45,16 +49,22 @@ pub(super) struct Settings {
 impl Settings {
     /// Checks the options; a failure names the key and what it may be.
     pub(super) fn check(options: &Options) -> Result<Self, Failure> {
-        if options.memory == Some(false) {
-            return Err(invalid("memory", "topics are kept in memory only"));
-        }
+        let data = data(options)?;
         let listen = listen_address(options.listen.as_deref().unwrap_or(LISTEN))?;
         let hub = with_access(Hub::builder(), options, listen)?
             .heartbeat(heartbeat(options)?)
             .limits(limits(options)?)
             .connection_limits(connection_limits(options)?)
-            .retention(retention(options)?)
             .url_topics(url_topics(&options.url_topics)?);
+        let hub = with_topics(hub, options)?;
+        let hub = match &data {
+            Data::Memory => hub,
+            Data::Folder(folder) => hub.data(folder),
+        };
+        let hub = match options.accept_data_loss {
+            Some(true) => hub.accept_data_loss(),
+            _ => hub,
+        };
         let drain_window = options
             .drain_window
             .map(|window| in_range("drain-window", window, &DRAIN_WINDOW))
@@ -62,10 +72,43 @@ impl Settings {
         Ok(Self {
             listen,
             hub,
+            data,
             is_open_to_this_machine_only: options.api_key.is_empty(),
             drain_window: drain_window.map(|window| window.0),
             log_format: options.log_format.unwrap_or_default(),
         })
+    }
+}
+
+/// Where topics are kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Data {
+    Memory,
+    Folder(PathBuf),
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Folder(folder) => folder.display().fmt(f),
+        }
+    }
+}
+
+fn data(options: &Options) -> Result<Data, Failure> {
+    let in_memory = options.memory.unwrap_or(false);
+    match (&options.data, in_memory) {
+        (Some(_), true) => Err(invalid(
+            "memory",
+            "topics are kept in memory or in a folder: leave out `memory` or `data`",
+        )),
+        (None, true) if options.accept_data_loss == Some(true) => Err(invalid(
+            "accept-data-loss",
+            "there is no log on disk with `memory`",
+        )),
+        (None, true) => Ok(Data::Memory),
+        (folder, false) => Ok(Data::Folder(folder.clone().unwrap_or_else(|| DATA.into()))),
     }
 }
 
@@ -151,16 +194,45 @@ fn connection_limits(options: &Options) -> Result<ConnectionLimits, Failure> {
     Ok(limits)
 }
 
-fn retention(options: &Options) -> Result<Retention, Failure> {
+/// How topics are kept: all of them, and those of each rule.
+fn with_topics(mut hub: HubBuilder, options: &Options) -> Result<HubBuilder, Failure> {
+    let (messages, bytes, age) = (
+        options.retain_messages,
+        options.retain_bytes,
+        options.retain_age,
+    );
+    let retention = retention("retain-", messages, bytes, age)?;
+    hub = hub.retention(retention);
+    let others = Policy {
+        retention,
+        ..Policy::default()
+    };
+    for rule in &options.topic {
+        let policy = rule.policy(&others, |messages, bytes, age| {
+            self::retention("topic: ", messages, bytes, age)
+        })?;
+        hub = hub.topic(rule.pattern.clone(), policy);
+    }
+    Ok(hub)
+}
+
+/// The defaults, changed by what is said; `key` begins the name of what is out of range.
+fn retention(
+    key: &str,
+    messages: Option<u64>,
+    bytes: Option<Size>,
+    age: Option<Span>,
+) -> Result<Retention, Failure> {
     let mut retention = Retention::default();
-    if let Some(messages) = options.retain_messages {
-        retention.count_max = count(in_range("retain-messages", messages, &RETAIN_MESSAGES)?);
+    if let Some(messages) = messages {
+        let messages = in_range(&format!("{key}messages"), messages, &RETAIN_MESSAGES)?;
+        retention.count_max = count(messages);
     }
-    if let Some(bytes) = options.retain_bytes {
-        retention.bytes_max = count(in_range("retain-bytes", bytes, &RETAIN_BYTES)?.0);
+    if let Some(bytes) = bytes {
+        retention.bytes_max = count(in_range(&format!("{key}bytes"), bytes, &RETAIN_BYTES)?.0);
     }
-    if let Some(age) = options.retain_age {
-        retention.age_max = in_range("retain-age", age, &RETAIN_AGE)?.0;
+    if let Some(age) = age {
+        retention.age_max = in_range(&format!("{key}age"), age, &RETAIN_AGE)?.0;
     }
     Ok(retention)
 }
@@ -259,7 +331,9 @@ mod tests {
         assert!(error("api-key = 'two words'").starts_with("api-key: "));
         assert!(error("url-topics = ['task', 'task']").starts_with("url-topics: "));
         assert!(error("open-websocket = true").starts_with("open-websocket: "));
-        assert!(error("memory = false").starts_with("memory: "));
+        assert!(error("memory = true\ndata = 'd'").starts_with("memory: "));
+        assert!(error("memory = true\naccept-data-loss = true").contains("no log on disk"));
+        assert!(error("topic = 't messages=0'").starts_with("topic: messages: 0"));
     }
 
     #[test]

@@ -231,7 +231,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// `heartwire serve` on a free port, and these flags.
+    /// `heartwire serve` on a free port, and these flags; in memory, unless they name a folder.
     pub fn start(flags: &[&str]) -> Self {
         Self::start_on("127.0.0.1:0", flags)
     }
@@ -239,6 +239,9 @@ impl Server {
     /// `heartwire serve` on this address.
     pub fn start_on(listen: &str, flags: &[&str]) -> Self {
         let mut arguments = vec!["serve", "--listen", listen];
+        if !flags.contains(&"--data") {
+            arguments.push("--memory");
+        }
         arguments.extend(flags);
         let mut process = Heartwire::start(&arguments);
         let ready = process.line().text;
@@ -291,8 +294,9 @@ impl Server {
 pub fn address_in(ready: &str) -> SocketAddr {
     ready
         .strip_prefix("heartwire listening on http://")
-        .and_then(|rest| rest.strip_suffix(" (data: memory)"))
-        .and_then(|addr| addr.parse().ok())
+        .and_then(|rest| rest.split_once(" (data: "))
+        .filter(|(_, data)| data.ends_with(')'))
+        .and_then(|(addr, _)| addr.parse().ok())
         .unwrap_or_else(|| panic!("not the ready line: {ready:?}"))
 }
 

@@ -1,7 +1,7 @@
 //! Reading topics from followers' cursors.
 
 use heartwire_log::{Entry, Form, Log, TopicLog};
-use heartwire_proto::frame::{Gap, Tails};
+use heartwire_proto::frame::{Gap, GapReason, Tails};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Epoch, Offset};
 
@@ -80,14 +80,24 @@ impl<H: Clone> HubState<H> {
             };
             let turn = TURN_BYTES.min(bytes_max - bytes);
             let (Some(topic), Some(follow)) =
-                (self.topics.at(number), record.follows.get_mut(number))
+                (self.topics.at_mut(number), record.follows.get_mut(number))
             else {
                 continue;
             };
-            let (used, is_behind) = deliver(&mut self.log, topic, follow, turn, sink);
+            if follow.waits {
+                continue;
+            }
+            let (used, place) = deliver(&mut self.log, topic, follow, turn, sink);
             bytes += used;
-            if is_behind {
-                record.follows.mark(number);
+            match place {
+                Reached::End => {}
+                Reached::TurnEnd => {
+                    record.follows.mark(number);
+                }
+                Reached::Cold => {
+                    follow.waits = true;
+                    topic.waiting.push(key.0.index());
+                }
             }
         }
         if record.follows.has_marks() {
@@ -147,19 +157,30 @@ fn followed<'a>(
     Some((topic.name.as_topic(), log.topic(topic.id?)?))
 }
 
-/// One follower's turn at one topic. Returns the bytes used, and whether there is more.
+/// How far a follower's turn at one topic came.
+enum Reached {
+    /// The durable end.
+    End,
+    /// The turn was over before.
+    TurnEnd,
+    /// What stands on disk alone, and has to be read back first.
+    Cold,
+}
+
+/// One follower's turn at one topic. Returns the bytes used, and how far it came.
 fn deliver(
     log: &mut Log,
     topic: &FollowedTopic,
     follow: &mut Follow,
     bytes_max: usize,
     sink: &mut impl FnMut(Delivery<'_>),
-) -> (usize, bool) {
+) -> (usize, Reached) {
+    let nothing = (0, Reached::End);
     let Some(id) = topic.id else {
-        return (0, false);
+        return nothing;
     };
     let Some(held) = log.topic(id) else {
-        return (0, false);
+        return nothing;
     };
     let (name, epoch, end) = (topic.name.as_topic(), held.epoch(), held.end());
     let mut bytes = 0;
@@ -177,6 +198,12 @@ fn deliver(
         if bytes >= bytes_max {
             return false;
         }
+        let Some(entry) = entry else {
+            bytes += NOTE_BYTES;
+            let gap = lost(epoch, offset);
+            sink(Delivery::Gap { topic: name, gap });
+            return true;
+        };
         bytes += entry.wire_bytes(Form::V1);
         sink(Delivery::Message {
             topic: name,
@@ -186,6 +213,24 @@ fn deliver(
         });
         true
     });
-    follow.offset = read.0;
-    (bytes, read < end)
+    let Some(read) = read else {
+        return nothing;
+    };
+    follow.offset = read.last.0;
+    let reached = match (read.is_cold, read.last < end) {
+        (true, _) => Reached::Cold,
+        (false, true) => Reached::TurnEnd,
+        (false, false) => Reached::End,
+    };
+    (bytes, reached)
+}
+
+/// A message that was stored and cannot be read any more.
+pub(super) const fn lost(epoch: Epoch, offset: Offset) -> Gap {
+    Gap {
+        epoch,
+        first: offset,
+        last: Some(offset),
+        reason: GapReason::Damage,
+    }
 }

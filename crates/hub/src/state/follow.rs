@@ -18,6 +18,8 @@ pub(super) struct FollowedTopic {
     /// The places of the followers' records, in no order. Topics with one follower are many, and
     /// need no allocation.
     pub(super) followers: SmallVec<[u32; 4]>,
+    /// The places of the records that wait until something is read back from disk.
+    pub(super) waiting: Vec<u32>,
 }
 
 /// Why a topic is not followed.
@@ -75,6 +77,7 @@ impl<H: Clone> HubState<H> {
             follow.offset = offset.0;
             follow.knows_epoch = start.cursor.epoch().is_some();
             follow.moved = false;
+            follow.waits = false;
         }
         if end.is_some_and(|end| end > offset) {
             record.follows.mark(number);
@@ -136,6 +139,7 @@ impl<H: Clone> HubState<H> {
                 name: name.clone(),
                 id,
                 followers: SmallVec::new(),
+                waiting: Vec::new(),
             })
             .index();
         self.names.insert(name, number);

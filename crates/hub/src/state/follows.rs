@@ -18,6 +18,8 @@ pub(super) struct Follow {
     marked: bool,
     /// Whether the follower knows the epoch: not, while the topic was never published to.
     pub(super) knows_epoch: bool,
+    /// The next message is being read back from disk.
+    pub(super) waits: bool,
     /// Something was sent since the last ping told positions.
     pub(super) moved: bool,
     /// The offset of the last message sent.
@@ -32,6 +34,7 @@ impl Follow {
             next: NONE,
             marked: false,
             knows_epoch: false,
+            waits: false,
             moved: false,
             offset: 0,
         }

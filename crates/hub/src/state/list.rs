@@ -9,7 +9,7 @@ use heartwire_proto::frame::{Gap, Publisher, SubFrom};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Attempt, ConnectionId, Cursor, Epoch, Offset, Time, TopicName};
 
-use super::{ConnKey, HubState, Mode, Record, Role};
+use super::{ConnKey, HubState, Mode, Record, Role, deliver};
 
 /// How much one page of history holds at most, in bytes.
 const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -25,8 +25,10 @@ pub struct TopicInfo {
     pub base: Offset,
     /// The last offset that is durable.
     pub end: Offset,
-    /// What it takes of memory.
+    /// What it takes of memory, in bytes.
     pub bytes: usize,
+    /// What it takes of the disk, in bytes.
+    pub disk_bytes: u64,
     /// How many connections and readers follow it.
     pub followers: usize,
     /// Messages appended in the last ten seconds.
@@ -71,6 +73,9 @@ pub enum History {
         /// Behind the gap: where `sub` with the same cursor begins.
         next: Cursor,
     },
+    /// The messages are being read back from disk: ask again when something has been
+    /// [loaded](HubState::loaded).
+    Cold,
     /// Messages, oldest first.
     Page {
         /// The epoch of their offsets.
@@ -103,8 +108,12 @@ impl<H: Clone> HubState<H> {
             return History::Gone { gap, next };
         }
         let mut messages = Vec::new();
-        let mut bytes = 0;
-        let last = self.log.read(id, start.cursor.offset(), |offset, entry| {
+        let (mut bytes, mut lost) = (0, None);
+        let read = self.log.read(id, start.cursor.offset(), |offset, entry| {
+            let Some(entry) = entry else {
+                lost = Some(offset);
+                return false;
+            };
             if messages.len() >= count_max || bytes >= PAGE_BYTES_MAX {
                 return false;
             }
@@ -112,15 +121,25 @@ impl<H: Clone> HubState<H> {
             messages.push((offset, entry.clone()));
             true
         });
-        History::Page {
-            epoch,
-            first,
-            messages,
-            next: Cursor::At {
-                epoch,
-                offset: last,
+        let Some(read) = read else {
+            return History::Unknown;
+        };
+        let at = |offset| Cursor::At { epoch, offset };
+        match lost.filter(|_| messages.is_empty()) {
+            Some(offset) => History::Gone {
+                gap: deliver::lost(epoch, offset),
+                next: at(offset),
             },
-            has_more: last < end,
+            None if read.is_cold && messages.len() < count_max && bytes < PAGE_BYTES_MAX => {
+                History::Cold
+            }
+            None => History::Page {
+                epoch,
+                first,
+                messages,
+                next: at(read.last),
+                has_more: read.last < end,
+            },
         }
     }
 
@@ -138,6 +157,7 @@ impl<H: Clone> HubState<H> {
             base: held.map_or(Offset::ZERO, TopicLog::base),
             end: held.map_or(Offset::ZERO, TopicLog::end),
             bytes: held.map_or(0, TopicLog::bytes),
+            disk_bytes: held.map_or(0, TopicLog::disk_bytes),
             followers: followed.map_or(0, |topic| topic.followers.len()),
             appends_per_ten_seconds: held.map_or(0, |topic| topic.appends_per_ten_seconds(now)),
         })

@@ -14,7 +14,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use heartwire_log::slab::{Key, Slab};
+use heartwire_log::store::Recovered;
 use heartwire_log::{Committed, Log, ProducerId, ProducerKey};
+use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::{Attempt, Close, CloseCode, ConnectionId, LogId, Seq, Time, TopicName};
 
 use crate::agents::Agents;
@@ -186,10 +188,22 @@ pub struct HubState<H> {
 }
 
 impl<H: Clone> HubState<H> {
-    /// A hub with an empty log. `log` and `key` are drawn at random.
+    /// A hub with an empty log in memory. `log` and `key` are drawn at random.
     pub fn new(config: Arc<HubConfig>, log: LogId, key: ProducerKey) -> Self {
+        let log = Log::new(log, config.log());
+        Self::with_log(config, log, key)
+    }
+
+    /// A hub that goes on from what a disk held. Its driver makes durable what it
+    /// [takes](Self::take_batch).
+    pub fn recover(config: Arc<HubConfig>, recovered: Recovered) -> Self {
+        let (log, key) = Log::recover(config.log(), recovered);
+        Self::with_log(config, log, key)
+    }
+
+    fn with_log(config: Arc<HubConfig>, log: Log, key: ProducerKey) -> Self {
         Self {
-            log: Log::new(log, config.log()),
+            log,
             config,
             key,
             records: Slab::default(),
@@ -264,7 +278,9 @@ impl<H: Clone> HubState<H> {
     /// Adds a connection. A client that has one already keeps the one with the higher attempt
     /// `[HELLO-8]`.
     pub(crate) fn join(&mut self, handle: H, who: Who) -> Result<ConnKey, Close> {
-        if let Role::V1 { producer, attempt } = who.role {
+        if let Role::V1 { producer, attempt } = who.role
+            && !planted::has(Bug::NoTakeover)
+        {
             self.take_over(producer, attempt)?;
         }
         let role = who.role;
@@ -287,6 +303,7 @@ impl<H: Clone> HubState<H> {
         if self
             .who(held)
             .is_some_and(|who| who.role.attempt() >= attempt)
+            && !planted::has(Bug::StaleHelloWins)
         {
             let reason = "HELLO-8: a later attempt of this client is connected";
             return Err(Close::new(CloseCode::TAKEN_OVER, reason));

@@ -1,6 +1,9 @@
 //! Publishing, and telling those whom it concerns.
 
-use heartwire_log::{Append, AppendError, Appended, Committed, Lsn, Now, Place, ProducerId};
+use heartwire_log::store::{Batch, DiskPlace, SegmentId};
+use heartwire_log::{
+    Append, AppendError, Appended, Committed, Load, Lsn, Now, Place, ProducerId, ReadBack, TopicId,
+};
 use heartwire_proto::Seq;
 
 use super::HubState;
@@ -28,18 +31,83 @@ impl<H: Clone> HubState<H> {
     }
 
     /// Everything appended up to `through` is durable: followers see it, publishers hear of it.
-    pub fn commit(&mut self, through: Lsn) {
+    /// `places` says where the messages of the [batch](Self::take_batch) stand.
+    pub fn commit(&mut self, through: Lsn, places: &[DiskPlace]) {
         let mut committed = std::mem::take(&mut self.committed);
-        self.log.commit(through, &mut committed);
-        self.tell(&committed);
-        committed.clear();
-        self.committed = committed;
+        self.log.commit(through, places, &mut committed);
+        self.tell(committed);
     }
 
-    /// Everything appended is durable: for a log in memory.
-    pub fn commit_all(&mut self) {
-        if self.log.pending().next().is_some() {
-            self.commit(self.log.last_lsn());
+    /// Everything that need not wait for a disk is stored: in a log in memory all that was
+    /// appended, beside a disk what was appended to topics in memory.
+    pub fn commit_memory(&mut self) {
+        if !self.log.is_on_disk() {
+            if self.log.has_batch() {
+                self.commit(self.log.last_lsn(), &[]);
+            }
+            return;
+        }
+        let mut committed = std::mem::take(&mut self.committed);
+        self.log.take_untold(&mut committed);
+        self.tell(committed);
+    }
+
+    /// What a writer is to write next; see [`Log::take_batch`].
+    pub fn take_batch(&mut self, batch: &mut Batch) -> bool {
+        self.log.take_batch(batch)
+    }
+
+    /// The writer has so much room; see [`Log::set_room`].
+    pub fn set_room(&mut self, room_bytes: u64, is_full: bool) {
+        self.log.set_room(room_bytes, is_full);
+    }
+
+    /// Moves the segments out in which no retained message stands any more.
+    pub fn take_unused(&mut self, unused: &mut Vec<SegmentId>) {
+        self.log.take_unused(unused);
+    }
+
+    /// Moves out what is to be read back from disk for followers that are behind; each is answered
+    /// with [`loaded`](Self::loaded).
+    pub fn take_loads(&mut self, loads: &mut Vec<Load>) {
+        let mut warm = Vec::new();
+        self.log.take_loads(loads, &mut warm);
+        for id in warm {
+            self.wake_waiting(id);
+        }
+    }
+
+    /// What was to be read back has been read: one message for each place of the load, `None` where
+    /// the disk has lost it. Those who waited are woken.
+    pub fn loaded(&mut self, load: &Load, messages: Vec<ReadBack>) {
+        self.log.loaded(load, messages);
+        self.wake_waiting(load.topic);
+    }
+
+    /// Goes on emptying segments that hold few messages; see [`Log::sweep`]. Call it about once a
+    /// second.
+    pub fn sweep(&mut self, segment_bytes: u64, loads: &mut Vec<Load>) {
+        const TOPICS_AT_ONCE: usize = 4_096;
+        self.log.sweep(segment_bytes, TOPICS_AT_ONCE, loads);
+    }
+
+    fn wake_waiting(&mut self, id: TopicId) {
+        let number = self.by_log.get(id.index() as usize).copied();
+        let Some(number) = number.filter(|number| *number != u32::MAX) else {
+            return;
+        };
+        let topic = self.topics.at_mut(number);
+        let waiting = topic.map(|topic| std::mem::take(&mut topic.waiting));
+        for index in waiting.into_iter().flatten() {
+            let Some(record) = self.records.at_mut(index) else {
+                continue;
+            };
+            if let Some(follow) = record.follows.get_mut(number) {
+                follow.waits = false;
+            }
+            if record.follows.mark(number) {
+                record.wake(&mut self.wakes);
+            }
         }
     }
 
@@ -56,7 +124,15 @@ impl<H: Clone> HubState<H> {
         }
     }
 
-    fn tell(&mut self, committed: &Committed) {
+    /// The disk has failed: nothing that is not durable becomes so.
+    pub fn fail_all(&mut self) {
+        let first = self.log.pending().next().map(|(pending, _)| pending.lsn);
+        if let Some(first) = first {
+            self.fail(first);
+        }
+    }
+
+    fn tell(&mut self, mut committed: Committed) {
         for id in &committed.born {
             let name = self.log.topic(*id).map(|topic| topic.name());
             let number = name.and_then(|name| self.names.get(name)).copied();
@@ -76,6 +152,8 @@ impl<H: Clone> HubState<H> {
         for producer in &committed.producers {
             self.notify(*producer);
         }
+        committed.clear();
+        self.committed = committed;
     }
 
     fn mark_followers(&mut self, number: u32) {

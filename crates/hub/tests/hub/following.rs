@@ -7,7 +7,7 @@ use crate::world::{World, config};
 
 fn few_messages(count_max: usize) -> HubConfig {
     let mut config = config();
-    config.log.retention.count_max = count_max;
+    config.log.policy.retention.count_max = count_max;
     config
 }
 

@@ -93,7 +93,7 @@ fn pages_of_history_follow_each_other() {
 #[test]
 fn history_that_is_gone_says_where_it_begins() {
     let mut config = crate::world::config();
-    config.log.retention.count_max = 2;
+    config.log.policy.retention.count_max = 2;
     let mut world = World::with(config);
     for n in 1..=5 {
         world.publish("t", &n.to_string());

@@ -79,7 +79,7 @@ fn a_message_that_cannot_be_published_closes_the_connection() {
 #[test]
 fn a_plain_follower_that_was_overtaken_goes_on_at_the_oldest_message() {
     let mut config = crate::world::config();
-    config.log.retention.count_max = 2;
+    config.log.policy.retention.count_max = 2;
     let mut world = World::with(config);
     let end = world.connect_plain(&["t"]);
     world.set_room(end, Some(1));

@@ -103,7 +103,7 @@ struct Play {
 
 fn few_messages() -> HubConfig {
     let mut config = config();
-    config.log.retention.count_max = COUNT_MAX;
+    config.log.policy.retention.count_max = COUNT_MAX;
     config
 }
 

@@ -76,7 +76,7 @@ fn config_of(transcript: &Value) -> HubConfig {
     let interval = or("heartbeat_interval_ms", 10_000);
     let timeout = or("heartbeat_timeout_ms", 10_000);
     let mut config = HubConfig::new(limits, heartbeat(interval, timeout));
-    config.log.retention.count_max = or("retention_count_max", 10_000) as usize;
+    config.log.policy.retention.count_max = or("retention_count_max", 10_000) as usize;
     config.connections_max = or("connections_max", 1_000_000) as usize;
     config
 }

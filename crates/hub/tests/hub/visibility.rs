@@ -126,7 +126,7 @@ fn a_reader_inside_the_process_sees_what_a_socket_sees() {
             producer: None,
         };
         world.hub.publish(append, now).unwrap();
-        world.hub.commit_all();
+        world.hub.commit_memory();
     }
     world.hub.take_wakes(&mut wakes);
     assert_eq!(

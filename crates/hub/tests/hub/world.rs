@@ -329,7 +329,7 @@ impl World {
 
     fn commit_unless_held(&mut self) {
         if !self.gate_is_held {
-            self.hub.commit_all();
+            self.hub.commit_memory();
         }
     }
 

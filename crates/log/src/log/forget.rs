@@ -6,6 +6,9 @@ use std::time::Duration;
 use heartwire_proto::Time;
 
 use super::Log;
+use super::segments::Segments;
+use crate::config::Policy;
+use crate::store::DiskPlace;
 use crate::topic::{TopicId, TopicLog, Trimmed};
 
 /// A topic that is kept beyond its time is not looked at again sooner than this.
@@ -33,19 +36,39 @@ impl Log {
     }
 
     fn expire_topic(&mut self, id: TopicId, keep: &mut impl FnMut(TopicId) -> bool) {
-        let (config, clock) = (self.config.clone(), self.clock);
-        self.change(id, |topic| topic.trim_older(&config, clock));
+        let Some(topic) = self.topics.get(id.0) else {
+            return;
+        };
+        let policy = *self.config.policy(topic.name().as_str());
+        let (hot_age_max, clock) = (self.config.hot_age_max, self.clock);
+        self.change(id, |topic, segments| {
+            topic.cool_older(hot_age_max, clock);
+            topic.trim_older(policy.retention.age_max, clock, |place| {
+                segments.appended_by(place)
+            })
+        });
+        self.rearm_or_forget(id, &policy, keep);
+    }
+
+    fn rearm_or_forget(
+        &mut self,
+        id: TopicId,
+        policy: &Policy,
+        keep: &mut impl FnMut(TopicId) -> bool,
+    ) {
+        let clock = self.clock;
         let Some(topic) = self.topics.get_mut(id.0) else {
             return;
         };
-        if topic.is_forgotten(&config, clock) && !keep(id) {
+        if topic.is_forgotten(&self.config, clock) && !keep(id) {
             self.forget(id);
             return;
         }
         // Kept beyond its time, or waiting to become durable: it is looked at again in a while.
-        let again = config.topic_age_max.min(config.retention.age_max) / 2;
+        let again = self.config.topic_age_max.min(policy.retention.age_max) / 2;
         let later = clock + again.max(LOOK_AGAIN_MIN);
-        let due = topic.next_due(&config);
+        let segments = &self.segments;
+        let due = topic.next_due(policy, &self.config, |place| segments.appended_by(place));
         let due = if due <= clock { later } else { due };
         self.calendar.remove(&(topic.due, id));
         topic.due = due;
@@ -53,21 +76,33 @@ impl Log {
     }
 
     pub(super) fn forget(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.remove(id.0) else {
+        let Some(mut topic) = self.topics.remove(id.0) else {
             return;
         };
+        if let Some(disk) = topic.take_disk() {
+            let (places, runs) = disk.into_parts();
+            self.release(places);
+            for (before, run) in runs {
+                self.forget_run(&run, id, before);
+            }
+        }
         self.names.remove(topic.name());
         self.calendar.remove(&(topic.due, id));
         self.by_class.remove(&(Reverse(topic.class), id));
+        self.bytes -= topic.bytes();
     }
 
     /// Changes a topic and keeps the log's own books on it.
-    pub(super) fn change(&mut self, id: TopicId, change: impl FnOnce(&mut TopicLog) -> Trimmed) {
+    pub(super) fn change(
+        &mut self,
+        id: TopicId,
+        change: impl FnOnce(&mut TopicLog, &Segments) -> Trimmed,
+    ) {
         let Some(topic) = self.topics.get_mut(id.0) else {
             return;
         };
         let bytes_before = topic.bytes();
-        let trimmed = change(topic);
+        let trimmed = change(topic, &self.segments);
         self.bytes = self.bytes - bytes_before + topic.bytes();
         self.stats.trimmed += trimmed.count;
         self.stats.trimmed_unread += trimmed.unread;
@@ -79,27 +114,59 @@ impl Log {
             }
             topic.class = class;
         }
+        self.release(trimmed.places);
     }
 
-    /// Takes from the largest topics until the log fits its bound. The largest are those of the
-    /// highest size class, so that none is cut below half of another that stays.
-    pub(super) fn keep_within_hot_bytes(&mut self) {
+    /// What stood there is retained no longer.
+    fn release(&mut self, places: impl IntoIterator<Item = DiskPlace>) {
+        for place in places.into_iter().filter(|place| !place.is_lost()) {
+            self.index_len -= 1;
+            self.segments.release(place);
+        }
+    }
+
+    pub(super) fn keep_within_bounds(&mut self) {
+        self.keep_within_hot_bytes();
+        self.keep_within_index();
+    }
+
+    /// Makes the largest topics smaller in memory until the log fits its bound. The largest are
+    /// those of the highest size class, so that none is cut below half of another that stays.
+    fn keep_within_hot_bytes(&mut self) {
         while self.bytes > self.config.hot_bytes_max {
             let excess = self.bytes - self.config.hot_bytes_max;
             let topics = &self.topics;
-            let trimmable = |id: &TopicId| {
-                let topic = topics.get(id.0);
-                topic.is_some_and(|topic| topic.base() < topic.end())
-            };
-            let largest = self.by_class.iter().find(|(_, id)| trimmable(id)).copied();
+            let can_shrink = |id: &TopicId| topics.get(id.0).is_some_and(TopicLog::can_shrink);
+            let largest = self.by_class.iter().find(|(_, id)| can_shrink(id)).copied();
             let Some((class, id)) = largest else {
                 return;
             };
             let floor = (1_usize << (class.0 - 1)) - 1;
-            self.change(id, |topic| {
-                topic.trim_to(topic.bytes().saturating_sub(excess).max(floor))
+            self.change(id, |topic, _| {
+                topic.shrink_to(topic.bytes().saturating_sub(excess).max(floor))
             });
         }
+    }
+
+    /// Trims the longest topics until the index fits its bound.
+    fn keep_within_index(&mut self) {
+        while self.index_len > self.config.index_max {
+            let Some(id) = self.longest() else {
+                return;
+            };
+            self.change(id, |topic, _| {
+                topic.trim_oldest(topic.retained_len() / 8 + 1)
+            });
+        }
+    }
+
+    /// The topic with the most messages on disk. Looked for only when the index is full, and then
+    /// an eighth of that topic goes, so that it is not looked for at every append.
+    fn longest(&self) -> Option<TopicId> {
+        let topics = self.topics.iter_from(0);
+        let on_disk = topics.filter(|(_, topic)| topic.is_on_disk());
+        let longest = on_disk.max_by_key(|(_, topic)| topic.retained_len())?;
+        Some(TopicId(longest.0))
     }
 }
 

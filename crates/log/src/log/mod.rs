@@ -1,20 +1,34 @@
-//! All topics, and what happens to them: they are [written](mod@write), [read] and
-//! [forgotten](forget).
+//! All topics, and what happens to them: they are [written](mod@write), [committed](mod@commit),
+//! [read], [read back](warm), [moved](sweep), [forgotten](forget),
+//! and [recovered](recover) when the log is opened again.
 
+mod commit;
 mod forget;
 mod read;
+mod recover;
+mod segments;
+mod sweep;
+mod warm;
 mod write;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use heartwire_proto::frame::Durability;
+use heartwire_proto::id::TopicRef;
 use heartwire_proto::{LogId, Time, TopicName};
 
-use crate::append::{Lsn, Pending};
+use crate::append::{Committed, Lsn, Pending};
 use crate::config::LogConfig;
 use crate::producer::Producers;
 use crate::slab::Slab;
+use crate::store::SegmentId;
 use crate::topic::{TopicId, TopicLog};
+use segments::Segments;
+use sweep::Sweep;
+use warm::Warm;
+
+pub use warm::Load;
 
 /// What the log has seen since it was opened, for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -29,6 +43,20 @@ pub struct Stats {
     pub trimmed_unread: u64,
 }
 
+/// What makes appends durable.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Backing {
+    /// Nothing but a commit.
+    Memory,
+    /// A writer, which has so much room.
+    Disk {
+        /// What can be written before the writer needs more room than it has prepared, in bytes.
+        room_bytes: u64,
+        /// More could not be prepared: the disk is full.
+        is_full: bool,
+    },
+}
+
 /// The topics of one server. See the [crate's documentation](crate) for the contract.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Log {
@@ -37,13 +65,25 @@ pub struct Log {
     names: BTreeMap<TopicName, TopicId>,
     topics: Slab<TopicLog>,
     producers: Producers,
+    backing: Backing,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
+    /// How many of `pending`, from the front, a writer has taken.
+    taken: usize,
+    /// What became durable without waiting, and was not told yet.
+    untold: Committed,
     last_lsn: Lsn,
     committed: Lsn,
+    /// The first and the last append that failed together, latest.
+    failed: (Lsn, Lsn),
     accepting: bool,
-    /// What all entries take of memory, in bytes.
+    /// What all entries take of memory, in bytes; what was read back not counted.
     bytes: usize,
+    /// How many messages the index holds a place for.
+    index_len: usize,
+    segments: Segments,
+    warm: Warm,
+    sweep: Sweep,
     /// Topics by size class, largest class first, so that room is taken from the large.
     by_class: BTreeSet<(Reverse<u32>, TopicId)>,
     /// When each topic has something to forget at the earliest.
@@ -56,20 +96,32 @@ pub struct Log {
 }
 
 impl Log {
-    /// An empty log. The id tells clients that an earlier log is gone.
+    /// An empty log in memory. The id tells clients that an earlier log is gone.
     pub fn new(id: LogId, config: LogConfig) -> Self {
+        Self::with_backing(id, config, Backing::Memory)
+    }
+
+    fn with_backing(id: LogId, config: LogConfig, backing: Backing) -> Self {
         Self {
             id,
             config,
             names: BTreeMap::new(),
             topics: Slab::default(),
             producers: Producers::default(),
+            backing,
             pending: VecDeque::new(),
             pending_bytes: 0,
+            taken: 0,
+            untold: Committed::default(),
             last_lsn: Lsn::default(),
             committed: Lsn::default(),
+            failed: (Lsn::default(), Lsn::default()),
             accepting: true,
             bytes: 0,
+            index_len: 0,
+            segments: Segments::default(),
+            warm: Warm::default(),
+            sweep: Sweep::default(),
             by_class: BTreeSet::new(),
             calendar: BTreeSet::new(),
             clock: Time::ZERO,
@@ -117,5 +169,40 @@ impl Log {
     /// that drains.
     pub fn set_accepting(&mut self, accepting: bool) {
         self.accepting = accepting;
+    }
+
+    /// Whether a writer makes appends durable.
+    pub const fn is_on_disk(&self) -> bool {
+        matches!(self.backing, Backing::Disk { .. })
+    }
+
+    /// When a message published to the topic counts as stored.
+    pub fn durability(&self, topic: TopicRef<'_>) -> Durability {
+        if self.is_on_disk() {
+            self.config.policy(topic.as_str()).durability
+        } else {
+            Durability::Memory
+        }
+    }
+
+    /// The writer has so much room behind what is committed; `is_full` when it tried for more in
+    /// vain. Appends are refused before the writer could run out of it.
+    pub fn set_room(&mut self, room_bytes: u64, is_full: bool) {
+        if self.is_on_disk() {
+            self.backing = Backing::Disk {
+                room_bytes,
+                is_full,
+            };
+        }
+    }
+
+    /// Whether the disk has no room for more than what is prepared.
+    pub const fn is_disk_full(&self) -> bool {
+        matches!(self.backing, Backing::Disk { is_full: true, .. })
+    }
+
+    /// Moves the segments out in which no retained message stands any more.
+    pub fn take_unused(&mut self, unused: &mut Vec<SegmentId>) {
+        self.segments.take_unused(unused);
     }
 }

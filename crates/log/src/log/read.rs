@@ -2,12 +2,13 @@
 
 use heartwire_proto::frame::SubFrom;
 use heartwire_proto::id::TopicRef;
+use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::{Offset, Seq};
 
 use super::Log;
 use crate::entry::Entry;
 use crate::producer::ProducerId;
-use crate::topic::{Start, TopicId, TopicLog, start_of_nothing};
+use crate::topic::{Read, Start, TopicId, TopicLog, start_of_nothing};
 
 impl Log {
     /// The topic with this name, if anything of it was ever durable.
@@ -43,32 +44,31 @@ impl Log {
     }
 
     /// Shows durable messages after `offset`, oldest first, as long as `take` says so, and remembers
-    /// that they were seen. Returns the offset of the last one taken, or `offset`.
+    /// that they were seen; see [`TopicLog::read`]. What stands on disk alone is asked for: who
+    /// wants it reads again when it has been [loaded](Self::loaded).
     pub fn read(
         &mut self,
-        topic: TopicId,
+        id: TopicId,
         offset: Offset,
-        mut take: impl FnMut(Offset, &Entry) -> bool,
-    ) -> Offset {
-        let Some(topic) = self.topics.get_mut(topic.0) else {
-            return offset;
-        };
-        let mut read: Option<Offset> = None;
-        for (place, entry) in topic.after(offset) {
-            let entry: &Entry = entry;
-            if !take(place, entry) {
-                break;
-            }
-            read = Some(place);
+        take: impl FnMut(Offset, Option<&Entry>) -> bool,
+    ) -> Option<Read> {
+        let topic = self.topics.get_mut(id.0)?;
+        let read = topic.read(offset, take);
+        topic.mark_read(read.last);
+        if let Some(run) = read.run {
+            self.use_run(id, run);
         }
-        if let Some(end) = read {
-            topic.mark_read(end);
+        if read.is_cold {
+            self.warm.want(id, read.last);
         }
-        read.unwrap_or(offset)
+        Some(read)
     }
 
     /// What is known of a producer: the last durable number, or nothing.
     pub fn durable(&self, id: ProducerId) -> Option<Seq> {
+        if planted::has(Bug::AckBeforeSync) {
+            return self.appended(id);
+        }
         self.producers.get(id).map(|producer| producer.durable)
     }
 

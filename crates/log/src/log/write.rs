@@ -1,18 +1,19 @@
-//! Appending, and what becomes of it.
+//! Appending: a message gets its place.
 
-use std::collections::BTreeMap;
-
-use heartwire_proto::frame::ServerFrame;
+use heartwire_proto::frame::{Durability, ServerFrame};
 use heartwire_proto::id::TopicRef;
+use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::{Epoch, Offset, Seq};
 
-use super::Log;
+use super::{Backing, Log};
 use crate::Now;
-use crate::append::{Append, AppendError, Appended, Committed, Lsn, Pending, Place};
+use crate::append::{Append, AppendError, Appended, Lsn, Pending, Place, What};
 use crate::entry::Entry;
 use crate::producer::{Admission, ProducerId};
 use crate::topic::{TopicId, TopicLog, Trimmed};
 
+/// What a record on disk has beside payload, topic and publisher, in bytes; see `store::record`.
+const RECORD_OVERHEAD_BYTES_MAX: usize = 128;
 /// What stays of the buffer that entries are encoded in, in bytes.
 const SCRATCH_BYTES_MAX: usize = 64 * 1024;
 
@@ -50,82 +51,8 @@ impl Log {
             self.producers.make_room(&self.config)?;
         }
         self.producers.appended(id, seq, self.clock);
-        self.push_pending(None, Some((id, seq)), appended_before, 0);
+        self.push_pending(What::Skip, Some((id, seq)), appended_before, 0);
         Ok(())
-    }
-
-    /// Everything up to `through` is durable: it becomes visible, and acknowledged. What has moved
-    /// is added to `committed`.
-    pub fn commit(&mut self, through: Lsn, committed: &mut Committed) {
-        while self.pending.front().is_some_and(|next| next.lsn <= through)
-            && let Some(pending) = self.pending.pop_front()
-        {
-            self.committed = pending.lsn;
-            self.pending_bytes -= pending.bytes;
-            if let Some((id, seq)) = pending.producer {
-                self.producers.committed(id, seq);
-                committed.producers.push(id);
-            }
-            if let Some((id, offset)) = pending.message {
-                self.stats.committed += 1;
-                committed.topics.push(id);
-                if offset == Offset(1) {
-                    committed.born.push(id);
-                }
-                let retention = self.config.retention;
-                self.change(id, |topic| {
-                    topic.commit(offset);
-                    topic.trim(&retention)
-                });
-            }
-        }
-        committed.settle();
-        self.keep_within_hot_bytes();
-    }
-
-    /// The append `from` and all later ones did not become durable: they are undone. Returns the
-    /// lowest number of each producer that failed, which its `nack` names `[PUB-10]`.
-    pub fn fail(&mut self, from: Lsn) -> BTreeMap<ProducerId, Seq> {
-        let mut lowest = BTreeMap::new();
-        while self.pending.back().is_some_and(|last| last.lsn >= from)
-            && let Some(pending) = self.pending.pop_back()
-        {
-            self.pending_bytes -= pending.bytes;
-            if let Some((id, seq)) = pending.producer {
-                self.producers.undo(id, pending.appended_before);
-                lowest.insert(id, seq);
-            }
-            if let Some((id, _)) = pending.message {
-                self.change(id, |topic| {
-                    topic.pop();
-                    Trimmed::default()
-                });
-                if self.topics.get(id.0).is_some_and(TopicLog::is_unborn) {
-                    self.forget(id);
-                }
-            }
-        }
-        lowest
-    }
-
-    /// What is not durable yet, in the order of LSNs: what a writer has to write.
-    pub fn pending(&self) -> impl Iterator<Item = (&Pending, Option<&Entry>)> {
-        self.pending.iter().map(|pending| {
-            let entry = pending
-                .message
-                .and_then(|(id, offset)| self.topics.get(id.0)?.entry(offset));
-            (pending, entry)
-        })
-    }
-
-    /// The LSN of the latest append; commit through it to make everything durable.
-    pub const fn last_lsn(&self) -> Lsn {
-        self.last_lsn
-    }
-
-    /// Whether an append that did not fail is durable.
-    pub fn is_committed(&self, lsn: Lsn) -> bool {
-        lsn <= self.committed
     }
 }
 
@@ -159,7 +86,46 @@ impl Log {
         {
             return Err(AppendError::Congested);
         }
-        Ok(())
+        self.check_room(append)
+    }
+
+    /// Whether the disk has room for the message behind everything that waits to be written.
+    fn check_room(&self, append: &Append<'_>) -> Result<(), AppendError> {
+        let Backing::Disk {
+            room_bytes,
+            is_full,
+        } = self.backing
+        else {
+            return Ok(());
+        };
+        let name = append.topic.as_str().len();
+        let from = append.from.map_or(0, |from| from.as_encoded().len());
+        let record = match self.durability(append.topic) {
+            // Its producer's number, at the most.
+            Durability::Memory => RECORD_OVERHEAD_BYTES_MAX,
+            _ => append.payload.len() + name + from + RECORD_OVERHEAD_BYTES_MAX,
+        };
+        match self.waiting_bytes() + record as u64 > room_bytes {
+            true if is_full => Err(AppendError::DiskFull),
+            true => Err(AppendError::Congested),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a message that is written again has room: half of what there is stays for new ones.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        let Backing::Disk { room_bytes, .. } = self.backing else {
+            return false;
+        };
+        let record = (bytes + RECORD_OVERHEAD_BYTES_MAX) as u64;
+        self.waiting_bytes() + record <= room_bytes / 2
+            && self.pending.len() < self.config.pending_max / 2
+            && self.pending_bytes + bytes <= self.config.pending_bytes_max / 2
+    }
+
+    /// What waits to be written takes so much of the disk at the most.
+    fn waiting_bytes(&self) -> u64 {
+        (self.pending_bytes + self.pending.len() * RECORD_OVERHEAD_BYTES_MAX) as u64
     }
 
     /// The topic with this name, created if need be.
@@ -170,14 +136,19 @@ impl Log {
         if self.topics.len() >= self.config.topics_max {
             return Err(AppendError::Full { what: "topics" });
         }
-        let name = name.to_name();
+        let on_disk = self.durability(name) != Durability::Memory;
         let epoch = Epoch::from_random(now.random);
-        let topic = TopicLog::new(name.clone(), epoch, self.clock);
-        let due = topic.due;
+        let topic = TopicLog::new(name.to_name(), epoch, on_disk, self.clock);
+        Ok(self.add_topic(topic))
+    }
+
+    /// Lists a topic under its name, and when it has something to forget.
+    pub(super) fn add_topic(&mut self, topic: TopicLog) -> TopicId {
+        let (name, due) = (topic.name().clone(), topic.due);
         let id = TopicId(self.topics.insert(topic));
         self.calendar.insert((due, id));
         self.names.insert(name, id);
-        Ok(id)
+        id
     }
 
     fn place(
@@ -204,18 +175,33 @@ impl Log {
         let entry = Entry::encode(&frame, self.clock, &mut self.scratch);
         self.scratch.shrink_to(SCRATCH_BYTES_MAX);
         let bytes = entry.memory_bytes();
-        let was_empty = topic.is_empty();
-        self.change(id, |topic| {
+        let (was_empty, on_disk) = (topic.is_empty(), topic.is_on_disk());
+        let mut waits = on_disk || topic.in_flight > 0 || !self.is_on_disk();
+        self.change(id, |topic, _| {
             topic.push(entry);
+            if planted::has(Bug::DeliverBeforeSync) {
+                topic.commit(offset, None);
+            }
             Trimmed::default()
         });
         if was_empty {
             self.rearm(id);
         }
         if let Some((producer, seq)) = append.producer {
+            waits |= self.producers.is_in_flight(producer);
             self.producers.appended(producer, seq, self.clock);
         }
-        let lsn = self.push_pending(Some((id, offset)), append.producer, appended_before, bytes);
+        let lsn = if waits {
+            let what = What::Message {
+                topic: id,
+                offset,
+                on_disk,
+            };
+            self.push_pending(what, append.producer, appended_before, bytes)
+        } else {
+            self.settle_at_once(id, offset, append.producer);
+            Lsn(0)
+        };
         Place {
             lsn,
             topic: id,
@@ -226,16 +212,21 @@ impl Log {
 
     fn push_pending(
         &mut self,
-        message: Option<(TopicId, Offset)>,
+        what: What,
         producer: Option<(ProducerId, Seq)>,
         appended_before: Option<Seq>,
         bytes: usize,
     ) -> Lsn {
+        if let What::Message { topic, .. } = what
+            && let Some(topic) = self.topics.get_mut(topic.0)
+        {
+            topic.in_flight += 1;
+        }
         self.last_lsn = Lsn(self.last_lsn.0 + 1);
         self.pending_bytes += bytes;
         self.pending.push_back(Pending {
             lsn: self.last_lsn,
-            message,
+            what,
             producer,
             appended_before,
             bytes,
@@ -243,12 +234,14 @@ impl Log {
         self.last_lsn
     }
 
-    /// The topic's first message is due earlier than the empty topic was.
-    fn rearm(&mut self, id: TopicId) {
+    /// The topic has something to forget earlier, or for the first time.
+    pub(super) fn rearm(&mut self, id: TopicId) {
         let Some(topic) = self.topics.get_mut(id.0) else {
             return;
         };
-        let due = topic.next_due(&self.config);
+        let segments = &self.segments;
+        let policy = self.config.policy(topic.name().as_str());
+        let due = topic.next_due(policy, &self.config, |place| segments.appended_by(place));
         self.calendar.remove(&(topic.due, id));
         topic.due = due;
         self.calendar.insert((due, id));

@@ -21,6 +21,20 @@ pub struct DiskPlace {
     pub bytes: u32,
 }
 
+impl DiskPlace {
+    /// The place of a message that damage took: nothing stands there.
+    pub const LOST: Self = Self {
+        segment: SegmentId(0),
+        position: 0,
+        bytes: 0,
+    };
+
+    /// Whether damage took the message.
+    pub const fn is_lost(&self) -> bool {
+        self.bytes == 0
+    }
+}
+
 /// What one commit writes, in the order of LSNs: what was appended while the commit before it was
 /// on its way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]

@@ -54,6 +54,8 @@ words! {
         Retention = "retention",
         /// They belonged to an epoch that is gone.
         Epoch = "epoch",
+        /// They were stored, and the server's disk has lost them.
+        Damage = "damage",
     }
 }
 

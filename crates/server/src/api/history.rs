@@ -1,11 +1,12 @@
 //! `GET /v1/topics/{topic}`: a page of a topic's messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use heartwire_hub::History;
 use heartwire_proto::frame::{Gap, GapReason, SubFrom};
-use heartwire_proto::{Cursor, Epoch, Offset};
+use heartwire_proto::{Cursor, Epoch, Offset, TopicName};
 use http::request::Parts;
 use http::{StatusCode, header};
 use serde_json::{Value, json};
@@ -14,17 +15,19 @@ use super::error::{HttpError, JSON};
 use super::{json, parameters};
 use crate::shared::Shared;
 
+/// How long a page may take that is read from disk.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 /// How many messages a page has where nobody says.
 const PAGE: usize = 100;
 
 /// `{"topic", "epoch", "first", "messages", "next", "more"}`: `first` is the offset of the oldest
 /// message retained, `next` the cursor to ask with for the following page. Without `after` the
 /// page begins at the oldest message retained.
-pub(super) fn page(shared: &Arc<Shared>, parts: &Parts) -> Result<Response, HttpError> {
+pub(super) async fn page(shared: &Arc<Shared>, parts: &Parts) -> Result<Response, HttpError> {
     let topic = parameters::topic(parts)?;
     let from = parameters::after(parts)?.unwrap_or(SubFrom::Head);
     let limit = parameters::limit(parts, PAGE)?;
-    let history = shared.hub(|state| state.history(topic.as_topic(), from, limit));
+    let history = read(shared, &topic, from, limit).await?;
     let page = match history {
         History::Page {
             epoch,
@@ -41,6 +44,7 @@ pub(super) fn page(shared: &Arc<Shared>, parts: &Parts) -> Result<Response, Http
             "more": has_more,
         }),
         History::Gone { gap, next } => return Err(gone(&gap, next)),
+        History::Cold => unreachable!("what is cold was waited for"),
         // What `sub` answers as well: nobody has published yet, or everything is forgotten.
         History::Unknown => match from {
             SubFrom::After(Cursor::At { epoch, offset }) => {
@@ -57,6 +61,32 @@ pub(super) fn page(shared: &Arc<Shared>, parts: &Parts) -> Result<Response, Http
         },
     };
     Ok(answer(&page))
+}
+
+/// Reads a page; what stands on disk alone is waited for.
+async fn read(
+    shared: &Arc<Shared>,
+    topic: &TopicName,
+    from: SubFrom,
+    limit: usize,
+) -> Result<History, HttpError> {
+    let mut loaded = shared.loaded.subscribe();
+    let reading = async {
+        loop {
+            loaded.mark_unchanged();
+            match shared.hub(|hub| hub.history(topic.as_topic(), from, limit)) {
+                // The sender lives as long as the hub.
+                History::Cold => drop(loaded.changed().await),
+                read => return read,
+            }
+        }
+    };
+    tokio::time::timeout(READ_WITHIN, reading)
+        .await
+        .map_err(|_| {
+            let message = "the messages could not be read from disk in time";
+            HttpError::unavailable("unavailable", message, READ_WITHIN)
+        })
 }
 
 fn answer(page: &Value) -> Response {

@@ -94,6 +94,7 @@ fn topic(info: &TopicInfo) -> Value {
         "first": info.base.next().0,
         "last": info.end.0,
         "bytes": info.bytes,
+        "disk_bytes": info.disk_bytes,
         "followers": info.followers,
         "messages_per_second": f64::from(info.appends_per_ten_seconds) / 10.0,
     })

@@ -82,7 +82,7 @@ async fn topic(State(shared): State<Arc<Shared>>, request: Request) -> Response 
     if sse::is_asked_for(&parts.headers) {
         sse::events(&shared, &parts).into_response()
     } else {
-        history::page(&shared, &parts).into_response()
+        history::page(&shared, &parts).await.into_response()
     }
 }
 

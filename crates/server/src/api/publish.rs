@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use heartwire_hub::AppendError;
 use heartwire_proto::TopicName;
 use heartwire_proto::frame::Payload;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -191,7 +192,7 @@ fn stored(shared: &Shared, topic: &TopicName, position: Position) -> Value {
         "topic": topic.as_str(),
         "epoch": position.epoch.as_str(),
         "offset": position.offset.0,
-        "durability": shared.config.hub.durability,
+        "durability": shared.lock_hub().log().durability(topic.as_topic()),
     })
 }
 
@@ -206,6 +207,10 @@ impl From<PublishError> for HttpError {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
             }
             PublishError::Draining => Self::unavailable("draining", message, RETRY_AFTER),
+            PublishError::Unavailable(AppendError::DiskFull) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", message)
+            }
+            PublishError::Failed => Self::unavailable("disk-failed", message, RETRY_AFTER),
             PublishError::Unavailable(_) | PublishError::Slow => {
                 Self::unavailable("unavailable", message, RETRY_AFTER)
             }

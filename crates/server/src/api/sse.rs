@@ -115,7 +115,7 @@ fn event(delivery: &Delivery, start: Cursor) -> String {
 /// are no places of the topic: following goes on where it began.
 const fn behind(gap: &Gap, start: Cursor) -> Cursor {
     match (gap.reason, gap.last) {
-        (GapReason::Retention, Some(offset)) => Cursor::At {
+        (GapReason::Retention | GapReason::Damage, Some(offset)) => Cursor::At {
             epoch: gap.epoch,
             offset,
         },

@@ -9,6 +9,7 @@ use http::header;
 
 use super::error::{HttpError, JSON};
 use crate::shared::Shared;
+use crate::storage::Storage;
 
 /// How long a load balancer may wait before it asks a server again that is not ready.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -24,7 +25,19 @@ pub(super) async fn readiness(State(shared): State<Arc<Shared>>) -> Result<Respo
         let message = "the server is being stopped";
         return Err(HttpError::unavailable("draining", message, RETRY_AFTER));
     }
-    if !shared.lock_hub().log().is_accepting() {
+    if let Some(failure) = shared.storage.as_ref().and_then(Storage::failure) {
+        let message = failure.to_owned();
+        return Err(HttpError::unavailable("disk-failed", message, RETRY_AFTER));
+    }
+    let (is_accepting, is_full) = {
+        let hub = shared.lock_hub();
+        (hub.log().is_accepting(), hub.log().is_disk_full())
+    };
+    if is_full {
+        let message = "the disk is full: messages are refused until there is room again";
+        return Err(HttpError::unavailable("disk-full", message, RETRY_AFTER));
+    }
+    if !is_accepting {
         let message = "the log takes no messages at the moment";
         return Err(HttpError::unavailable("unavailable", message, RETRY_AFTER));
     }

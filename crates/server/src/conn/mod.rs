@@ -207,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_comes_while_the_wheel_asks_is_served() {
         let config = HubBuilder::default().checked().expect("valid defaults");
-        let shared = Arc::new(Shared::new(config));
+        let shared = Shared::start(config, None);
         let (mut peer, conn, task) = following(&shared).await;
         tokio::spawn(task);
         let is_over = Arc::new(AtomicBool::new(false));

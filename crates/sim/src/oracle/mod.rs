@@ -270,6 +270,7 @@ impl Oracle {
                     Ok(())
                 }
             }
+            GapReason::Damage => Err("nothing was damaged"),
             GapReason::Epoch if self.log_lost_at.is_none() => Err("the log was never lost"),
             GapReason::Epoch if gap.last.is_none() && gap.first != next => {
                 Err("it does not begin where the client stands")

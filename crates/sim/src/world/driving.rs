@@ -67,6 +67,10 @@ impl World {
             match output {
                 Output::Dial { attempt } => {
                     note!(self, "client {client}: dials, attempt {}", attempt.0);
+                    if self.clients[client].socket.is_some() {
+                        let what = format!("client {client} dials beside the socket that it has");
+                        self.oracle.violate("I9", what);
+                    }
                     self.clients[client].dialing = Some(attempt);
                     self.dial(client, attempt);
                 }

@@ -172,7 +172,7 @@ impl World {
             published: 0,
             profile,
         };
-        world.oracle.retained_min = world.profile.hub.log.retention.count_max as u64;
+        world.oracle.retained_min = world.profile.hub.log.policy.retention.count_max as u64;
         note!(world, "seed {seed}: {:?}", world.profile);
         world
     }

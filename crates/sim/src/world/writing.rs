@@ -24,7 +24,7 @@ impl World {
     /// What has been appended is stored, where that takes no time.
     pub(crate) fn store(&mut self) {
         if self.server.backend == Backend::Memory {
-            self.server.hub.commit_all();
+            self.server.hub.commit_memory();
             self.answer_publisher();
         }
     }
@@ -70,7 +70,7 @@ impl World {
         if succeeds {
             let through = self.server.through;
             note!(self, "log: durable through {}", through.0);
-            self.server.hub.commit(through);
+            self.server.hub.commit(through, &[]);
             self.answer_publisher();
         } else {
             self.fail();
@@ -104,7 +104,7 @@ impl World {
     /// Tells the server's own publisher what is stored.
     fn answer_publisher(&mut self) {
         while let Some(first) = self.server.waiting.front()
-            && self.server.hub.log().is_committed(first.place.lsn)
+            && self.server.hub.log().fate(first.place.lsn) != heartwire_log::Fate::Pending
             && let Some(Waiting { mark, topic, place }) = self.server.waiting.pop_front()
         {
             self.oracle.told(mark, Fate::Stored);
@@ -207,7 +207,7 @@ impl World {
                     .collect();
                 let count = self.rng.below(written.len() as u64 + 1) as usize;
                 if self.server.is_writing && count > 0 {
-                    hub.commit(written[count - 1]);
+                    hub.commit(written[count - 1], &[]);
                 }
                 let rest = hub.log().pending().next().map(|(pending, _)| pending.lsn);
                 if let Some(rest) = rest {

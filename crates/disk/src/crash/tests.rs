@@ -1,0 +1,67 @@
+use super::*;
+
+#[test]
+fn the_lock_is_held_until_it_is_dropped_or_the_process_dies() {
+    let disk = CrashDisk::new();
+    let lock = disk.lock("lock", "first").unwrap();
+    let LockError::Held { by } = disk.lock("lock", "second").unwrap_err() else {
+        panic!("it is held");
+    };
+    assert_eq!(by, "first");
+    let next = disk.kill();
+    assert!(disk.lock("lock", "second").is_err());
+    let held = next.lock("lock", "third").unwrap();
+    drop(lock);
+    assert!(
+        next.lock("lock", "fourth").is_err(),
+        "a dead lock frees nothing"
+    );
+    drop(held);
+    assert!(next.lock("lock", "fifth").is_ok());
+}
+
+#[test]
+fn a_full_disk_refuses_growth_and_takes_what_fits() {
+    let disk = CrashDisk::new();
+    disk.set_faults(|faults| faults.capacity_bytes = Some(100));
+    let file = disk.create("a").unwrap();
+    file.write_at(&[1; 100], 0).unwrap();
+    let refused = file.write_at(&[1; 1], 100).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::StorageFull);
+    file.write_at(&[2; 100], 0).unwrap();
+}
+
+#[test]
+fn one_call_fails_on_command_and_reads_end_early() {
+    let disk = CrashDisk::new();
+    disk.set_faults(|faults| faults.calls_before_failure = Some(1));
+    let file = disk.create("a").unwrap();
+    assert!(file.write_at(b"lost", 0).is_err());
+    file.write_at(b"kept", 0).unwrap();
+    disk.set_faults(|faults| faults.short_reads = true);
+    let cut = file.read_at(&mut [0; 4], 0).unwrap_err();
+    assert_eq!(cut.kind(), ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn after_the_stop_nothing_works_until_the_next_life() {
+    let disk = CrashDisk::new();
+    disk.set_faults(|faults| faults.changes_before_stop = Some(2));
+    let file = disk.create("a").unwrap();
+    file.write_at(b"one", 0).unwrap();
+    assert!(file.sync().is_err());
+    assert!(disk.list().is_err());
+    let next = disk.kill();
+    assert_eq!(next.list().unwrap(), ["a"]);
+    assert!(disk.list().is_err());
+}
+
+#[test]
+fn a_copy_goes_its_own_way() {
+    let disk = CrashDisk::new();
+    disk.put("a", b"old".to_vec());
+    let copy = disk.copy();
+    disk.open("a").unwrap().write_at(b"new", 0).unwrap();
+    assert_eq!(copy.contents("a").unwrap(), b"old");
+    assert_eq!(disk.contents("a").unwrap(), b"new");
+}

@@ -1,0 +1,149 @@
+//! Which segments still hold a message that is retained.
+
+use std::collections::BTreeMap;
+
+use heartwire_proto::Time;
+
+use crate::store::{DiskPlace, SegmentId};
+
+/// Fewer segments than that are not worth emptying.
+const SEGMENTS_MIN: usize = 8;
+
+/// One segment, as the index sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+struct Segment {
+    /// How many retained messages stand in it.
+    live: u64,
+    /// How many bytes they take.
+    live_bytes: u64,
+    /// When the newest of them was appended.
+    last_append: Time,
+}
+
+/// The segments in which retained messages stand, and those that were seen to hold none any more.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Segments {
+    by_id: BTreeMap<SegmentId, Segment>,
+    unused: Vec<SegmentId>,
+}
+
+impl Segments {
+    /// A message stands there from now on.
+    pub(crate) fn hold(&mut self, place: DiskPlace, appended: Time) {
+        let newest = self.by_id.last_key_value().map(|(id, _)| *id);
+        let segment = self.by_id.entry(place.segment).or_default();
+        segment.live += 1;
+        segment.live_bytes += u64::from(place.bytes);
+        segment.last_append = segment.last_append.max(appended);
+        if newest.is_some_and(|newest| newest < place.segment) {
+            self.leave(newest);
+        }
+    }
+
+    /// A segment that a disk held, with the time of its last message.
+    pub(crate) fn add(&mut self, id: SegmentId, last_append: Time) {
+        self.by_id.entry(id).or_default().last_append = last_append;
+    }
+
+    /// A message was found there.
+    pub(crate) fn hold_restored(&mut self, place: DiskPlace) {
+        let segment = self.by_id.entry(place.segment).or_default();
+        segment.live += 1;
+        segment.live_bytes += u64::from(place.bytes);
+    }
+
+    /// Everything that a disk held has been told. What is written comes to newer segments.
+    pub(crate) fn settle(&mut self) {
+        let ids: Vec<SegmentId> = self.by_id.keys().copied().collect();
+        for id in ids {
+            self.leave(Some(id));
+        }
+    }
+
+    /// A message that stood there is retained no longer.
+    pub(crate) fn release(&mut self, place: DiskPlace) {
+        let Some(segment) = self.by_id.get_mut(&place.segment) else {
+            return;
+        };
+        segment.live -= 1;
+        segment.live_bytes -= u64::from(place.bytes);
+        let is_newest = self.by_id.last_key_value().map(|(id, _)| *id) == Some(place.segment);
+        if !is_newest {
+            self.leave(Some(place.segment));
+        }
+    }
+
+    /// By when the message at a place was appended.
+    pub(crate) fn appended_by(&self, place: DiskPlace) -> Time {
+        self.by_id
+            .get(&place.segment)
+            .map_or(Time::ZERO, |segment| segment.last_append)
+    }
+
+    /// The oldest segment, if it is to be emptied: all together hold less than a quarter of what
+    /// they take of the disk, and this one less than half.
+    pub(crate) fn sparse(&self, segment_bytes: u64) -> Option<SegmentId> {
+        let on_disk = self.by_id.len() as u64 * segment_bytes;
+        let live: u64 = self.by_id.values().map(|segment| segment.live_bytes).sum();
+        let (id, oldest) = self.by_id.first_key_value()?;
+        let is_sparse = self.by_id.len() >= SEGMENTS_MIN
+            && live < on_disk / 4
+            && oldest.live_bytes < segment_bytes / 2;
+        is_sparse.then_some(*id)
+    }
+
+    /// Moves the segments out that hold no message any more and get no new ones.
+    pub(crate) fn take_unused(&mut self, unused: &mut Vec<SegmentId>) {
+        unused.append(&mut self.unused);
+    }
+
+    fn leave(&mut self, id: Option<SegmentId>) {
+        if let Some(id) = id.filter(|id| self.by_id.get(id).is_some_and(|one| one.live == 0)) {
+            self.by_id.remove(&id);
+            self.unused.push(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(segment: u32) -> DiskPlace {
+        DiskPlace {
+            segment: SegmentId(segment),
+            position: 0,
+            bytes: 1,
+        }
+    }
+
+    fn unused(segments: &mut Segments) -> Vec<SegmentId> {
+        let mut unused = Vec::new();
+        segments.take_unused(&mut unused);
+        unused
+    }
+
+    #[test]
+    fn the_segment_that_is_written_to_stays_though_it_holds_nothing() {
+        let mut segments = Segments::default();
+        segments.hold(place(1), Time::ZERO);
+        segments.release(place(1));
+        assert_eq!(unused(&mut segments), []);
+        segments.hold(place(2), Time::ZERO);
+        assert_eq!(unused(&mut segments), [SegmentId(1)]);
+        assert_eq!(unused(&mut segments), []);
+    }
+
+    #[test]
+    fn a_segment_is_unused_when_its_last_message_goes() {
+        let mut segments = Segments::default();
+        for segment in [1, 1, 2] {
+            segments.hold(place(segment), Time::from_millis(u64::from(segment)));
+        }
+        segments.release(place(1));
+        assert_eq!(unused(&mut segments), []);
+        assert_eq!(segments.appended_by(place(1)), Time::from_millis(1));
+        segments.release(place(1));
+        assert_eq!(unused(&mut segments), [SegmentId(1)]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Emptying old segments: a few messages that are still retained would keep a whole one on disk.
+//!
+//! ```text
+//!   sparse ──► sweep: its messages, topic by topic ──► Load ──► (the driver reads) ──► loaded
+//!                                                                                        │
+//!      unused ◄── released ◄── commit: they stand in the newest segment ◄── pending ◄────┘
+//! ```
+
+use heartwire_proto::Offset;
+
+use super::Log;
+use super::warm::{Load, Purpose};
+use crate::append::{Pending, What};
+use crate::store::SegmentId;
+use crate::topic::{ReadBack, TopicId, TopicLog};
+
+/// A segment whose messages are being moved.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Sweep {
+    /// The segment, and the topic to look at next.
+    at: Option<(SegmentId, u32)>,
+    /// How many loads and moves are under way.
+    under_way: usize,
+}
+
+impl Log {
+    /// How many loads a sweep has under way at the most: with their size, what it keeps in memory.
+    pub const SWEEP_LOADS_MAX: usize = 16;
+
+    /// Goes on moving messages out of segments that hold too few, if there are such: looks at no
+    /// more than `topics_max` topics, and adds what is to be read to `loads`. `segment_bytes` is how
+    /// large the writer's segments are. Call it about once a second.
+    pub fn sweep(&mut self, segment_bytes: u64, topics_max: usize, loads: &mut Vec<Load>) {
+        if self.sweep.at.is_none() && self.sweep.under_way == 0 {
+            let sparse = self.segments.sparse(segment_bytes);
+            self.sweep.at = sparse.map(|segment| (segment, 0));
+        }
+        let Some((segment, from)) = self.sweep.at else {
+            return;
+        };
+        let room = Self::SWEEP_LOADS_MAX.saturating_sub(self.sweep.under_way);
+        let mut next = None;
+        for (looked, (key, topic)) in self.topics.iter_from(from).enumerate() {
+            if looked >= topics_max || loads.len() >= room {
+                next = Some((segment, key.index()));
+                break;
+            }
+            loads.extend(self.move_out(TopicId(key), topic, segment));
+        }
+        self.sweep.under_way += loads.len();
+        self.sweep.at = next;
+    }
+
+    /// The first messages of a topic that stand in the segment. More of them are moved by the next
+    /// sweep of the same segment.
+    fn move_out(&self, id: TopicId, topic: &TopicLog, segment: SegmentId) -> Option<Load> {
+        let (before, places) = topic.places_in(segment)?;
+        let mut bytes = 0;
+        let places: Vec<_> = places
+            .take(self.config.load_messages_max)
+            .take_while(|place| {
+                let fits = bytes < self.config.load_bytes_max;
+                bytes += place.bytes as usize;
+                fits
+            })
+            .collect();
+        Some(Load {
+            topic: id,
+            name: topic.name().clone(),
+            origin: topic.origin(),
+            after: before,
+            places,
+            purpose: Purpose::Move,
+        })
+    }
+
+    /// The messages have been read and are written again; those that the disk has lost are told as
+    /// lost, and hold no segment any more.
+    pub(super) fn move_read(&mut self, load: &Load, messages: Vec<ReadBack>) {
+        self.sweep.under_way -= 1;
+        for (index, (message, from)) in messages.into_iter().zip(&load.places).enumerate() {
+            let offset = Offset(load.after.0 + index as u64 + 1);
+            let Some(entry) = message else {
+                self.lose(load.topic, offset);
+                continue;
+            };
+            let bytes = entry.memory_bytes();
+            if !self.has_room(bytes) {
+                return;
+            }
+            let what = What::Moved {
+                topic: load.topic,
+                offset,
+                entry,
+                from: *from,
+            };
+            self.last_lsn = crate::Lsn(self.last_lsn.0 + 1);
+            self.pending_bytes += bytes;
+            self.sweep.under_way += 1;
+            self.pending.push_back(Pending {
+                lsn: self.last_lsn,
+                what,
+                producer: None,
+                appended_before: None,
+                bytes,
+            });
+        }
+    }
+
+    pub(super) fn moved(&mut self) {
+        self.sweep.under_way -= 1;
+    }
+
+    fn lose(&mut self, id: TopicId, offset: Offset) {
+        let topic = self.topics.get_mut(id.0);
+        if let Some(place) = topic.and_then(|topic| topic.lose_place(offset)) {
+            self.index_len -= 1;
+            self.segments.release(place);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Reading back what stands on disk alone, for those who are behind.
+//!
+//! ```text
+//!   read ──► cold ──► wanted ──► take_loads ──► Load ──► (the driver reads it) ──► loaded ──► warm
+//!              ▲                                                                               │
+//!              └────────── dropped, used longest ago first, when others need the room ◄────────┘
+//! ```
+//!
+//! The log itself reads nothing: the driver takes what is wanted, reads it beside everything else,
+//! and brings it.
+
+use std::collections::BTreeSet;
+
+use heartwire_proto::{Epoch, Offset, TopicName};
+
+use super::Log;
+use crate::store::DiskPlace;
+use crate::topic::{ReadBack, Run, TopicId};
+
+/// Neighbouring messages of a topic that somebody waits for, and where they stand.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Load {
+    /// The topic.
+    pub topic: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// The epoch in which it was born, as its records have it.
+    pub origin: Epoch,
+    /// The first message is the one after it.
+    pub after: Offset,
+    /// Where the messages stand, in order.
+    pub places: Vec<DiskPlace>,
+    pub(super) purpose: Purpose,
+}
+
+/// What becomes of messages that are read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Purpose {
+    /// Followers wait for them.
+    Follow,
+    /// They are written again, so that their segment can go.
+    Move,
+}
+
+/// What was read back, and what is on its way.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Warm {
+    bytes: usize,
+    uses: u64,
+    /// All runs, the one used longest ago first.
+    order: BTreeSet<(u64, TopicId, Offset)>,
+    /// What followers wait for that nobody reads yet: by topic, after this offset.
+    wanted: BTreeSet<(TopicId, Offset)>,
+    /// What the driver is reading.
+    loading: BTreeSet<(TopicId, Offset)>,
+}
+
+impl Warm {
+    pub(crate) fn want(&mut self, topic: TopicId, after: Offset) {
+        if !self.loading.contains(&(topic, after)) {
+            self.wanted.insert((topic, after));
+        }
+    }
+
+    fn next_use(&mut self) -> u64 {
+        self.uses += 1;
+        self.uses
+    }
+}
+
+impl Log {
+    /// Moves out what is to be read back: the driver answers each with [`loaded`](Self::loaded). No
+    /// more than [`loads_max`](crate::LogConfig::loads_max) are on their way at a time. Topics for
+    /// which somebody waits although nothing is cold any more are added to `warm`.
+    pub fn take_loads(&mut self, loads: &mut Vec<Load>, warm: &mut Vec<TopicId>) {
+        while self.warm.loading.len() < self.config.loads_max
+            && let Some((topic, after)) = self.warm.wanted.pop_first()
+        {
+            match self.load(topic, after) {
+                Some(load) => {
+                    self.warm.loading.insert((topic, load.after));
+                    loads.push(load);
+                }
+                None => warm.push(topic),
+            }
+        }
+    }
+
+    /// Nothing if the topic, or the message, is not cold any more.
+    fn load(&self, id: TopicId, after: Offset) -> Option<Load> {
+        let topic = self.topics.get(id.0)?;
+        let after = after.max(topic.base());
+        let mut bytes = 0;
+        let places: Vec<_> = topic
+            .cold_places(after)
+            .take(self.config.load_messages_max)
+            .take_while(|place| {
+                let fits = bytes < self.config.load_bytes_max;
+                bytes += place.bytes as usize;
+                fits
+            })
+            .collect();
+        (!places.is_empty()).then(|| Load {
+            topic: id,
+            name: topic.name().clone(),
+            origin: topic.origin(),
+            after,
+            places,
+            purpose: Purpose::Follow,
+        })
+    }
+
+    /// The driver has read what it [took](Self::take_loads): one message for each place, `None`
+    /// where the disk has lost it.
+    pub fn loaded(&mut self, load: &Load, messages: Vec<ReadBack>) {
+        if load.purpose == Purpose::Move {
+            return self.move_read(load, messages);
+        }
+        self.warm.loading.remove(&(load.topic, load.after));
+        let used = self.warm.next_use();
+        let topic = self.topics.get_mut(load.topic.0);
+        let Some(topic) = topic.filter(|topic| topic.is_on_disk()) else {
+            return;
+        };
+        let bytes = messages.iter().flatten();
+        let bytes = bytes.map(crate::Entry::memory_bytes).sum();
+        let run = Run {
+            messages,
+            bytes,
+            used,
+        };
+        let replaced = topic.keep_run(load.after, run);
+        self.warm.order.insert((used, load.topic, load.after));
+        self.warm.bytes += bytes;
+        if let Some(replaced) = replaced {
+            self.forget_run(&replaced, load.topic, load.after);
+        }
+        self.keep_within_warm_bytes();
+    }
+
+    /// Somebody has read from a run.
+    pub(super) fn use_run(&mut self, id: TopicId, before: Offset) {
+        let used = self.warm.next_use();
+        let Some(topic) = self.topics.get_mut(id.0) else {
+            return;
+        };
+        if let Some(run) = topic.run_mut(before) {
+            self.warm.order.remove(&(run.used, id, before));
+            run.used = used;
+            self.warm.order.insert((used, id, before));
+        }
+    }
+
+    /// The newest run stays whatever its size: somebody waits for it.
+    fn keep_within_warm_bytes(&mut self) {
+        while self.warm.bytes > self.config.warm_bytes_max && self.warm.order.len() > 1 {
+            let Some((_, id, before)) = self.warm.order.first().copied() else {
+                return;
+            };
+            let topic = self.topics.get_mut(id.0);
+            match topic.and_then(|topic| topic.drop_run(before)) {
+                Some(run) => self.forget_run(&run, id, before),
+                None => drop(self.warm.order.pop_first()),
+            }
+        }
+    }
+
+    pub(super) fn forget_run(&mut self, run: &Run, id: TopicId, before: Offset) {
+        self.warm.order.remove(&(run.used, id, before));
+        self.warm.bytes -= run.bytes;
+    }
+}

@@ -1,0 +1,125 @@
+//! What a log on disk held when it was opened.
+
+use std::fmt;
+
+use heartwire_proto::{Epoch, LogId, Offset, Seq, Time, TopicName};
+
+use super::batch::{DiskPlace, SegmentId};
+use super::error::Damage;
+use crate::producer::{ProducerId, ProducerKey};
+
+/// Everything that a log is continued from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    /// The log's id.
+    pub log: LogId,
+    /// The key by which producers are named.
+    pub key: ProducerKey,
+    /// The latest time written. The clock goes on from here, so that ages count the time during
+    /// which the log was open and no jump of a wall clock.
+    pub log_time: Time,
+    /// All topics, in the order of their names.
+    pub topics: Vec<RecoveredTopic>,
+    /// All producers: the last number, and when it was published. In the order of their ids.
+    pub producers: Vec<(ProducerId, Seq, Time)>,
+    /// All segments that exist, oldest first.
+    pub segments: Vec<SegmentInfo>,
+    /// What was found wrong, and what was done about it.
+    pub report: Report,
+}
+
+/// One segment.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SegmentInfo {
+    /// Its number.
+    pub id: SegmentId,
+    /// The time of its last frame.
+    pub last_time: Time,
+    /// How much of it is used, in bytes.
+    pub bytes: u64,
+}
+
+/// One topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecoveredTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// The epoch in which it was born.
+    pub origin: Epoch,
+    /// The epoch that clients are told.
+    pub epoch: Epoch,
+    /// The offset before the oldest message that is there, or lost to damage.
+    pub base: Offset,
+    /// The offset of the last message it ever had.
+    pub end: Offset,
+    /// When that was appended.
+    pub last_append: Time,
+    /// Where the messages stand, in the order of their offsets: one for each of `base`+1 to `end`
+    /// that lies in none of the `gaps`.
+    pub places: Vec<DiskPlace>,
+    /// First and last offsets of what damage took, in order, apart from each other. Empty unless
+    /// damage was accepted, then or in the past.
+    pub gaps: Vec<(Offset, Offset)>,
+}
+
+/// What was found wrong when the log was opened, and what was done about it. Empty after a clean
+/// stop.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// The last batch was being written when the process or the machine died: it was cut off.
+    pub torn: Option<Damage>,
+    /// Files that were damaged and could be made again from others, without loss.
+    pub rebuilt: Vec<Damage>,
+    /// Damage that was accepted.
+    pub accepted: Vec<Damage>,
+    /// Messages that are lost to it, as far as they can be named.
+    pub lost: Vec<Lost>,
+    /// Topics that have a new epoch, because they may have lost messages that nobody can name.
+    pub new_epochs: Vec<TopicName>,
+    /// Whether producers may have been forgotten, so that a publish repeated by one of them would be
+    /// stored twice.
+    pub producers_lost: bool,
+}
+
+/// Messages of one topic that are lost.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Lost {
+    /// The topic.
+    pub topic: TopicName,
+    /// The first of them.
+    pub first: Offset,
+    /// The last of them.
+    pub last: Offset,
+}
+
+impl Report {
+    /// Whether nothing was wrong.
+    pub fn is_clean(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Report {
+    /// One line for each finding.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(torn) = &self.torn {
+            writeln!(f, "cut off a batch that was never acknowledged: {torn}")?;
+        }
+        for damage in &self.rebuilt {
+            writeln!(f, "made again without loss: {damage}")?;
+        }
+        for damage in &self.accepted {
+            writeln!(f, "accepted damage: {damage}")?;
+        }
+        for Lost { topic, first, last } in &self.lost {
+            writeln!(f, "lost: {topic} {first} to {last}")?;
+        }
+        for topic in &self.new_epochs {
+            writeln!(f, "new epoch: {topic}")?;
+        }
+        if self.producers_lost {
+            writeln!(f, "lost: numbers of producers")?;
+        }
+        Ok(())
+    }
+}

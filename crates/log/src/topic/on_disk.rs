@@ -1,0 +1,125 @@
+//! What a topic on disk has beside its newest messages: where all of them stand, and those that
+//! were read back for somebody who is behind.
+//!
+//! ```text
+//!     base+1 ……………………………… hot │ hot+1 ……… end │ appended, not yet durable
+//!     on disk alone              │ in memory too  │ in memory
+//!         └ warm runs: read back, and dropped again when others need the room
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+
+use heartwire_proto::Offset;
+
+use crate::entry::Entry;
+use crate::store::DiskPlace;
+
+/// A message that was read back; `None` where the disk has lost it.
+pub type ReadBack = Option<Entry>;
+
+/// The part of a topic that stands on disk.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct OnDisk {
+    /// Where the messages stand, oldest retained first: one for each durable message.
+    places: VecDeque<DiskPlace>,
+    /// How much of the disk they take.
+    bytes: u64,
+    /// By the offset before their first message. Runs that were asked for from different places may
+    /// hold the same messages.
+    warm: BTreeMap<Offset, Run>,
+}
+
+/// Neighbouring messages that were read back.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Run {
+    pub(crate) messages: Vec<ReadBack>,
+    pub(crate) bytes: usize,
+    /// When it was last read, as a count of uses: what was used longest ago goes first.
+    pub(crate) used: u64,
+}
+
+impl OnDisk {
+    pub(crate) fn new(places: VecDeque<DiskPlace>) -> Self {
+        Self {
+            bytes: places.iter().map(|place| u64::from(place.bytes)).sum(),
+            places,
+            warm: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn oldest(&self) -> Option<DiskPlace> {
+        self.places.front().copied()
+    }
+
+    pub(crate) fn push(&mut self, place: DiskPlace) {
+        self.bytes += u64::from(place.bytes);
+        self.places.push_back(place);
+    }
+
+    /// Takes the oldest place off; it was that of the message after `base`.
+    pub(crate) fn pop(&mut self) -> Option<DiskPlace> {
+        let place = self.places.pop_front()?;
+        self.bytes -= u64::from(place.bytes);
+        if self.places.capacity() > 64 && self.places.len() < self.places.capacity() / 4 {
+            self.places.shrink_to(self.places.len() * 2);
+        }
+        Some(place)
+    }
+
+    /// The places of the messages after `offset`, where `base` is the last one trimmed.
+    pub(crate) fn places_after(
+        &self,
+        base: Offset,
+        offset: Offset,
+    ) -> impl Iterator<Item = DiskPlace> {
+        let first = offset.0.saturating_sub(base.0) as usize;
+        self.places.range(first.min(self.places.len())..).copied()
+    }
+
+    /// The message at `offset` stands somewhere else.
+    pub(crate) fn replace(&mut self, base: Offset, offset: Offset, place: DiskPlace) {
+        let index = offset.0.checked_sub(base.0 + 1);
+        if let Some(held) = index.and_then(|index| self.places.get_mut(index as usize)) {
+            self.bytes = self.bytes - u64::from(held.bytes) + u64::from(place.bytes);
+            *held = place;
+        }
+    }
+
+    /// The run that holds the message after `offset`, with that message's index in it.
+    pub(crate) fn run_after(&self, offset: Offset) -> Option<(Offset, &Run, usize)> {
+        let (before, run) = self.warm.range(..=offset).next_back()?;
+        let index = (offset.0 - before.0) as usize;
+        (index < run.messages.len()).then_some((*before, run, index))
+    }
+
+    /// Whether a run begins between `offset` and `end`: the offset before its first message.
+    pub(crate) fn next_run(&self, offset: Offset) -> Option<Offset> {
+        self.warm.range(offset..).next().map(|(before, _)| *before)
+    }
+
+    pub(crate) fn run_mut(&mut self, before: Offset) -> Option<&mut Run> {
+        self.warm.get_mut(&before)
+    }
+
+    pub(crate) fn insert_run(&mut self, before: Offset, run: Run) -> Option<Run> {
+        self.warm.insert(before, run)
+    }
+
+    /// Everything: the places, and what was read back.
+    pub(crate) fn into_parts(
+        self,
+    ) -> (
+        impl Iterator<Item = DiskPlace>,
+        impl Iterator<Item = (Offset, Run)>,
+    ) {
+        (self.places.into_iter(), self.warm.into_iter())
+    }
+
+    pub(crate) fn remove_run(&mut self, before: Offset) -> Option<Run> {
+        self.warm.remove(&before)
+    }
+}

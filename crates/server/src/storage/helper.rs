@@ -1,0 +1,63 @@
+//! The thread that prepares segments, and does what else would keep the writer waiting.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+
+use heartwire_disk::FileDisk;
+use heartwire_log::store::{Done, Job};
+
+use super::Signal;
+
+/// How many jobs wait: a store has a few at a time, and offers again what found no place.
+const JOBS_MAX: usize = 64;
+
+/// The helper, as the writer sees it.
+pub(super) struct Helper {
+    jobs: SyncSender<Job<FileDisk>>,
+    done: Receiver<Done<FileDisk>>,
+    /// Jobs that found no place in the channel, in their order.
+    waiting: VecDeque<Job<FileDisk>>,
+}
+
+impl Helper {
+    /// Starts the thread; it ends when this is dropped.
+    pub(super) fn start(signal: Arc<Signal>) -> Self {
+        let (jobs, to_do) = sync_channel::<Job<FileDisk>>(JOBS_MAX);
+        let (finished, done) = sync_channel(JOBS_MAX);
+        let thread = thread::Builder::new().name("heartwire-help".into());
+        let spawned = thread.spawn(move || {
+            for job in to_do {
+                if finished.send(job.run()).is_err() {
+                    return;
+                }
+                signal.raise();
+            }
+        });
+        spawned.expect("the operating system starts threads");
+        Self {
+            jobs,
+            done,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Takes jobs, to be done in their order.
+    pub(super) fn add(&mut self, jobs: Vec<Job<FileDisk>>) {
+        self.waiting.extend(jobs);
+        while let Some(job) = self.waiting.pop_front() {
+            if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) =
+                self.jobs.try_send(job)
+            {
+                self.waiting.push_front(job);
+                return;
+            }
+        }
+    }
+
+    /// What has been done since the last call.
+    pub(super) fn done(&self) -> impl Iterator<Item = Done<FileDisk>> {
+        self.done.try_iter()
+    }
+}

@@ -1,0 +1,149 @@
+//! The log's disk, beside the hub: threads that write, prepare and read back.
+//!
+//! ```text
+//!   append, under the hub's lock ──► Log: pending
+//!                                      │ take_batch
+//!   writer thread ◄────────────────────┘         helper thread
+//!     write, sync (no lock held)  ◄── segments ──  prepares, seals, checkpoints, removes
+//!     │ commit, under the hub's lock
+//!     └──► durable: followers woken, publishers answered
+//!
+//!   a follower behind ──► Log: wanted ──► reader threads ──► loaded, under the hub's lock ──► woken
+//! ```
+//!
+//! **Invariant**: one thread writes and syncs segments; nobody waits for a disk while holding a lock.
+
+mod helper;
+mod loader;
+mod open;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+use heartwire_log::Load;
+use heartwire_log::store::Opening;
+use tokio::sync::watch;
+
+use crate::shared::Shared;
+use crate::sync::lock;
+
+pub use open::StoreError;
+pub(crate) use open::{Opened, open};
+
+/// How long a stop waits until what was appended is on disk.
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where a hub keeps its log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) folder: PathBuf,
+    pub(crate) opening: Opening,
+}
+
+/// The threads of a log on disk, as the hub sees them.
+pub(crate) struct Storage {
+    signal: Arc<Signal>,
+    loads: SyncSender<Load>,
+    segment_bytes: u64,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Why nothing is written any more.
+    failure: Arc<OnceLock<String>>,
+    is_closed: watch::Receiver<bool>,
+}
+
+/// How the writer is told that there is something for it.
+#[derive(Default)]
+pub(super) struct Signal {
+    writer: OnceLock<Thread>,
+    is_stopping: AtomicBool,
+}
+
+impl Signal {
+    fn raise(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+}
+
+impl Storage {
+    /// Starts the threads. They end with the hub.
+    pub(crate) fn start(opened: Opened, shared: &Weak<Shared>) -> Self {
+        let signal = Arc::new(Signal::default());
+        let failure = Arc::new(OnceLock::new());
+        let (closed, is_closed) = watch::channel(false);
+        let segment_bytes = opened.segment_bytes;
+        let loads = loader::start(&opened.store.reader(), opened.loads_max, shared);
+        let writer = writer::start(
+            opened.store,
+            shared.clone(),
+            signal.clone(),
+            failure.clone(),
+            closed,
+        );
+        Self {
+            signal,
+            loads,
+            segment_bytes,
+            writer: Mutex::new(Some(writer)),
+            failure,
+            is_closed,
+        }
+    }
+
+    /// Something was appended.
+    pub(crate) fn raise(&self) {
+        self.signal.raise();
+    }
+
+    /// How large a segment is.
+    pub(crate) const fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
+    /// Reads messages back; each load is answered with `loaded`.
+    pub(crate) fn load(&self, loads: Vec<Load>) {
+        for load in loads {
+            // The log has no more under way than the channel holds, and the threads outlive it.
+            let _ = self.loads.try_send(load);
+        }
+    }
+
+    /// Why nothing is written any more, if that is so.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Writes what was appended, and ends the log cleanly, so that the next start is quick.
+    pub(crate) async fn close(&self) {
+        self.signal.is_stopping.store(true, Ordering::Release);
+        self.signal.raise();
+        let mut is_closed = self.is_closed.clone();
+        let closed = is_closed.wait_for(|closed| *closed);
+        if tokio::time::timeout(STOPPED_WITHIN, closed).await.is_err() {
+            tracing::error!("the log could not be closed in time; the next start reads it in full");
+        }
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.signal.is_stopping.store(true, Ordering::Release);
+        self.signal.raise();
+        let writer = lock(&self.writer).take();
+        // The writer itself may hold the last handle of the hub.
+        let others = writer.filter(|writer| writer.thread().id() != std::thread::current().id());
+        if let Some(writer) = others {
+            let _ = writer.join();
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Opening the log of a folder.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use heartwire_disk::{FileDisk, Threads};
+use heartwire_hub::HubConfig;
+use heartwire_log::ProducerKey;
+use heartwire_log::store::{self, Batch, Fresh, Recovered, Store, StoreConfig};
+use heartwire_proto::LogId;
+use heartwire_proto::limits::HEADER_BYTES_MAX;
+
+use super::Place;
+use crate::clock;
+
+/// On how many threads a log is read when it is opened: more wait for the same disk.
+const THREADS_MAX: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
+/// What a record on disk takes beside its message's payload and header, in bytes.
+const RECORD_BYTES: usize = 1_024;
+
+/// Why a log on disk was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The folder cannot be made, or used.
+    #[error("cannot use the folder {}: {source}", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The log in it cannot be opened.
+    #[error(transparent)]
+    Log(#[from] store::OpenError),
+}
+
+/// A log on disk, opened.
+pub(crate) struct Opened {
+    pub(super) store: Store<FileDisk>,
+    pub(super) loads_max: usize,
+    pub(super) segment_bytes: u64,
+}
+
+/// Opens the log in a folder, or makes a new one, and says what it held. Takes as long as reading what was not closed
+/// cleanly takes.
+pub(crate) fn open(place: &Place, config: &HubConfig) -> Result<(Opened, Recovered), StoreError> {
+    let disk = FileDisk::create(&place.folder).map_err(|source| StoreError::Folder {
+        folder: place.folder.clone(),
+        source,
+    })?;
+    let fresh = Fresh {
+        store: clock::secret() as u64,
+        log: LogId::from_random(clock::secret() as u64),
+        key: ProducerKey::new(clock::secret()),
+        epochs: clock::secret() as u64,
+    };
+    let spread = Threads::available(THREADS_MAX);
+    let bounds = store_config(config);
+    let segment_bytes = u64::from(bounds.segment_bytes);
+    let (store, recovered) = Store::open(disk, bounds, fresh, place.opening, &spread)?;
+    for line in recovered.report.to_string().lines() {
+        tracing::warn!(folder = %place.folder.display(), "{line}");
+    }
+    let loads_max = config.log.loads_max;
+    let opened = Opened {
+        store,
+        loads_max,
+        segment_bytes,
+    };
+    Ok((opened, recovered))
+}
+
+/// Segments that hold the largest message with room to spare.
+fn store_config(config: &HubConfig) -> StoreConfig {
+    let defaults = StoreConfig::default();
+    let record = config.limits.message_bytes_max + HEADER_BYTES_MAX + RECORD_BYTES;
+    let batch = u32::try_from(record + Batch::BYTES_MAX + Batch::RECORDS_MAX * RECORD_BYTES);
+    let batch_bytes_max = batch.unwrap_or(StoreConfig::SEGMENT_BYTES_MAX / 4);
+    StoreConfig {
+        batch_bytes_max,
+        segment_bytes: defaults
+            .segment_bytes
+            .max(batch_bytes_max.saturating_mul(4))
+            .min(StoreConfig::SEGMENT_BYTES_MAX),
+        ..defaults
+    }
+}

@@ -1,0 +1,207 @@
+//! The thread that writes: what was appended while the last sync ran is the next batch.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use heartwire_disk::FileDisk;
+use heartwire_log::Lsn;
+use heartwire_log::store::{Batch, DiskPlace, JobError, SegmentId, Store, WriteError};
+use tokio::sync::watch;
+
+use super::Signal;
+use super::helper::Helper;
+use crate::shared::Shared;
+
+/// How soon a job that failed is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How long the writer sleeps when nobody raises the signal.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+pub(super) fn start(
+    store: Store<FileDisk>,
+    shared: Weak<Shared>,
+    signal: Arc<Signal>,
+    failure: Arc<OnceLock<String>>,
+    closed: watch::Sender<bool>,
+) -> JoinHandle<()> {
+    let thread = thread::Builder::new().name("heartwire-write".into());
+    let spawned = thread.spawn(move || {
+        let _ = signal.writer.set(thread::current());
+        Writer {
+            helper: Helper::start(signal.clone()),
+            store,
+            shared,
+            signal,
+            failure,
+            batch: Batch::default(),
+            places: Vec::new(),
+            unused: Vec::new(),
+            is_full: false,
+            try_again_at: None,
+        }
+        .run();
+        closed.send_replace(true);
+    });
+    spawned.expect("the operating system starts threads")
+}
+
+struct Writer {
+    store: Store<FileDisk>,
+    helper: Helper,
+    shared: Weak<Shared>,
+    signal: Arc<Signal>,
+    failure: Arc<OnceLock<String>>,
+    /// What was taken from the log and is not durable yet; empty in between.
+    batch: Batch,
+    places: Vec<DiskPlace>,
+    unused: Vec<SegmentId>,
+    /// The last segment could not be prepared for want of space.
+    is_full: bool,
+    try_again_at: Option<Instant>,
+}
+
+/// Whether there is more to do at once.
+#[derive(PartialEq, Eq)]
+enum Turn {
+    Wrote,
+    Idle,
+    Failed,
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            let turn = self.turn();
+            match turn {
+                Turn::Wrote => {}
+                Turn::Failed => return self.refuse(),
+                Turn::Idle if self.signal.is_stopping() => break,
+                Turn::Idle => self.rest(),
+            }
+        }
+        if let Err(error) = self.store.close() {
+            tracing::error!(%error, "the log was not closed cleanly; the next start reads it");
+        }
+    }
+
+    fn turn(&mut self) -> Turn {
+        self.help();
+        if self.batch.through == Lsn(0) && !self.take() {
+            return Turn::Idle;
+        }
+        match self.write() {
+            Ok(()) => {
+                self.commit();
+                Turn::Wrote
+            }
+            // A segment is on its way, and the batch comes again.
+            Err(WriteError::NoRoom { .. }) => Turn::Idle,
+            Err(error) => {
+                self.fail(&error);
+                Turn::Failed
+            }
+        }
+    }
+
+    /// Gives the helper what the store wants done, and takes what is.
+    fn help(&mut self) {
+        let mut has_changed = false;
+        for done in self.helper.done() {
+            has_changed = true;
+            match self.store.done(done) {
+                Ok(()) => self.is_full = false,
+                Err(error) => {
+                    self.is_full = matches!(error, JobError::NoSpace(_));
+                    self.try_again_at = Some(Instant::now() + TRY_AGAIN);
+                    tracing::warn!(%error, "the log's upkeep failed, and is tried again");
+                }
+            }
+        }
+        let now = Instant::now();
+        if self.try_again_at.is_none_or(|at| at <= now) {
+            self.try_again_at = None;
+            let jobs = self.store.take_jobs();
+            self.helper.add(jobs);
+        }
+        if has_changed {
+            self.tell_room();
+        }
+    }
+
+    fn tell_room(&self) {
+        let (room, is_full) = (self.store.room_bytes(), self.is_full);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.hub(|hub| hub.set_room(room, is_full));
+        }
+    }
+
+    /// Takes from the log what is to be written next; whether there was anything.
+    fn take(&mut self) -> bool {
+        let Some(shared) = self.shared.upgrade() else {
+            return false;
+        };
+        let mut hub = shared.lock_hub();
+        hub.take_unused(&mut self.unused);
+        let took = shared.config.gate.is_open() && hub.take_batch(&mut self.batch);
+        drop(hub);
+        if !self.unused.is_empty() {
+            self.store.remove(&self.unused);
+            self.unused.clear();
+        }
+        took
+    }
+
+    fn write(&mut self) -> Result<(), WriteError> {
+        if self.batch.is_empty() {
+            self.places.clear();
+            return Ok(());
+        }
+        self.store.write(&self.batch, &mut self.places)?;
+        self.store.sync()
+    }
+
+    /// The batch is durable: followers are woken, publishers answered. Their own tasks do it, so
+    /// that the next batch need not wait.
+    fn commit(&mut self) {
+        let through = std::mem::take(&mut self.batch.through);
+        let (room, is_full) = (self.store.room_bytes(), self.is_full);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.hub_calling(|hub| {
+                hub.commit(through, &self.places);
+                hub.set_room(room, is_full);
+            });
+            shared.stored.send_replace(());
+        }
+        self.batch.clear();
+    }
+
+    /// Nothing more is written: what waits has failed, and what comes is refused.
+    fn fail(&mut self, error: &WriteError) {
+        tracing::error!(%error, "the log takes no more messages; restart the server once the disk is well");
+        let _ = self.failure.set(error.to_string());
+        if let Some(shared) = self.shared.upgrade() {
+            shared.hub_calling(|hub| {
+                hub.set_accepting(false);
+                hub.fail_all();
+            });
+            shared.stored.send_replace(());
+        }
+        self.batch.clear();
+    }
+
+    /// Stays until the hub ends: what is on disk is still read.
+    fn refuse(&self) {
+        while !self.signal.is_stopping() && self.shared.strong_count() > 0 {
+            thread::park_timeout(TRY_AGAIN);
+        }
+    }
+
+    fn rest(&self) {
+        let now = Instant::now();
+        let again = self
+            .try_again_at
+            .map(|at| at.saturating_duration_since(now));
+        thread::park_timeout(again.unwrap_or(IDLE));
+    }
+}
