@@ -25,6 +25,20 @@ impl ProducerId {
     pub const fn public(self) -> u64 {
         self.0[0]
     }
+
+    /// The number as it stands on disk.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.0[0].to_le_bytes());
+        bytes[8..].copy_from_slice(&self.0[1].to_le_bytes());
+        bytes
+    }
+
+    /// The number that stands on disk.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        let whole = u128::from_le_bytes(bytes);
+        Self([whole as u64, (whole >> 64) as u64])
+    }
 }
 
 impl fmt::Debug for ProducerId {
@@ -41,6 +55,16 @@ impl ProducerKey {
     /// A key of 128 random bits.
     pub const fn new(random: u128) -> Self {
         Self(random.to_le_bytes())
+    }
+
+    /// The key as it stands on disk.
+    pub(crate) const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The key that stands on disk.
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 
     /// The producer that a client with this id is, for the subject of its token.

@@ -1,0 +1,163 @@
+//! The server is killed in the middle of publishing, again and again: what it had acknowledged is
+//! there when it comes back, once, in order; and followers go on where they were.
+
+#![cfg(unix)]
+
+mod common;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use common::{Server, Signal};
+use heartwire::{Delivery, Link, ReconnectPolicy, SubFrom};
+use tokio::task::JoinSet;
+
+/// How often the server is killed. HEARTWIRE_KILL_ROUNDS asks for more.
+const ROUNDS: usize = 12;
+const PUBLISHERS: usize = 4;
+/// How many publishes of one publisher are under way at a time.
+const UNDER_WAY: usize = 32;
+/// How many acknowledgements each round waits for before the server dies.
+const ACKNOWLEDGED: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn rounds() -> usize {
+    let asked = std::env::var("HEARTWIRE_KILL_ROUNDS").ok();
+    asked.map_or(ROUNDS, |asked| asked.parse().expect("a number of rounds"))
+}
+
+/// An empty folder of the test's own.
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    folder
+}
+
+fn link(server: &str) -> Link {
+    // Whoever is cut off comes back at once: a test has no herd.
+    let policy = ReconnectPolicy::fixed(Duration::from_millis(50), 1).unlimited();
+    let link = Link::builder(&format!("ws://{server}/websocket")).reconnect(policy);
+    link.connect().expect("a good address")
+}
+
+/// Publishes `0`, `1`, … to a topic until it is told to stop. Returns how many there are.
+async fn publish(
+    link: Link,
+    topic: String,
+    acknowledged: tokio::sync::mpsc::Sender<()>,
+    stop: tokio::sync::watch::Receiver<bool>,
+) -> usize {
+    let mut under_way = JoinSet::new();
+    let mut next = 0;
+    while !*stop.borrow() {
+        while under_way.len() < UNDER_WAY {
+            under_way.spawn(link.publish(&topic, next.to_string()));
+            next += 1;
+        }
+        let stored = under_way.join_next().await.expect("some are under way");
+        stored
+            .expect("it does not panic")
+            .expect("it is stored, whatever happens");
+        acknowledged.send(()).await.expect("the test counts");
+    }
+    while let Some(stored) = under_way.join_next().await {
+        stored
+            .expect("it does not panic")
+            .expect("it is stored, whatever happens");
+    }
+    next
+}
+
+/// Follows a topic from its first message on and returns the numbers up to `count`, once each of
+/// them must have come.
+async fn follow(
+    mut topic: heartwire::Subscription,
+    count: tokio::sync::watch::Receiver<Option<usize>>,
+) -> Vec<usize> {
+    let mut numbers = Vec::new();
+    loop {
+        if count.borrow().is_some_and(|count| numbers.len() >= count) {
+            return numbers;
+        }
+        let next = tokio::time::timeout(PATIENCE, topic.next()).await;
+        match next
+            .expect("the next message comes")
+            .expect("the link goes on")
+        {
+            Delivery::Message(message) => {
+                let number = std::str::from_utf8(message.payload.as_bytes()).expect("text");
+                numbers.push(number.parse().expect("a number"));
+            }
+            Delivery::Gap(gap) => panic!("nothing is missing, and yet: {gap:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_kill_minus_nine() {
+    let folder = folder("kill-minus-nine");
+    let flags = [
+        "--data",
+        folder.to_str().expect("UTF-8"),
+        "--retain-messages",
+        "100000000",
+    ];
+    let mut server = Server::start(&flags);
+    let address = server.url();
+
+    let (acknowledge, mut acknowledged) = tokio::sync::mpsc::channel(1_024);
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let follower = link(&address);
+    let mut publishers = Vec::new();
+    let mut followers = Vec::new();
+    for number in 0..PUBLISHERS {
+        let topic = format!("numbers:{number}");
+        let followed = follower
+            .subscribe_from(&topic, SubFrom::Head)
+            .expect("a topic");
+        let (count, counted) = tokio::sync::watch::channel(None);
+        followers.push((tokio::spawn(follow(followed, counted)), count));
+        let publishing = publish(link(&address), topic, acknowledge.clone(), stopping.clone());
+        publishers.push(tokio::spawn(publishing));
+    }
+
+    let begun = Instant::now();
+    for round in 0..rounds() {
+        for _ in 0..ACKNOWLEDGED + round * 37 % 100 {
+            let one = tokio::time::timeout(PATIENCE, acknowledged.recv()).await;
+            one.expect("publishes are acknowledged");
+        }
+        server.process.signal(Signal::KILL);
+        server.process.exit();
+        server = tokio::task::block_in_place(|| Server::start_on(&address, &flags));
+    }
+    stop.send_replace(true);
+    drop(acknowledge);
+    let counting = tokio::spawn(async move {
+        let mut count = 0;
+        while acknowledged.recv().await.is_some() {
+            count += 1;
+        }
+        count
+    });
+
+    let mut total = 0;
+    for (publisher, (follower, count)) in publishers.into_iter().zip(followers) {
+        let published = tokio::time::timeout(PATIENCE, publisher).await;
+        let published = published.expect("everything is stored").expect("no panic");
+        count.send_replace(Some(published));
+        let numbers = follower.await.expect("no panic");
+        let expected: Vec<usize> = (0..published).collect();
+        assert!(
+            numbers == expected,
+            "once each, in order: {published} were published"
+        );
+        total += published;
+    }
+    counting.await.expect("no panic");
+    println!(
+        "{} rounds of kill -9 in {:.1} s: {total} messages published and followed, none lost, doubled or out of order",
+        rounds(),
+        begun.elapsed().as_secs_f64()
+    );
+}
