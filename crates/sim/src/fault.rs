@@ -54,11 +54,19 @@ pub enum Fault {
     SlowSync,
     /// A sync fails.
     FailedSync,
+    /// The disk is full for a while.
+    DiskFull,
+    /// A bit of an old segment, or of an index, flips.
+    BitFlip,
+    /// The folder is replaced by an older copy of itself.
+    OlderCopy,
+    /// A message that stood on disk alone was read back.
+    ColdRead,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::Jitter,
         Self::CutUp,
         Self::CutDown,
@@ -83,11 +91,15 @@ impl Fault {
         Self::ServerCrash,
         Self::SlowSync,
         Self::FailedSync,
+        Self::DiskFull,
+        Self::BitFlip,
+        Self::OlderCopy,
+        Self::ColdRead,
     ];
 
     /// Those that come by themselves, so many a minute. The others follow from what happens, or are
     /// decided where they happen.
-    pub(crate) const TIMED: [Self; 16] = [
+    pub(crate) const TIMED: [Self; 17] = [
         Self::Jitter,
         Self::CutUp,
         Self::CutDown,
@@ -104,6 +116,7 @@ impl Fault {
         Self::SlowReader,
         Self::ServerPause,
         Self::ServerCrash,
+        Self::DiskFull,
     ];
 
     /// The place in tables by kind.

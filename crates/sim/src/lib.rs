@@ -17,6 +17,7 @@ mod profile;
 mod rng;
 mod server;
 mod socket;
+mod storage;
 mod trace;
 mod wire;
 mod world;

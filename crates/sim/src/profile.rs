@@ -19,6 +19,11 @@ pub(crate) enum Backend {
     Memory,
     /// On a perfect disk: durable after a while, and exactly what is durable outlives a crash.
     Ideal,
+    /// On a simulated disk, by the real store.
+    Disk {
+        /// How large a segment is.
+        segment_bytes: u32,
+    },
 }
 
 /// The settings of one run.
@@ -52,7 +57,7 @@ impl Profile {
             clients: rng.between(1, 5) as usize,
             topics: rng.between(1, 4) as usize,
             chaos_ms: rng.between(60, 240) * 1_000,
-            backend: rng.pick(&[Backend::Memory, Backend::Ideal, Backend::Ideal]),
+            backend: draw_backend(rng),
             mean_ms: [None; Fault::ALL.len()],
             per_mille: [0; Fault::ALL.len()],
             latency_ms: rng.pick(&[0, 1, 20, 80, 300]),
@@ -76,8 +81,10 @@ impl Profile {
         ] {
             profile.per_mille[fault.index()] = rng.pick(&[0, 0, 20, 200]);
         }
-        if profile.backend == Backend::Ideal {
+        if profile.backend != Backend::Memory {
             profile.per_mille[Fault::FailedSync.index()] = rng.pick(&[0, 0, 0, 2]);
+            profile.per_mille[Fault::BitFlip.index()] = rng.pick(&[0, 0, 300]);
+            profile.per_mille[Fault::OlderCopy.index()] = rng.pick(&[0, 0, 300]);
         }
         profile
     }
@@ -98,6 +105,15 @@ impl Profile {
 /// Half of the kinds do not strike in a run; the others every few seconds to every few minutes.
 fn mean_ms(rng: &mut Rng) -> Option<u64> {
     rng.coin().then(|| rng.pick(&[8_000, 30_000, 90_000]))
+}
+
+fn draw_backend(rng: &mut Rng) -> Backend {
+    let segment_bytes = rng.pick(&[64 * 1024, 256 * 1024]);
+    match rng.below(6) {
+        0 => Backend::Memory,
+        1 => Backend::Ideal,
+        _ => Backend::Disk { segment_bytes },
+    }
 }
 
 fn hub_config(rng: &mut Rng, backend: Backend) -> HubConfig {
@@ -128,11 +144,14 @@ fn hub_config(rng: &mut Rng, backend: Backend) -> HubConfig {
             },
             ..Policy::default()
         },
+        hot_age_max: second * rng.pick(&[1, 10, 600]),
+        warm_bytes_max: rng.pick(&[4_000, 64 << 20]),
+        load_bytes_max: rng.pick(&[2_000, 256 * 1024]),
         ..LogConfig::default()
     };
     config.durability = match backend {
         Backend::Memory => Durability::Memory,
-        Backend::Ideal => Durability::Disk,
+        Backend::Ideal | Backend::Disk { .. } => Durability::Disk,
     };
     config
 }

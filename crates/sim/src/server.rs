@@ -11,6 +11,7 @@ use heartwire_websocket::{Caps, ClosePayload, Control, ControlKind, Decoder, Eve
 
 use crate::profile::Backend;
 use crate::rng::Rng;
+use crate::storage::Storage;
 use crate::wire::WireId;
 
 /// How much is taken from the hub at once, in bytes.
@@ -192,6 +193,8 @@ pub(crate) struct Server {
     pub(crate) through: Lsn,
     /// Its log has failed, and somebody will start it again then.
     pub(crate) fails_at: Option<u64>,
+    /// What a simulated disk holds, where there is one.
+    pub(crate) storage: Option<Storage>,
     /// What the server's own publisher waits for: marks by LSN.
     pub(crate) waiting: VecDeque<Waiting>,
 }
@@ -205,11 +208,16 @@ pub(crate) struct Waiting {
 }
 
 impl Server {
-    pub(crate) fn new(config: Arc<HubConfig>, backend: Backend, random: u128) -> Self {
+    pub(crate) fn new(config: Arc<HubConfig>, backend: Backend, rng: &mut Rng) -> Self {
+        let storage = match backend {
+            Backend::Disk { segment_bytes } => Some(Storage::new(segment_bytes)),
+            Backend::Memory | Backend::Ideal => None,
+        };
         Self {
             process: Process::Runs { since: 0 },
             starts: 1,
-            hub: empty_hub(config, random),
+            hub: empty_hub(config, rng.u128()),
+            storage,
             conns: BTreeMap::new(),
             backend,
             is_writing: false,

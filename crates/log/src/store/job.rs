@@ -4,6 +4,7 @@
 use std::io;
 
 use heartwire_disk::{Disk, DiskFile as _};
+use heartwire_proto::planted::{self, Bug};
 
 use super::batch::SegmentId;
 use super::checkpoint::{self, CheckpointView};
@@ -189,7 +190,7 @@ fn fold_below<D: Disk>(
             (Kind::Index, Depth::Topics)
         } else if listing.has(Kind::Gone, segment) {
             (Kind::Gone, Depth::Gone)
-        } else if listing.has(Kind::Segment, segment) {
+        } else if listing.has(Kind::Segment, segment) && !planted::has(Bug::CheckpointBeforeData) {
             return Err(damaged(Kind::Index, segment));
         } else {
             continue;

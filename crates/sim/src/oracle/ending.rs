@@ -14,8 +14,8 @@ pub(crate) struct FinalTopic {
     /// The last offset that was trimmed.
     pub(crate) base: Offset,
     pub(crate) end: Offset,
-    /// Everything between the two, in order.
-    pub(crate) contents: Vec<Vec<u8>>,
+    /// Everything between the two, in order; nothing for what damage took.
+    pub(crate) contents: Vec<Option<Vec<u8>>>,
 }
 
 impl FinalTopic {
@@ -41,6 +41,10 @@ impl Oracle {
     fn judge_topic(&mut self, topic: &FinalTopic, retained: &mut BTreeSet<Mark>) {
         let mut latest: BTreeMap<u32, Mark> = BTreeMap::new();
         for (offset, content) in (topic.base.0 + 1..).zip(&topic.contents) {
+            let Some(content) = content else {
+                self.damaged(&topic.name, offset);
+                continue;
+            };
             self.sighted(&topic.name, topic.cursor(offset), content);
             let Some(mark) = Mark::of(content) else {
                 continue;
@@ -77,7 +81,7 @@ impl Oracle {
             match by_name.get(name) {
                 Some(topic) if topic.epoch == *epoch => *offset > topic.end.0,
                 // Another epoch, or none: the log was lost, if it was allowed to be.
-                _ => self.log_lost_at.is_none(),
+                _ => !self.may_lose_log(),
             }
         });
         if let Some(((name, epoch, offset), mark)) = gone {
@@ -98,8 +102,10 @@ impl Oracle {
             if published.fate != Fate::Stored || published.is_shared {
                 continue;
             }
-            let lost_at = self.log_lost_at;
-            let may_be_lost = lost_at.is_some_and(|lost_at| lost_at >= published.at_ms);
+            let is_of = |(since, until): &(u64, u64)| {
+                published.at_ms <= *until && published.told_at_ms >= *since
+            };
+            let may_be_lost = self.losses.iter().any(is_of) || self.was_damaged(*mark, published);
             if may_be_lost || retained.contains(mark) || self.was_trimmed(*mark, topics) {
                 continue;
             }

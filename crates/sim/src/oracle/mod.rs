@@ -17,6 +17,7 @@
 //! - **I9** nobody dials more often, or more in step, than the policy allows;
 //! - **I10** soon after the faults everything is open and every outbox empty.
 
+mod damage;
 mod dials;
 mod ending;
 
@@ -26,6 +27,7 @@ use std::fmt;
 use heartwire_proto::frame::{Gap, GapReason, Payload};
 use heartwire_proto::{Cursor, Epoch, Offset, TopicName};
 
+use damage::Damage;
 pub(crate) use dials::Dials;
 pub(crate) use ending::FinalTopic;
 
@@ -109,6 +111,8 @@ struct Published {
     fate: Fate,
     /// When it was published.
     at_ms: u64,
+    /// When its publisher was told of it.
+    told_at_ms: u64,
     /// Two processes have the id under which it goes: both may store it, or neither, as the numbers
     /// of one pass for repetitions of the other's. The protocol finds most of such pairs, not all.
     is_shared: bool,
@@ -128,8 +132,10 @@ pub(crate) struct Oracle {
     /// How far each application has come with each topic; nothing where the server said where it
     /// begins.
     positions: BTreeMap<(usize, TopicName), Option<Cursor>>,
-    /// When the server last lost its log, as it may where it keeps it in memory.
-    log_lost_at: Option<u64>,
+    /// When the server lost its log, as it may where it keeps it in memory or somebody restores an
+    /// older copy: from when to when.
+    losses: Vec<(u64, u64)>,
+    damage: Damage,
     /// How many messages of a topic are retained at least.
     pub(crate) retained_min: u64,
     violation: Option<Violation>,
@@ -149,12 +155,13 @@ impl Oracle {
         self.violation.as_ref()
     }
 
-    pub(crate) const fn log_was_lost(&mut self) {
-        self.log_lost_at = Some(self.now);
+    /// What was stored since then is gone.
+    pub(crate) fn log_was_lost(&mut self, since: u64) {
+        self.losses.push((since, self.now));
     }
 
     pub(crate) const fn may_lose_log(&self) -> bool {
-        self.log_lost_at.is_some()
+        !self.losses.is_empty() || self.damage.is_accepted
     }
 
     // ---- Publishing ----
@@ -168,6 +175,7 @@ impl Oracle {
             bytes,
             fate,
             at_ms: self.now,
+            told_at_ms: self.now,
             is_shared: false,
         };
         self.published.insert(mark, published);
@@ -188,6 +196,7 @@ impl Oracle {
         // A copy of a process may be told of the same publish once more.
         if published.fate != Fate::Stored {
             published.fate = fate;
+            published.told_at_ms = self.now;
         }
     }
 
@@ -240,7 +249,10 @@ impl Oracle {
             let what = format!("client {client} was told {gap:?} of {topic:?}: {why}");
             return self.violate("I1", what);
         }
-        let last = gap.last.filter(|_| gap.reason == GapReason::Retention);
+        if gap.reason == GapReason::Damage {
+            self.is_damaged(topic, gap);
+        }
+        let last = gap.last.filter(|_| gap.reason != GapReason::Epoch);
         let at = last.map(|offset| Cursor::At {
             epoch: gap.epoch,
             offset,
@@ -270,8 +282,12 @@ impl Oracle {
                     Ok(())
                 }
             }
-            GapReason::Damage => Err("nothing was damaged"),
-            GapReason::Epoch if self.log_lost_at.is_none() => Err("the log was never lost"),
+            GapReason::Damage if self.damage.flips == 0 => Err("nothing was damaged"),
+            GapReason::Damage if gap.first != next => {
+                Err("it does not begin where the client stands")
+            }
+            GapReason::Damage => Ok(()),
+            GapReason::Epoch if !self.may_lose_log() => Err("the log was never lost"),
             GapReason::Epoch if gap.last.is_none() && gap.first != next => {
                 Err("it does not begin where the client stands")
             }

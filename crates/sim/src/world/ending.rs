@@ -146,12 +146,29 @@ impl World {
         let hub = &mut self.server.hub;
         hub.follow(reader, name.as_topic(), SubFrom::Head).ok()?;
         loop {
-            let filled = hub.read(reader, READ_BYTES, &mut |delivery| {
-                if let Delivery::Message { entry, .. } = delivery {
-                    topic.contents.push(entry.payload().as_bytes().to_vec());
+            let filled = hub.read(reader, READ_BYTES, &mut |delivery| match delivery {
+                Delivery::Message { entry, .. } => {
+                    topic
+                        .contents
+                        .push(Some(entry.payload().as_bytes().to_vec()));
                 }
+                Delivery::Gap { gap, .. } => {
+                    let count = gap.last.map_or(0, |last| last.0 + 1 - gap.first.0);
+                    topic.contents.extend((0..count).map(|_| None));
+                }
+                Delivery::Epoch { .. } => {}
             });
-            if filled == Filled::Drained {
+            let loads = self
+                .server
+                .storage
+                .as_mut()
+                .map_or(0, |storage| storage.take_loads(hub));
+            for _ in 0..loads {
+                if let Some(storage) = &mut self.server.storage {
+                    storage.load(hub);
+                }
+            }
+            if filled == Filled::Drained && loads == 0 {
                 return Some(topic);
             }
         }

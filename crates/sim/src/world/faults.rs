@@ -28,6 +28,7 @@ impl World {
             Fault::SlowReader => self.slow_reader(client),
             Fault::ServerPause => self.pause(),
             Fault::ServerCrash => self.strike_server(),
+            Fault::DiskFull => self.fill_disk(),
             // These are decided where they happen.
             _ => {}
         }
@@ -49,6 +50,7 @@ impl World {
             Heal::Reader(client) => self.end_slow_reader(client),
             Heal::Resume => self.resume(),
             Heal::Start => self.start(),
+            Heal::Space => self.make_space(),
         }
     }
 
@@ -327,9 +329,33 @@ impl World {
         self.crash(has_power);
     }
 
+    fn fill_disk(&mut self) {
+        let Some(storage) = self.server.storage.as_ref().filter(|_| self.server.runs()) else {
+            return;
+        };
+        let more = self.rng.below(storage.segment_bytes());
+        let capacity = storage.used_bytes() + more;
+        storage
+            .disk
+            .set_faults(|faults| faults.capacity_bytes = Some(capacity));
+        self.count(Fault::DiskFull);
+        self.disk_calm_since = u64::MAX;
+        self.for_a_while(1_000, 30_000, Heal::Space);
+    }
+
+    fn make_space(&mut self) {
+        if let Some(storage) = &self.server.storage {
+            storage
+                .disk
+                .set_faults(|faults| faults.capacity_bytes = None);
+        }
+        self.disk_calm_since = self.now;
+    }
+
     fn start(&mut self) {
         let since = self.now;
         note!(self, "server: starts");
         self.server.process = Process::Runs { since };
+        self.open_log();
     }
 }

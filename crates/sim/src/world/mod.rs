@@ -15,6 +15,7 @@ mod driving;
 mod ending;
 mod faults;
 mod network;
+mod recovering;
 mod serving;
 mod watching;
 mod writing;
@@ -63,6 +64,10 @@ pub(crate) enum Happening {
     Strike(Fault),
     /// A fault ends.
     Heal(Heal),
+    /// The log's helper is done with a job.
+    Helped { start: u32 },
+    /// Messages were read back from the disk.
+    Loaded { start: u32 },
     /// The server's writer is done.
     Written { start: u32, succeeds: bool },
 }
@@ -88,6 +93,8 @@ pub(crate) enum Heal {
     Resume,
     /// The server is down.
     Start,
+    /// The disk is full.
+    Space,
 }
 
 /// A client's way to the server.
@@ -145,7 +152,7 @@ impl World {
     pub(crate) fn new(seed: u64, trace: Trace) -> Self {
         let mut rng = Rng::new(seed);
         let profile = Profile::draw(&mut rng);
-        let server = Server::new(profile.hub.clone(), profile.backend, rng.u128());
+        let server = Server::new(profile.hub.clone(), profile.backend, &mut rng);
         let topics = TOPICS[..profile.topics]
             .iter()
             .map(|name| name.parse().expect("the names keep to the charset"))
@@ -200,6 +207,7 @@ impl World {
     }
 
     fn begin(&mut self) {
+        self.open_log();
         for _ in 0..self.profile.clients {
             self.add_client();
         }
@@ -283,6 +291,8 @@ impl World {
                 }
             }
             Happening::Heal(heal) => self.heal(heal),
+            Happening::Helped { start } => self.helped(start),
+            Happening::Loaded { start } => self.loaded(start),
             Happening::Written { start, succeeds } => self.written(start, succeeds),
         }
     }

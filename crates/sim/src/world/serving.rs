@@ -244,7 +244,7 @@ impl World {
             }
             self.server.hub.take_wakes(&mut wakes);
             if wakes.is_empty() {
-                return;
+                return self.call_readers(false);
             }
             for wire in std::mem::take(&mut wakes) {
                 let Some(mut conn) = self.server.conns.remove(&wire) else {

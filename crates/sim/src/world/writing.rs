@@ -1,29 +1,32 @@
-//! The server's log: what it is kept on, and what a crash leaves of it.
+//! The server's log: what it is kept on, how it is written, and what its own publisher is told.
 //!
-//! This is the one place that knows the back ends.
+//! This module and `recovering` are the only ones that know the back ends.
 
-use std::sync::Arc;
-
-use heartwire_hub::{Append, Lsn};
+use heartwire_hub::Append;
+use heartwire_log::Fate as Written;
 use heartwire_proto::{Cursor, TopicName};
 
-use super::{Happening, Heal, World};
+use super::{Happening, World};
 use crate::fault::Fault;
 use crate::oracle::{Fate, Mark};
 use crate::profile::Backend;
-use crate::server::{Process, Waiting, empty_hub};
+use crate::server::Waiting;
+use crate::storage::Begun;
 use crate::trace::note;
-use crate::wire::{Piece, Way};
 
 /// How long a slow sync takes, in milliseconds.
 const SLOW_MS: [u64; 2] = [500, 15_000];
+/// How long a job of the log's helper takes, at most, in milliseconds.
+const JOB_MS: u64 = 400;
+/// How long reading back takes, at most, in milliseconds.
+const LOAD_MS: u64 = 30;
 /// How long until somebody starts a server again whose log has failed, in milliseconds.
 const OPERATOR_MS: [u64; 2] = [3_000, 20_000];
 
 impl World {
     /// What has been appended is stored, where that takes no time.
     pub(crate) fn store(&mut self) {
-        if self.server.backend == Backend::Memory {
+        if self.server.backend != Backend::Ideal {
             self.server.hub.commit_memory();
             self.answer_publisher();
         }
@@ -31,13 +34,25 @@ impl World {
 
     /// Begins the next commit, if there is something and none is on its way.
     pub(crate) fn begin_writing(&mut self) {
-        let is_idle = self.server.runs() && !self.server.is_writing;
-        if !is_idle
-            || self.server.backend == Backend::Memory
-            || self.server.hub.log().pending().next().is_none()
-        {
+        let waits = !self.server.runs() || self.server.is_writing || self.server.fails_at.is_some();
+        if waits || self.server.backend == Backend::Memory {
             return;
         }
+        self.server.through = self.server.hub.log().last_lsn();
+        let begun = match &mut self.server.storage {
+            Some(storage) => storage.begin(&mut self.server.hub),
+            None if self.server.hub.log().has_batch() => Begun::Written,
+            None => Begun::Nothing,
+        };
+        self.call_helper();
+        match begun {
+            Begun::Nothing => {}
+            Begun::Written => self.schedule_sync(),
+            Begun::Failed => self.fail(),
+        }
+    }
+
+    fn schedule_sync(&mut self) {
         self.server.is_writing = true;
         let mut after_ms = self.rng.between(0, self.profile.sync_ms);
         let mut succeeds = true;
@@ -49,7 +64,6 @@ impl World {
             }
             succeeds = !self.profile.strikes(Fault::FailedSync, &mut self.rng);
         }
-        self.server.through = self.server.hub.log().last_lsn();
         let start = self.server.starts;
         self.schedule(after_ms, Happening::Written { start, succeeds });
     }
@@ -67,10 +81,8 @@ impl World {
         if self.disk_calm_since == u64::MAX {
             self.disk_calm_since = self.now;
         }
-        if succeeds {
-            let through = self.server.through;
-            note!(self, "log: durable through {}", through.0);
-            self.server.hub.commit(through, &[]);
+        if self.sync(succeeds) {
+            note!(self, "log: durable");
             self.answer_publisher();
         } else {
             self.fail();
@@ -79,21 +91,24 @@ impl World {
         self.begin_writing();
     }
 
+    /// Whether what was written is durable.
+    fn sync(&mut self, succeeds: bool) -> bool {
+        match &mut self.server.storage {
+            Some(storage) => storage.finish(&mut self.server.hub, !succeeds).is_ok(),
+            None if succeeds => {
+                self.server.hub.commit(self.server.through, &[]);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// A failed sync is final: nothing more is accepted until another process begins.
     fn fail(&mut self) {
         self.count(Fault::FailedSync);
         self.disk_calm_since = u64::MAX;
-        let first = self
-            .server
-            .hub
-            .log()
-            .pending()
-            .next()
-            .map(|(pending, _)| pending.lsn);
-        if let Some(first) = first {
-            self.server.hub.fail(first);
-        }
         self.server.hub.set_accepting(false);
+        self.server.hub.fail_all();
         for waiting in std::mem::take(&mut self.server.waiting) {
             self.oracle.told(waiting.mark, Fate::Doubtful);
         }
@@ -101,10 +116,76 @@ impl World {
         self.server.fails_at = Some(self.now + after_ms);
     }
 
+    // ---- Beside the writer ----
+
+    /// The helper is given what the store wants to have done.
+    pub(crate) fn call_helper(&mut self) {
+        let Some(storage) = &mut self.server.storage else {
+            return;
+        };
+        let start = self.server.starts;
+        for _ in 0..storage.take_jobs() {
+            let after_ms = self.rng.between(0, JOB_MS);
+            self.schedule(after_ms, Happening::Helped { start });
+        }
+    }
+
+    /// A job has come to its end.
+    pub(crate) fn helped(&mut self, start: u32) {
+        if start != self.server.starts {
+            return;
+        }
+        if !self.server.runs() {
+            return self.schedule(100, Happening::Helped { start });
+        }
+        let Some(storage) = &mut self.server.storage else {
+            return;
+        };
+        match storage.help(&mut self.server.hub) {
+            // What is left is tried again each second.
+            Err(error) => note!(self, "log: {error}"),
+            Ok(()) => self.begin_writing(),
+        }
+    }
+
+    /// Reads back what followers wait for.
+    pub(crate) fn call_readers(&mut self, sweeps: bool) {
+        let Some(storage) = &mut self.server.storage else {
+            return;
+        };
+        let count = match sweeps {
+            true => storage.sweep(&mut self.server.hub),
+            false => storage.take_loads(&mut self.server.hub),
+        };
+        let start = self.server.starts;
+        for _ in 0..count {
+            self.counts.count(Fault::ColdRead);
+            let after_ms = self.rng.between(0, LOAD_MS);
+            self.schedule(after_ms, Happening::Loaded { start });
+        }
+    }
+
+    /// Messages have been read back.
+    pub(crate) fn loaded(&mut self, start: u32) {
+        if start != self.server.starts {
+            return;
+        }
+        if !self.server.runs() {
+            return self.schedule(100, Happening::Loaded { start });
+        }
+        if let Some(storage) = &mut self.server.storage {
+            storage.load(&mut self.server.hub);
+        }
+        self.settle();
+        self.begin_writing();
+    }
+
+    // ---- The server's own publisher ----
+
     /// Tells the server's own publisher what is stored.
     fn answer_publisher(&mut self) {
         while let Some(first) = self.server.waiting.front()
-            && self.server.hub.log().fate(first.place.lsn) != heartwire_log::Fate::Pending
+            && self.server.hub.log().fate(first.place.lsn) == Written::Durable
             && let Some(Waiting { mark, topic, place }) = self.server.waiting.pop_front()
         {
             self.oracle.told(mark, Fate::Stored);
@@ -157,66 +238,5 @@ impl World {
     pub(crate) fn any_topic(&mut self) -> TopicName {
         let index = self.rng.below(self.topics.len() as u64);
         self.topics[index as usize].clone()
-    }
-
-    // ---- Crashes ----
-
-    /// The server's process is gone; with power, its kernel resets what it had.
-    pub(crate) fn crash(&mut self, has_power: bool) {
-        note!(
-            self,
-            "server: crashes, {}",
-            if has_power { "killed" } else { "no power" }
-        );
-        let conns = std::mem::take(&mut self.server.conns);
-        for (wire, mut conn) in conns {
-            conn.connection.leave(&mut self.server.hub);
-            self.hang_up(wire, Way::Down, has_power.then_some(Piece::Reset));
-        }
-        for waiting in std::mem::take(&mut self.server.waiting) {
-            self.oracle.told(waiting.mark, Fate::Doubtful);
-        }
-        self.server.process = Process::Down { has_power };
-        self.server.fails_at = None;
-        self.recover();
-        self.server.is_writing = false;
-        self.server.starts += 1;
-        let after_ms = self.rng.between(100, 20_000);
-        self.schedule(after_ms, Happening::Heal(Heal::Start));
-    }
-
-    /// What the next process will find.
-    fn recover(&mut self) {
-        match self.server.backend {
-            Backend::Memory => {
-                let config = Arc::clone(self.server.hub.config());
-                self.server.hub = empty_hub(config, self.rng.u128());
-                self.oracle.log_was_lost();
-            }
-            Backend::Ideal => {
-                // A part of what was being written has reached the disk, and nobody was told.
-                let hub = &mut self.server.hub;
-                let pending: Vec<Lsn> = hub
-                    .log()
-                    .pending()
-                    .map(|(pending, _)| pending.lsn)
-                    .collect();
-                let written: Vec<Lsn> = pending
-                    .into_iter()
-                    .filter(|lsn| *lsn <= self.server.through)
-                    .collect();
-                let count = self.rng.below(written.len() as u64 + 1) as usize;
-                if self.server.is_writing && count > 0 {
-                    hub.commit(written[count - 1], &[]);
-                }
-                let rest = hub.log().pending().next().map(|(pending, _)| pending.lsn);
-                if let Some(rest) = rest {
-                    hub.fail(rest);
-                }
-                hub.set_accepting(true);
-                hub.take_wakes(&mut Vec::new());
-            }
-        }
-        self.disk_calm_since = self.now;
     }
 }
