@@ -14,18 +14,26 @@ use super::state::Topic;
 use super::writer::Store;
 
 /// Locks the folder for this process.
-pub(super) fn lock<D: Disk>(files: &Files<D>) -> Result<D::Lock, OpenError> {
-    let holder = format!("process {}", std::process::id());
-    files.lock(&holder).map_err(|error| match error {
-        LockError::Held { by } => OpenError::Held {
-            folder: files.describe(),
-            by: match by.is_empty() {
-                true => "another process".to_owned(),
-                false => by,
-            },
-        },
+fn lock<D: Disk>(files: &Files<D>) -> Result<D::Lock, OpenError> {
+    files.lock(&holder()).map_err(|error| match error {
+        LockError::Held { by } => held(files, by),
         LockError::Io(source) => files.lock_error(source).into(),
     })
+}
+
+/// What the lock file says of this process.
+pub(super) fn holder() -> String {
+    format!("process {}", std::process::id())
+}
+
+pub(super) fn held<D: Disk>(files: &Files<D>, by: String) -> OpenError {
+    OpenError::Held {
+        folder: files.describe(),
+        by: match by.is_empty() {
+            true => "another process".to_owned(),
+            false => by,
+        },
+    }
 }
 
 pub(super) fn open<D: Disk>(

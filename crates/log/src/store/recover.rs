@@ -377,6 +377,7 @@ impl Read {
     /// them, it took them; where everything between is known, something is wrong that showed nowhere
     /// else.
     fn judge_holes(&mut self) {
+        let mut unexplained = Vec::new();
         for hole in std::mem::take(&mut self.state.holes) {
             let marks = &self.marks;
             let is_between = |mark: &Position| hole.since < *mark && *mark < hole.until;
@@ -388,11 +389,16 @@ impl Read {
             }
             if !is_damaged && hole.is_unexplained {
                 let (id, position) = hole.until;
+                let is_within = hole.since.0 == id;
+                unexplained.push((id, if is_within { position - 1 } else { 0 }));
                 let what = "messages before this one are missing";
                 let name = Kind::Segment.name(id);
                 self.damage.push(damage(name, u64::from(position), 0, what));
             }
         }
+        // What took them may have taken others, with nothing after them to show it.
+        self.marks.append(&mut unexplained);
+        self.marks.sort_unstable();
     }
 }
 

@@ -154,14 +154,14 @@ fn message(topic: &str, payload: Message<'_>, from: Option<&str>, wall: u64) -> 
     let Appended::Pending(place) = log.append(append, now).unwrap() else {
         panic!("it is new");
     };
-    log.commit(place.lsn, &mut Default::default());
+    log.commit(place.lsn, &[], &mut Default::default());
     let mut record = None;
-    log.read(place.topic, Offset::ZERO, |offset, entry| {
+    let _ = log.read(place.topic, Offset::ZERO, |offset, entry| {
         record = Some(Record::Message {
             topic: topic.parse().unwrap(),
             origin: place.epoch,
             offset,
-            entry: entry.clone(),
+            entry: entry.unwrap().clone(),
             producer: None,
         });
         true

@@ -115,12 +115,12 @@ impl Maker {
             panic!("nothing repeats");
         };
         let mut entry = None;
-        self.log.commit(place.lsn, &mut Default::default());
-        self.log
-            .read(place.topic, Offset(place.offset.0 - 1), |_, read| {
-                entry = Some(read.clone());
-                true
-            });
+        self.log.commit(place.lsn, &[], &mut Default::default());
+        let before = Offset(place.offset.0 - 1);
+        let _ = self.log.read(place.topic, before, |_, read| {
+            entry = read.cloned();
+            true
+        });
         Record::Message {
             topic: topic.parse().unwrap(),
             origin: place.epoch,

@@ -4,6 +4,7 @@ mod drain;
 mod embedding;
 mod garbage;
 mod http_api;
+mod late_runtime;
 mod liveness;
 mod plain_mode;
 mod refusals;

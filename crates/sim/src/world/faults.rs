@@ -353,6 +353,9 @@ impl World {
     }
 
     fn start(&mut self) {
+        if !matches!(self.server.process, Process::Down { .. }) {
+            return;
+        }
         let since = self.now;
         note!(self, "server: starts");
         self.server.process = Process::Runs { since };
