@@ -12,6 +12,7 @@
 mod campaign;
 mod client;
 mod fault;
+pub mod model;
 mod oracle;
 mod profile;
 mod rng;

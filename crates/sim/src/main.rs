@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use heartwire_sim::{Outcome, Summary, past_seeds, run, run_all};
+use heartwire_sim::{Outcome, Summary, model, past_seeds, run, run_all};
 
 /// How often a long run tells how far it has come.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -30,6 +30,8 @@ enum Command {
     Run(Run),
     /// Run the seeds that once found something.
     Past,
+    /// Try every order of everything, for a few messages, cuts and crashes.
+    Model(Model),
     /// Look for each planted bug.
     #[cfg(heartwire_planted)]
     Planted(Planted),
@@ -54,6 +56,19 @@ struct Run {
     threads: Option<usize>,
 }
 
+#[derive(Args)]
+struct Model {
+    /// How many messages are published.
+    #[arg(long, default_value_t = 3)]
+    messages: u8,
+    /// How many connections are cut.
+    #[arg(long, default_value_t = 2)]
+    cuts: u8,
+    /// How often the server crashes.
+    #[arg(long, default_value_t = 2)]
+    crashes: u8,
+}
+
 #[cfg(heartwire_planted)]
 #[derive(Args)]
 struct Planted {
@@ -73,6 +88,7 @@ fn main() -> ExitCode {
         }) => run_one(seed, trace),
         Command::Run(run) => run_many(&run),
         Command::Past => run_past(),
+        Command::Model(model) => check_model(&model),
         #[cfg(heartwire_planted)]
         Command::Planted(planted) => hunt(&planted),
     };
@@ -125,6 +141,26 @@ fn run_past() -> bool {
     }
     println!("{count} seeds of the past");
     is_well
+}
+
+fn check_model(bounds: &Model) -> bool {
+    let bounds = model::Bounds {
+        messages: bounds.messages,
+        cuts: bounds.cuts,
+        crashes: bounds.crashes,
+    };
+    let checked = model::check(bounds, cores());
+    for (name, way) in &checked.broken {
+        println!("does not hold: {name}, after {way:?}");
+    }
+    println!(
+        "{bounds:?}: {} states, {} steps, at most {} deep, in {:.1} s",
+        checked.states,
+        checked.steps,
+        checked.depth,
+        checked.took.as_secs_f64(),
+    );
+    checked.broken.is_empty()
 }
 
 #[cfg(heartwire_planted)]
