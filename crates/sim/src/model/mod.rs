@@ -80,14 +80,14 @@ impl Model for Bounds {
             Property::always("I5: one live connection", |_, state: &State| {
                 state.live() <= 1
             }),
-            Property::always("no rule is broken, no link given up", |_, state| {
+            Property::always("no rule is broken, no link given up", |_, state: &State| {
                 !state.is_closed()
             }),
             Property::eventually(
                 "everything is stored and handed over",
                 |model: &Self, state: &State| state.is_done(model),
             ),
-            Property::sometimes("all cuts and crashes happen", |_, state| {
+            Property::sometimes("all cuts and crashes happen", |_, state: &State| {
                 state.has_suffered()
             }),
         ]
