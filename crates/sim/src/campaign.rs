@@ -51,13 +51,14 @@ impl Summary {
 }
 
 /// Runs the seeds `from`, `from` + 1 and so on, `count` of them, on so many threads. `progress` is
-/// told each `every` how far it has come.
+/// told each `every` how far it has come, `failed` each seed in which something was violated.
 pub fn run_all(
     from: u64,
     count: u64,
     threads: usize,
     every: Duration,
     progress: impl Fn(&Summary) + Sync,
+    failed: impl Fn(&Outcome) + Sync,
 ) -> Summary {
     let start = Instant::now();
     let next = AtomicU64::new(from);
@@ -72,6 +73,9 @@ pub fn run_all(
                         return;
                     }
                     let outcome = run(seed, false);
+                    if outcome.violation.is_some() {
+                        failed(&outcome);
+                    }
                     let mut held = told.lock().expect("adding numbers does not panic");
                     let (summary, told_at) = &mut *held;
                     summary.add(outcome);

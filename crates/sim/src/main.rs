@@ -115,12 +115,8 @@ fn run_one(seed: u64, trace: bool) -> bool {
 
 fn run_many(run: &Run) -> bool {
     let threads = run.threads.unwrap_or_else(cores);
-    let summary = run_all(run.from, run.seeds, threads, PROGRESS_EVERY, |summary| {
-        println!("{}", figures(summary));
-    });
-    for outcome in &summary.failures {
-        tell(outcome);
-    }
+    let progress = |summary: &Summary| println!("{}", figures(summary));
+    let summary = run_all(run.from, run.seeds, threads, PROGRESS_EVERY, progress, tell);
     println!("{}", figures(&summary));
     let missing = summary.missing();
     let is_blind = run.seeds >= SEEDS_MEET_ALL && !missing.is_empty();

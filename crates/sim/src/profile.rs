@@ -56,13 +56,13 @@ impl Profile {
         let mut profile = Self {
             clients: rng.between(1, 5) as usize,
             topics: rng.between(1, 4) as usize,
-            chaos_ms: rng.between(60, 240) * 1_000,
+            chaos_ms: rng.between(20, 120) * 1_000,
             backend: draw_backend(rng),
             mean_ms: [None; Fault::ALL.len()],
             per_mille: [0; Fault::ALL.len()],
             latency_ms: rng.pick(&[0, 1, 20, 80, 300]),
             jitter_ms: rng.pick(&[0, 1, 10, 100]),
-            act_every_ms: rng.pick(&[50, 300, 2_000, 10_000]),
+            act_every_ms: rng.pick(&[100, 500, 2_000, 10_000]),
             payload_max: rng.pick(&[0, 100, 2_000, 10_000]),
             capacity: rng.pick(&[4 * 1024, 16 * 1024, 256 * 1024]),
             sync_ms: rng.pick(&[0, 5, 50]),
@@ -153,6 +153,11 @@ fn hub_config(rng: &mut Rng, backend: Backend) -> HubConfig {
         load_bytes_max: rng.pick(&[2_000, 256 * 1024]),
         ..LogConfig::default()
     };
+    if let Backend::Disk { segment_bytes } = backend {
+        // A segment takes a few batches, as the server sees to with larger numbers.
+        config.log.pending_max = 100;
+        config.log.pending_bytes_max = segment_bytes as usize / 4;
+    }
     config.durability = match backend {
         Backend::Memory => Durability::Memory,
         Backend::Ideal | Backend::Disk { .. } => Durability::Disk,

@@ -55,7 +55,7 @@ impl Storage {
             disk: CrashDisk::new(),
             config: StoreConfig {
                 segment_bytes,
-                batch_bytes_max: segment_bytes / 4,
+                batch_bytes_max: segment_bytes / 2,
                 ..StoreConfig::default()
             },
             running: None,
@@ -199,13 +199,15 @@ impl Storage {
         count
     }
 
-    /// Reads what was asked for first.
-    pub(crate) fn load(&mut self, hub: &mut HubState<WireId>) {
+    /// Reads what was asked for first. Returns what could not be read.
+    pub(crate) fn load(&mut self, hub: &mut HubState<WireId>) -> Vec<ReadError> {
         let (Some(load), Some(running)) = (self.loads.pop_front(), &self.running) else {
-            return;
+            return Vec::new();
         };
-        let messages = read(&running.reader, &load);
+        let mut errors = Vec::new();
+        let messages = read(&running.reader, &load, &mut errors);
         hub.loaded(&load, messages);
+        errors
     }
 
     // ---- Ends ----
@@ -263,7 +265,11 @@ impl Storage {
 }
 
 /// One message for each place; what cannot be read is lost.
-fn read(reader: &SegmentReader<CrashDisk>, load: &Load) -> Vec<ReadBack> {
+fn read(
+    reader: &SegmentReader<CrashDisk>,
+    load: &Load,
+    errors: &mut Vec<ReadError>,
+) -> Vec<ReadBack> {
     let mut messages: Vec<ReadBack> = Vec::with_capacity(load.places.len());
     while messages.len() < load.places.len() {
         let rest = &load.places[messages.len()..];
@@ -275,10 +281,10 @@ fn read(reader: &SegmentReader<CrashDisk>, load: &Load) -> Vec<ReadBack> {
         let places = &rest[..whole.unwrap_or(rest.len())];
         let first = Offset(load.after.0 + messages.len() as u64 + 1);
         let mut entries: Vec<Entry> = Vec::with_capacity(places.len());
-        let outcome: Result<(), ReadError> =
-            reader.read(&load.name, load.origin, first, places, &mut entries);
+        let outcome = reader.read(&load.name, load.origin, first, places, &mut entries);
         messages.extend(entries.into_iter().map(Some));
-        if outcome.is_err() {
+        if let Err(error) = outcome {
+            errors.push(error);
             messages.push(None);
         }
     }

@@ -1,7 +1,7 @@
 //! An exhaustive check of the small core: every order of everything, for a few messages, cuts and
 //! crashes.
 //!
-//! One client publishes to a topic and follows it, over the real client session, the real connection,
+//! One client has published to a topic, which it follows, over the real client session, the real connection,
 //! hub and log. Where the simulator draws one of the many orders in which things may happen, here all
 //! of them are tried. A cut is seen by the client at once and by the server whenever it likes: what
 //! was under way may still arrive, or not. A crash keeps what is durable, and any beginning of what

@@ -20,8 +20,6 @@ const FILL_BYTES: usize = 64 * 1024;
 /// One thing that may happen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
-    /// The application publishes the next message.
-    Publish,
     /// A connection brings the server its next message.
     Up(u8),
     /// A connection brings the client its next message.
@@ -64,8 +62,6 @@ pub struct State {
     now_ms: u64,
     hub: HubState<u8>,
     wires: Vec<Wire>,
-    to_publish: u8,
-    published: u8,
     cuts: u8,
     crashes: u8,
     /// The numbers of the messages that the application was handed.
@@ -94,14 +90,18 @@ impl State {
             now_ms: 0,
             hub: HubState::new(config, log, ProducerKey::new(7)),
             wires: Vec::new(),
-            to_publish: bounds.messages,
-            published: 0,
             cuts: bounds.cuts,
             crashes: bounds.crashes,
             handed: Vec::new(),
             stored: 0,
             is_closed: false,
         };
+        for number in 1..=bounds.messages {
+            state
+                .client
+                .publish(topic(), Payload::Binary(vec![number]))
+                .expect("few messages fit into an outbox");
+        }
         let now = state.now();
         state.client.start(now);
         state.obey();
@@ -126,9 +126,6 @@ impl State {
     // ---- What may happen ----
 
     pub(super) fn actions(&self, actions: &mut Vec<Action>) {
-        if self.to_publish > 0 {
-            actions.push(Action::Publish);
-        }
         for (number, wire) in (0..).zip(&self.wires) {
             if wire.server.is_some() && !wire.up.is_empty() {
                 actions.push(Action::Up(number));
@@ -168,7 +165,6 @@ impl State {
 
     pub(super) fn act(&mut self, action: Action) {
         match action {
-            Action::Publish => self.publish(),
             Action::Up(wire) => self.up(wire),
             Action::Down(wire) => self.down(wire),
             Action::Commit { all } => self.commit(all),
@@ -190,15 +186,6 @@ impl State {
         self.obey();
         self.wake();
         self.forget();
-    }
-
-    fn publish(&mut self) {
-        self.to_publish -= 1;
-        self.published += 1;
-        let payload = Payload::Binary(vec![self.published]);
-        self.client
-            .publish(topic(), payload)
-            .expect("few messages fit into an outbox");
     }
 
     fn up(&mut self, number: u8) {

@@ -164,11 +164,19 @@ impl World {
         );
         let is_live = conn.connection.closing().is_none();
         conn.client = Some((hello.client.clone(), hello.attempt));
+        let mut displaced = None;
         let conns = self.server.conns.values_mut();
-        for other in conns.filter(|other| is_same(other, &hello)) {
-            if is_live {
-                other.is_superseded = true;
-            }
+        for other in conns.filter(|other| is_live && is_same(other, &hello)) {
+            other.is_superseded = true;
+            let attempt = other.client.as_ref().map(|(_, attempt)| *attempt);
+            displaced = displaced.max(attempt.filter(|attempt| *attempt >= hello.attempt));
+        }
+        if let Some(later) = displaced {
+            let what = format!(
+                "wire {wire}: attempt {} displaced attempt {}",
+                hello.attempt.0, later.0
+            );
+            self.oracle.violate("I5", what);
         }
     }
 

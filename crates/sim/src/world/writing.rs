@@ -174,7 +174,9 @@ impl World {
             return self.schedule(100, Happening::Loaded { start });
         }
         if let Some(storage) = &mut self.server.storage {
-            storage.load(&mut self.server.hub);
+            for error in storage.load(&mut self.server.hub) {
+                note!(self, "log: {error}");
+            }
         }
         self.settle();
         self.begin_writing();
