@@ -277,23 +277,7 @@ fn segments_go_when_nothing_in_them_is_retained() {
 
 #[test]
 fn a_few_old_messages_do_not_keep_segments() {
-    let newest_only = Policy {
-        retention: Retention {
-            count_max: 1,
-            ..Retention::default()
-        },
-        ..Policy::default()
-    };
-    let mut world = World::new(|config| {
-        config
-            .policies
-            .push(("churn".parse().unwrap(), newest_only));
-    });
-    for n in 1..=10 {
-        world.publish("old", [n]);
-        world.publish("churn", [n, n, n]);
-    }
-    let old = world.log.find(TopicRef::parse("old").unwrap()).unwrap();
+    let (mut world, old) = sparse();
     let mut unused = Vec::new();
     world.log.take_unused(&mut unused);
     assert_eq!(unused, [], "each holds an old message");
@@ -315,6 +299,56 @@ fn a_few_old_messages_do_not_keep_segments() {
     world.read(old, 0);
     let load = world.loads().remove(0);
     world.bring(&load);
+    assert_eq!(world.read(old, 0), (texts(1..=10), false));
+}
+
+/// Ten old messages, each in a segment that holds nothing else, and the topic they are of.
+fn sparse() -> (World, TopicId) {
+    let newest_only = Policy {
+        retention: Retention {
+            count_max: 1,
+            ..Retention::default()
+        },
+        ..Policy::default()
+    };
+    let mut world = World::new(|config| {
+        config
+            .policies
+            .push(("churn".parse().unwrap(), newest_only));
+    });
+    for n in 1..=10 {
+        world.publish("old", [n]);
+        world.publish("churn", [n, n, n]);
+    }
+    let old = world.log.find(TopicRef::parse("old").unwrap()).unwrap();
+    (world, old)
+}
+
+#[test]
+fn what_moves_while_it_is_read_is_lost_to_nobody() {
+    let (mut world, old) = sparse();
+    world.cool();
+    world.read(old, 0);
+    let slow = world.loads().remove(0);
+    let mut moves = Vec::new();
+    world.log.sweep(800, 100, &mut moves);
+    for load in moves {
+        world.bring(&load);
+    }
+    world.write();
+    // The first segment is gone by the time the reader comes to it.
+    let mut messages: Vec<_> = slow.places.iter().map(|_| None).collect();
+    for (place, message) in slow.places.iter().zip(&mut messages).skip(1) {
+        *message = Some(world.shelf.entry(*place));
+    }
+    world.log.loaded(&slow, messages);
+    assert_eq!(
+        world.read(old, 0),
+        (Vec::new(), true),
+        "it is asked for again"
+    );
+    let again = world.loads().remove(0);
+    world.bring(&again);
     assert_eq!(world.read(old, 0), (texts(1..=10), false));
 }
 

@@ -17,6 +17,7 @@ pub mod heartbeat;
 pub mod id;
 pub mod limits;
 pub mod outbox;
+pub mod planted;
 pub mod server;
 pub mod time;
 

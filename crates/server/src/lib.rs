@@ -23,7 +23,6 @@ mod tls;
 mod upkeep;
 mod waiting;
 mod wheel;
-mod ws;
 
 pub use admission::ConnectionLimits;
 pub use api::{UrlTopics, UrlTopicsError};

@@ -2,6 +2,7 @@
 
 use heartwire_log::Form;
 use heartwire_proto::frame::{NackCode, RefusedCode, ServerFrame};
+use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::{Close, Time, TopicName};
 
 use super::requests::not_granted;
@@ -29,6 +30,10 @@ impl Connection {
             self.close(close, now);
             return Filled::Drained;
         }
+        let budget_bytes = match planted::has(Bug::UnboundedQueue) {
+            true => usize::MAX,
+            false => budget_bytes,
+        };
         if self.outgoing.bytes() >= budget_bytes {
             return Filled::More;
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use heartwire_proto::frame::{ServerFrame, Tails};
 use heartwire_proto::heartbeat::{self, Heartbeat, HeartbeatConfig, Verdict};
+use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::server::websocket::{Opcode, write_frame};
 use heartwire_proto::{Close, CloseCode, Time};
 
@@ -47,6 +48,7 @@ impl Connection {
         match &self.state {
             State::Greeting(greeting) => greeting.session.deadline().unwrap_or(NEVER),
             State::Closing(closing) => closing.until,
+            State::Live(_) if planted::has(Bug::NoServerTimeout) => NEVER,
             State::Live(live) => live
                 .due_at()
                 .min(self.blocked_until(live))

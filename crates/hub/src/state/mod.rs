@@ -18,6 +18,7 @@ use heartwire_log::slab::{Key, Slab};
 use heartwire_log::store::Recovered;
 use heartwire_log::{Committed, Log, ProducerId, ProducerKey};
 use heartwire_proto::frame::Publisher;
+use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::{Attempt, Close, CloseCode, ConnectionId, LogId, Seq, Time, TopicName};
 
 use crate::agents::Agents;
@@ -323,7 +324,9 @@ impl<H: Clone> HubState<H> {
     /// `[HELLO-8]`.
     pub(crate) fn join(&mut self, handle: H, who: Who) -> Result<ConnKey, Close> {
         self.admits(who.grant())?;
-        if let Role::V1 { producer, attempt } = who.role {
+        if let Role::V1 { producer, attempt } = who.role
+            && !planted::has(Bug::NoTakeover)
+        {
             self.take_over(producer, attempt)?;
         }
         let role = who.role;
@@ -346,6 +349,7 @@ impl<H: Clone> HubState<H> {
         if self
             .who(held)
             .is_some_and(|who| who.role.attempt() >= attempt)
+            && !planted::has(Bug::StaleHelloWins)
         {
             let reason = "HELLO-8: a later attempt of this client is connected";
             return Err(Close::new(CloseCode::TAKEN_OVER, reason));

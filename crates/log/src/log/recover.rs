@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use heartwire_proto::Time;
+use heartwire_proto::planted::{self, Bug};
 
 use super::{Backing, Log};
 use crate::config::LogConfig;
@@ -25,7 +26,9 @@ impl Log {
             log.segments.add(segment.id, segment.last_time);
         }
         for (id, seq, published) in recovered.producers {
-            log.producers.restore(id, seq, published);
+            if !planted::has(Bug::DedupForgottenAtRestart) {
+                log.producers.restore(id, seq, published);
+            }
         }
         for topic in recovered.topics {
             log.restore_topic(topic);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use heartwire_disk::{Disk, DiskFile as _};
+use heartwire_proto::planted::{self, Bug};
 
 use super::batch::SegmentId;
 use super::checkpoint::{self, CheckpointView};
@@ -213,6 +214,8 @@ fn fold_below<D: Disk>(
             (Kind::Index, Depth::Topics)
         } else if listing.has(Kind::Gone, segment) {
             (Kind::Gone, Depth::Gone)
+        } else if planted::has(Bug::CheckpointBeforeData) {
+            continue;
         } else {
             return Err(damaged(Kind::Index, segment));
         };

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use heartwire_hub::Step;
 use heartwire_proto::limits::HEADER_BYTES_MAX;
 use heartwire_proto::{Close, CloseCode, Time};
+use heartwire_websocket::{Caps, ClosePayload, Control, ControlKind, Decoder, Event};
 
 use super::Conn;
 use super::admit::{Answer, Entrance};
 use super::output::Output;
 use crate::shared::{HubGuard, Shared, Wakes};
-use crate::ws::{Caps, ClosePayload, Control, ControlKind, Decoder, Event};
 
 /// What a connection keeps between two reads: nothing, mostly.
 #[derive(Default)]
