@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use heartwire_log::store::{Batch, DiskPlace, Record, Recovered, SegmentId};
+use heartwire_log::store::{Batch, DiskPlace, Record, Recovered, RecoveredTopic, SegmentId};
 use heartwire_log::{
     Append, AppendError, Appended, Committed, Entry, Fate, Load, Log, LogConfig, Lsn, Now, Place,
     Policy, ProducerId, ProducerKey, Retention, TopicId,
 };
 use heartwire_proto::frame::{Durability, Message};
 use heartwire_proto::id::TopicRef;
-use heartwire_proto::{LogId, Offset, Seq, Time, WallTime};
+use heartwire_proto::{Epoch, LogId, Offset, Seq, Time, WallTime};
 
 const PER_SEGMENT: usize = 4;
 
@@ -464,4 +464,42 @@ fn what_failed_is_told_from_what_waits() {
     assert_eq!(world.log.fate(Lsn(failed.lsn.0 + 1)), Fate::Pending);
     assert!(!world.log.has_batch());
     assert_eq!(world.read(stored.topic, 0).0, ["1"]);
+}
+
+#[test]
+fn a_segment_that_one_topic_lets_go_of_at_the_start_stays_for_the_others() {
+    let at = |position| DiskPlace {
+        segment: SegmentId(1),
+        position,
+        bytes: 100,
+    };
+    let topic = |name: &str, places: Vec<DiskPlace>| RecoveredTopic {
+        name: name.parse().unwrap(),
+        origin: Epoch::from_random(1),
+        epoch: Epoch::from_random(1),
+        base: Offset::ZERO,
+        end: Offset(places.len() as u64),
+        last_append: Time::ZERO,
+        places,
+        gaps: Vec::new(),
+    };
+    let newer = DiskPlace {
+        segment: SegmentId(2),
+        ..at(0)
+    };
+    let recovered = Recovered {
+        log: LogId::from_random(1),
+        key: ProducerKey::new(1),
+        log_time: Time::ZERO,
+        topics: vec![topic("a", vec![at(0), newer]), topic("b", vec![at(1)])],
+        producers: Vec::new(),
+        segments: Vec::new(),
+        report: Default::default(),
+    };
+    let mut config = LogConfig::default();
+    config.policy.retention.count_max = 1;
+    let (mut log, _) = Log::recover(config, recovered);
+    let mut unused = Vec::new();
+    log.take_unused(&mut unused);
+    assert_eq!(unused, [], "b has a message in it");
 }

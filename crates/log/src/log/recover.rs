@@ -9,7 +9,7 @@ use super::{Backing, Log};
 use crate::config::LogConfig;
 use crate::producer::ProducerKey;
 use crate::store::{DiskPlace, Recovered, RecoveredTopic};
-use crate::topic::{OnDisk, TopicLog};
+use crate::topic::{OnDisk, TopicId, TopicLog};
 
 impl Log {
     /// A log that goes on from what its disk held; its driver writes what is
@@ -30,10 +30,13 @@ impl Log {
                 log.producers.restore(id, seq, published);
             }
         }
-        for topic in recovered.topics {
-            log.restore_topic(topic);
-        }
+        let topics = recovered.topics.into_iter();
+        let restored: Vec<TopicId> = topics.map(|topic| log.restore_topic(topic)).collect();
         log.segments.settle();
+        // Only once every message is counted: a segment of which one topic lets go may hold others'.
+        for id in restored {
+            log.trim_restored(id);
+        }
         log.keep_within_bounds();
         (log, recovered.key)
     }
@@ -43,17 +46,22 @@ impl Log {
         self.clock
     }
 
-    fn restore_topic(&mut self, recovered: RecoveredTopic) {
-        let retention = self.config.policy(recovered.name.as_topic()).retention;
+    fn restore_topic(&mut self, recovered: RecoveredTopic) -> TopicId {
         let places = with_gaps(&recovered);
         for place in places.iter().filter(|place| !place.is_lost()) {
             self.index_len += 1;
             self.segments.hold_restored(*place);
         }
         let topic = TopicLog::restore(recovered, OnDisk::new(places));
-        let id = self.add_topic(topic);
-        self.change(id, |topic, _| topic.trim(&retention));
-        self.rearm(id);
+        self.add_topic(topic)
+    }
+
+    fn trim_restored(&mut self, id: TopicId) {
+        if let Some(topic) = self.topics.get(id.0) {
+            let retention = self.config.policy(topic.name().as_topic()).retention;
+            self.change(id, |topic, _| topic.trim(&retention));
+            self.rearm(id);
+        }
     }
 }
 
