@@ -31,6 +31,8 @@ pub(super) struct Intake<'a> {
     output: &'a mut Output,
     now: Time,
     wakes: &'a mut Wakes,
+    /// A token was looked at, which takes long beside all else: once in a turn is enough.
+    has_looked: bool,
 }
 
 impl Input {
@@ -70,7 +72,7 @@ impl Input {
         let before = self.decoder.held_bytes();
         let mut rest = bytes;
         let mut hub = None;
-        while !self.is_deaf && intake.output.connection.wants_input() {
+        while !self.is_deaf && intake.wants_more() {
             match self.decoder.next(&mut rest, &intake.caps()) {
                 Ok(None) => break,
                 Ok(Some(event)) => {
@@ -90,7 +92,7 @@ impl Input {
         if !intake.conn.shared.account_partial(before, after) {
             intake.close_for_memory();
         }
-        self.held.is_empty() && intake.output.connection.wants_input()
+        self.held.is_empty() && intake.wants_more()
     }
 
     /// The connection is over: its share of the bytes held for all is given back.
@@ -113,6 +115,7 @@ impl<'a> Intake<'a> {
             output,
             now,
             wakes,
+            has_looked: false,
         }
     }
 
@@ -163,14 +166,19 @@ impl<'a> Intake<'a> {
                     self.conn.welcome(self.output, hub, &hello, granted);
                 }
             }
-            Step::Token(token) => match self.conn.look_at_token(token) {
-                None => connection.keep_grant(),
-                Some(Answer::Later) => {}
-                Some(Answer::Now(granted)) => {
-                    let hub = hub.get_or_insert_with(|| shared.lock_hub());
-                    self.conn.renew(self.output, hub, granted);
+            Step::Token(token) => {
+                // Others need the hub meanwhile.
+                self.put_down(hub.take());
+                self.has_looked = true;
+                match self.conn.look_at_token(token) {
+                    None => self.output.connection.keep_grant(),
+                    Some(Answer::Later) => {}
+                    Some(Answer::Now(granted)) => {
+                        let hub = hub.insert(shared.lock_hub());
+                        self.conn.renew(self.output, hub, granted);
+                    }
                 }
-            },
+            }
         }
         false
     }
@@ -195,6 +203,15 @@ impl<'a> Intake<'a> {
     /// Everything that one read brought has been handled: it is stored, and answered by one write.
     fn finish(&mut self, hub: Option<HubGuard<'_>>) {
         self.output.connection.heard(self.now);
+        self.put_down(hub);
+    }
+
+    /// Whether the next message is to be taken in this turn.
+    fn wants_more(&self) -> bool {
+        !self.has_looked && self.output.connection.wants_input()
+    }
+
+    fn put_down(&mut self, hub: Option<HubGuard<'_>>) {
         if let Some(mut hub) = hub {
             hub.store();
             self.output.fill_from(&mut hub, self.now);

@@ -31,7 +31,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 ///     async fn check(&self, request: CheckRequest<'_>) -> Result<Grant, Refusal> {
 ///         let user = request.parts.headers.get("x-user").and_then(|user| user.to_str().ok());
 ///         let user = user.ok_or_else(|| Refusal::unauthorized("sign in first"))?;
-///         let own = format!("user:{user}").parse().map_err(Refusal::forbidden)?;
+///         let own = format!("user:{user}").parse();
+///         let own = own.map_err(|_| Refusal::forbidden("no user has such a name"))?;
 ///         Ok(Grant::new(user).subscribe(own))
 ///     }
 /// }
@@ -101,8 +102,8 @@ impl Refusal {
     }
 
     /// It is known, and may not: 4003, or 403. A client does not come back by itself.
-    pub fn forbidden(reason: impl ToString) -> Self {
-        Self::new(Kind::Forbidden, reason.to_string())
+    pub fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Forbidden, reason)
     }
 
     /// It cannot be found out at the moment: 4100, or 503, and when to come back.

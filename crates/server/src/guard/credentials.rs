@@ -20,7 +20,8 @@ pub(super) fn bearer(request: &Parts) -> Option<&str> {
         .then(|| credentials.trim())
 }
 
-/// The token of a request: from its first frame, the header, or the query, in this order.
+/// The token of a request: from its first frame, the header, or the query, in this order
+/// `[HELLO-13]`.
 pub(super) fn token<'a>(request: &'a Parts, frame: Option<&'a str>) -> Option<Cow<'a, str>> {
     frame
         .or_else(|| bearer(request))

@@ -227,7 +227,10 @@ impl Guard {
             WebSockets::ByCheck(_) => return None,
             WebSockets::ByToken(tokens) => match credentials::token(request, frame) {
                 Some(token) => tokens.grant(&token),
-                None => Err(Refusal::unauthorized("a token is needed")),
+                None => Err(Refusal::unauthorized(match door {
+                    Door::Api if !keys.is_empty() => "an API key or a token is needed",
+                    Door::Api | Door::WebSocket => "a token is needed",
+                })),
             },
             WebSockets::Open if door == Door::WebSocket => return Some(Ok(None)),
             WebSockets::Closed if door == Door::WebSocket => Err(closed()),

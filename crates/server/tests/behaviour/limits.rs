@@ -1,4 +1,4 @@
-//! Too much, too fast, too slow: what it is told.
+//! Too much, too fast, too slow: what it is told `[CLOSE-7]` `[REFUSE-2]`.
 
 use std::num::NonZeroU64;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Which tokens open, and which do not, on every way in `[REFUSE-1]`.
+//! Which tokens open, and which do not, on every way in `[REFUSE-1]` `[HELLO-13]`.
 
 use heartwire_server::Tokens;
 use serde_json::{Value, json};
@@ -130,14 +130,39 @@ async fn tokens_of_four_algorithms_open_every_way_in() {
     }
 }
 
-#[tokio::test]
-async fn wrong_tokens_are_refused_on_every_way_in() {
-    let server = by_secret().await;
+/// Tokens whose header or signature is wrong, and how.
+fn forgeries() -> Vec<(&'static str, String)> {
     let issuer = Issuer::secret(SECRET);
-    let (header, right) = (json!({ "alg": "HS256" }), issuer.token(&ann()));
-    let mut forged: Vec<&str> = right.split('.').collect();
+    let signed = |header: Value| issuer.token_with(&header, &ann());
+    let right = issuer.token(&ann());
     let other = issuer.token(&claims("root", &["*"], &["*"]));
+    let mut forged: Vec<&str> = right.split('.').collect();
     forged[1] = other.split('.').nth(1).expect("three parts");
+    let unsigned_right = right.rsplit_once('.').expect("three parts").0;
+    let own = Issuer::secret("own");
+    let own_key = json!({ "alg": "HS256", "jwk": own.jwk("x") });
+    vec![
+        ("nonsense", "nonsense".to_owned()),
+        ("alg none", unsigned(&ann())),
+        ("alg none, signed", signed(json!({ "alg": "none" }))),
+        ("alg None", signed(json!({ "alg": "None" }))),
+        ("another of the family", signed(json!({ "alg": "HS512" }))),
+        ("another family", signed(json!({ "alg": "RS256" }))),
+        ("another secret", Issuer::secret("another").token(&ann())),
+        ("other claims", forged.join(".")),
+        ("no signature", format!("{unsigned_right}.")),
+        (
+            "an unknown critical header",
+            signed(json!({ "alg": "HS256", "crit": ["x"], "x": 1 })),
+        ),
+        ("a key of its own", own.token_with(&own_key, &ann())),
+        ("no claims", issuer.token(&json!([]))),
+    ]
+}
+
+/// Tokens that are signed well, and whose claims are wrong.
+fn misfits() -> Vec<(&'static str, String)> {
+    let issuer = Issuer::secret(SECRET);
     let without = |claim: &str| {
         let mut claims = ann();
         claims.as_object_mut().expect("an object").remove(claim);
@@ -148,63 +173,30 @@ async fn wrong_tokens_are_refused_on_every_way_in() {
         claims[claim] = value;
         issuer.token(&claims)
     };
-    for (what, token) in [
-        ("nonsense", "nonsense".to_owned()),
-        ("alg none", unsigned(&ann())),
-        (
-            "alg none with a signature",
-            issuer.token_with(&json!({ "alg": "none" }), &ann()),
-        ),
-        (
-            "alg None",
-            issuer.token_with(&json!({ "alg": "None" }), &ann()),
-        ),
-        (
-            "an algorithm of the same family",
-            issuer.token_with(&json!({ "alg": "HS512" }), &ann()),
-        ),
-        (
-            "an algorithm of another family",
-            issuer.token_with(&json!({ "alg": "RS256" }), &ann()),
-        ),
-        ("another secret", Issuer::secret("another").token(&ann())),
-        ("other claims", forged.join(".")),
-        (
-            "no signature",
-            format!("{}.", right.rsplit_once('.').expect("three parts").0),
-        ),
-        (
-            "an unknown critical header",
-            issuer.token_with(&json!({ "alg": "HS256", "crit": ["x"], "x": 1 }), &ann()),
-        ),
-        (
-            "a key of its own",
-            Issuer::secret("own").token_with(
-                &json!({ "alg": "HS256", "jwk": Issuer::secret("own").jwk("x") }),
-                &ann(),
-            ),
-        ),
+    let topics = |topics: Value| with("heartwire", json!({ "subscribe": topics }));
+    vec![
         ("no sub", without("sub")),
         ("an empty sub", with("sub", "".into())),
+        ("a huge sub", with("sub", "x".repeat(2_000).into())),
         ("no exp", without("exp")),
         ("an exp that is no number", with("exp", "tomorrow".into())),
         ("not valid yet", with("nbf", (now_s() + 120.0).into())),
         ("an audience", with("aud", "elsewhere".into())),
-        (
-            "a grant that is none",
-            with("heartwire", json!({ "subscribe": ["a b"] })),
-        ),
-        (
-            "a grant of another form",
-            with("heartwire", json!({ "subscribe": "a" })),
-        ),
-        ("no claims", issuer.token_with(&header, &json!([]))),
-    ] {
+        ("a grant that is none", topics(json!(["a b"]))),
+        ("a grant of another form", topics("a".into())),
+    ]
+}
+
+#[tokio::test]
+async fn wrong_tokens_are_refused_on_every_way_in() {
+    let server = by_secret().await;
+    for (what, token) in forgeries().into_iter().chain(misfits()) {
         is_refused_everywhere(&server, what, &token, (4001, "unauthorized")).await;
     }
+    let issuer = Issuer::secret(SECRET);
     let expired = issuer.token(&lasting(-1.0, "ann", &["task:42"], &[]));
     is_refused_everywhere(&server, "expired", &expired, (4002, "token-expired")).await;
-    opens_everything(&server, &right).await;
+    opens_everything(&server, &issuer.token(&ann())).await;
 }
 
 #[tokio::test]
