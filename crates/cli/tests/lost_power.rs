@@ -6,6 +6,11 @@
 //! machine after the failure.
 
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the figures, and what could not be shown, are for who runs the tests"
+)]
 
 mod common;
 

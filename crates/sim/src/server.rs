@@ -86,7 +86,7 @@ impl Conn {
             match self.decoder.0.next(&mut rest, &caps) {
                 Ok(None) => break,
                 Ok(Some(event)) => {
-                    self.is_deaf = intake.handle(&mut self.connection, event, &mut said)
+                    self.is_deaf = intake.handle(&mut self.connection, event, &mut said);
                 }
                 Err(violation) => {
                     self.connection.close(violation.into(), intake.now.time);

@@ -148,14 +148,14 @@ impl World {
             self.oracle.violate("I5", what);
         }
         if let Some(hello) = said {
-            self.welcomed(wire, conn, hello);
+            self.welcomed(wire, conn, &hello);
         }
         self.store();
         conn.fill(&mut self.server.hub, now.time);
     }
 
     /// Notes who has which connection.
-    fn welcomed(&mut self, wire: WireId, conn: &mut Conn, hello: heartwire_proto::frame::Hello) {
+    fn welcomed(&mut self, wire: WireId, conn: &mut Conn, hello: &heartwire_proto::frame::Hello) {
         note!(
             self,
             "wire {wire}: hello, attempt {}, {:?}",
@@ -166,7 +166,7 @@ impl World {
         conn.client = Some((hello.client.clone(), hello.attempt));
         let mut displaced = None;
         let conns = self.server.conns.values_mut();
-        for other in conns.filter(|other| is_live && is_same(other, &hello)) {
+        for other in conns.filter(|other| is_live && is_same(other, hello)) {
             other.is_superseded = true;
             let attempt = other.client.as_ref().map(|(_, attempt)| *attempt);
             displaced = displaced.max(attempt.filter(|attempt| *attempt >= hello.attempt));
