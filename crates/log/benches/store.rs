@@ -6,8 +6,9 @@
 //! ```
 //!
 //! `append` writes batches of 1, 64 and 1,024 messages of 128 bytes over 10,000 topics, each made
-//! durable, beside a loop of one `pwrite` and one `fdatasync` of as many bytes into a file that was
-//! filled with zeros ahead. `reopen` opens a log of 5 million such messages, without indexes and with
+//! durable, beside a loop of one `pwrite` and one `fdatasync` of as many bytes, once into a file that
+//! grows, once into one that was filled with zeros ahead (which the store does meanwhile, and the loop
+//! before it begins). `reopen` opens a log of 5 million such messages, without indexes and with
 //! them, beside one sequential read and checksum of its segments.
 
 #![allow(
@@ -243,9 +244,9 @@ fn append(folder: &Path, seconds: u64) {
     let (store, _) = open(&folder.join("log"), 0);
     let mut writer = Writer::new(store);
     let mut source = Source::new();
-    println!("batch   store/s     bare/s      share   bytes a frame");
+    println!("batch    store/s   append/s   share    filled/s   share   bytes a frame");
     for size in BATCH_SIZES {
-        let (mut ours, mut bare, mut frame) = (0.0_f64, 0.0_f64, 0);
+        let (mut ours, mut grown, mut filled, mut frame) = (0.0_f64, 0.0_f64, 0.0_f64, 0);
         for round in 0..ROUNDS {
             writer.settle();
             let mut batch = Batch::default();
@@ -259,11 +260,19 @@ fn append(folder: &Path, seconds: u64) {
             }
             ours = ours.max(f64::from(count) / spent.as_secs_f64());
             let path = folder.join(format!("bare-{size}-{round}"));
-            bare = bare.max(bare_loop(&path, frame, span));
+            grown = grown.max(bare_loop(&path, frame, span, false));
+            filled = filled.max(bare_loop(&path, frame, span, true));
         }
-        let (ours, bare) = (ours * size as f64, bare * size as f64);
-        let share = 100.0 * ours / bare;
-        println!("{size:5} {ours:10.0} {bare:10.0} {share:9.1} % {frame:9}");
+        let messages = |frames: f64| frames * size as f64;
+        let share = |bare: f64| 100.0 * ours / bare;
+        println!(
+            "{size:5} {:10.0} {:10.0} {:6.1} % {:10.0} {:6.1} % {frame:9}",
+            messages(ours),
+            messages(grown),
+            share(grown),
+            messages(filled),
+            share(filled),
+        );
     }
     writer
         .store
@@ -271,29 +280,25 @@ fn append(folder: &Path, seconds: u64) {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// One `pwrite` and one `fdatasync` after the other, so many bytes each, into a file full of zeros;
-/// how many a second.
-fn bare_loop(path: &PathBuf, bytes: usize, span: Duration) -> f64 {
+/// One `pwrite` and one `fdatasync` after the other, so many bytes each, into a file that grows, or
+/// one that was filled with zeros before; how many a second.
+fn bare_loop(path: &PathBuf, bytes: usize, span: Duration, is_filled: bool) -> f64 {
     const FILE_BYTES: usize = 64 << 20;
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .expect("a file");
-    file.write_all_at(&vec![0; FILE_BYTES], 0).expect("room");
-    file.sync_all().expect("a sync");
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
+    let file = options.open(path).expect("a file");
+    if is_filled {
+        file.write_all_at(&vec![0; FILE_BYTES], 0).expect("room");
+        file.sync_all().expect("a sync");
+    }
     let frame = vec![0xA5; bytes];
     let (start, mut count, mut position) = (Instant::now(), 0, 0);
     while start.elapsed() < span {
         file.write_all_at(&frame, position as u64).expect("a write");
         file.sync_data().expect("a sync");
         count += 1;
-        position = if position + 2 * bytes > FILE_BYTES {
-            0
-        } else {
-            position + bytes
-        };
+        let is_full = is_filled && position + 2 * bytes > FILE_BYTES;
+        position = if is_full { 0 } else { position + bytes };
     }
     let rate = f64::from(count) / start.elapsed().as_secs_f64();
     fs::remove_file(path).expect("it is there");
