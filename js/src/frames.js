@@ -24,7 +24,7 @@ const FROM_BYTES_MAX = 240
  * @property {string} epoch the epoch they were in
  * @property {number} first the offset of the first of them
  * @property {number | null} last that of the last; null when nobody knows any more
- * @property {'retention' | 'epoch'} reason trimmed, or gone with their epoch
+ * @property {'retention' | 'epoch' | 'damage'} reason trimmed, gone with their epoch, or lost by the server's disk
  */
 
 /**
@@ -86,7 +86,7 @@ const cursor = field(parseCursor, 'FRAME-8')
 const closeCode = field((text) => (/^[1-4]\d{3}$/.test(text) ? +text : null), 'FRAME-6')
 const refusedCode = word('forbidden', 'limit', 'bad-topic')
 const nackCode = word('forbidden', 'too-large', 'bad-topic', 'invalid-text', 'unavailable', 'rate')
-const gapReason = word('retention', 'epoch')
+const gapReason = word('retention', 'epoch', 'damage')
 /** `90`, or `90<57` when the message before it is not 89. */
 const place = field((text) => {
   const [at, before] = text.split('<')

@@ -68,7 +68,8 @@ import { makeV1Link } from './v1.js'
  * @property {number} from the first of them
  * @property {number | null} to the last of them; null when nobody knows any more
  * @property {string | null} epoch the epoch of the topic that they were in
- * @property {'retention' | 'epoch' | 'log'} reason trimmed; gone with their epoch; the server lost its log
+ * @property {'retention' | 'epoch' | 'damage' | 'log'} reason trimmed; gone with their epoch; lost by the server's disk; the
+ *   server lost its log
  */
 
 /**
