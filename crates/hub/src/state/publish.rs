@@ -52,12 +52,12 @@ impl<H: Clone> HubState<H> {
         self.tell(committed);
     }
 
-    /// What a writer is to write next; see [`Log::take_batch`].
+    /// What a writer is to write next; see [`Log::take_batch`](heartwire_log::Log::take_batch).
     pub fn take_batch(&mut self, batch: &mut Batch) -> bool {
         self.log.take_batch(batch)
     }
 
-    /// The writer has so much room; see [`Log::set_room`].
+    /// The writer has so much room; see [`Log::set_room`](heartwire_log::Log::set_room).
     pub fn set_room(&mut self, room_bytes: u64, is_full: bool) {
         self.log.set_room(room_bytes, is_full);
     }
@@ -84,7 +84,7 @@ impl<H: Clone> HubState<H> {
         self.wake_waiting(load.topic);
     }
 
-    /// Goes on emptying segments that hold few messages; see [`Log::sweep`]. Call it about once a
+    /// Goes on emptying segments that hold few messages; see [`Log::sweep`](heartwire_log::Log::sweep). Call it about once a
     /// second.
     pub fn sweep(&mut self, segment_bytes: u64, loads: &mut Vec<Load>) {
         const TOPICS_AT_ONCE: usize = 4_096;
