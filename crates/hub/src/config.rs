@@ -22,6 +22,9 @@ pub struct HubConfig {
     pub connections_max: usize,
     /// How many topics all connections together may follow: 4,000,000, about 100 MB.
     pub follows_max: usize,
+    /// How many of a connection's topics are told by name when somebody looks at it: 16, enough to
+    /// recognise it by.
+    pub topics_told_max: usize,
     /// How long a client waits before it sends again what was refused for the moment: 1 s.
     pub unavailable_retry: Duration,
     /// How long a client stays away that came at a limit: 5 s.
@@ -41,6 +44,7 @@ impl HubConfig {
             log: LogConfig::default(),
             connections_max: 1_000_000,
             follows_max: 4_000_000,
+            topics_told_max: 16,
             unavailable_retry: Duration::from_secs(1),
             overload_retry: Duration::from_secs(5),
             durability: Durability::Memory,

@@ -37,11 +37,13 @@
 mod agents;
 mod config;
 mod connection;
+mod counts;
 mod outgoing;
 mod state;
 
 pub use config::HubConfig;
-pub use connection::{Connection, Due, Step};
+pub use connection::{Asked, Connection, Death, Due, End, Life, Side, Step};
+pub use counts::{ByKind, Counts, Delivered, Gaps, Outcome, Publishes, RefusedFollows, Starts};
 pub use heartwire_log::{
     Append, AppendError, Entry, Form, Log, LogConfig, Lsn, Now, Place, ProducerKey, Retention,
     Start, Stats, TopicLog,
@@ -49,6 +51,6 @@ pub use heartwire_log::{
 pub use heartwire_proto::server::Request;
 pub use outgoing::Outgoing;
 pub use state::{
-    ConnKey, ConnectionInfo, Delivery, Filled, FollowError, Full, History, HubState, Mode, Peer,
-    TopicInfo,
+    ConnKey, ConnectionInfo, Delivery, Filled, FollowError, Followed, Full, History, HubState,
+    LagPart, Mode, Peer, TopicInfo,
 };

@@ -97,6 +97,12 @@ impl Progress {
         }
     }
 
+    /// Whether the kernel has taken the whole ping under way.
+    pub(super) fn is_ping_written(&self) -> bool {
+        let question = self.question.as_ref();
+        question.is_some_and(|question| question.written >= question.end)
+    }
+
     /// When it was last seen that the ping under way has not been acknowledged; nothing once it
     /// has.
     pub(super) fn unacknowledged_at(&self) -> Option<Time> {

@@ -12,7 +12,7 @@ use heartwire_proto::id::TopicRef;
 use heartwire_proto::server::{Request, Session};
 use heartwire_proto::{Close, CloseCode, Seq, TopicName};
 
-use super::{CLOSING_MAX, Connection, Live, Speech, State, heartbeat_config, push_frame};
+use super::{CLOSING_MAX, Connection, Live, Speech, State, decided, heartbeat_config, push_frame};
 use crate::Now;
 use crate::config::HubConfig;
 use crate::outgoing::Outgoing;
@@ -47,7 +47,8 @@ impl Connection {
         let key = match joined {
             Ok(key) => key,
             Err(close) => {
-                connection.close_as(Mode::Plain, close, now.time + CLOSING_MAX);
+                let end = decided(close, now.time);
+                connection.close_as(Mode::Plain, end, now.time + CLOSING_MAX);
                 return connection;
             }
         };
@@ -57,7 +58,11 @@ impl Connection {
         }
         let heartbeat = Heartbeat::new(connection.config.heartbeat, now.time);
         let speech = Speech::Plain { has_spoken: false };
-        connection.state = State::Live(Live::new(key, heartbeat, speech));
+        let mut live = Live::new(key, heartbeat, speech);
+        if !topics.is_empty() {
+            live.subbed_at = now.time;
+        }
+        connection.state = State::Live(live);
         connection
     }
 
@@ -187,11 +192,14 @@ impl<H: Clone> Asking<'_, H> {
     /// `[SUB-2]` `[SUB-11]`
     fn sub(&mut self, topic: TopicRef<'_>, from: SubFrom) {
         match self.hub.follow(self.live.key, topic, from) {
-            Ok(start) => self.push(&ServerFrame::Subbed {
-                topic,
-                cursor: start.cursor,
-                gap: start.gap,
-            }),
+            Ok(start) => {
+                self.live.subbed_at = self.now.time;
+                self.push(&ServerFrame::Subbed {
+                    topic,
+                    cursor: start.cursor,
+                    gap: start.gap,
+                });
+            }
             Err(error) => {
                 if let Some(code) = error.code() {
                     self.push(&ServerFrame::Refused { topic, code });

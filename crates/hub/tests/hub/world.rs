@@ -168,7 +168,7 @@ impl World {
             return;
         }
         match connection.receive(message, now.time) {
-            Step::Done => {}
+            Step::Done | Step::RoundTrip(_) => {}
             Step::Hello(hello) => connection.welcome(&hello, None, &mut self.hub, &end, now),
             Step::Hub(request) => {
                 let random = self.hub.log().topics_len() as u64 + 1;
