@@ -13,6 +13,7 @@ use heartwire_proto::limits::HEADER_BYTES_MAX;
 
 use crate::admission::ConnectionLimits;
 use crate::api::UrlTopics;
+use crate::ended::ObservationLimits;
 use crate::gate::Gate;
 use crate::guard::{Access, ApiKey, Guard};
 use crate::hub::Hub;
@@ -23,6 +24,7 @@ use crate::storage::{self, Place, StoreError};
 pub(crate) struct Config {
     pub(crate) hub: HubConfig,
     pub(crate) connections: ConnectionLimits,
+    pub(crate) observation: ObservationLimits,
     pub(crate) guard: Guard,
     pub(crate) url_topics: UrlTopics,
     pub(crate) gate: Gate,
@@ -99,6 +101,13 @@ impl HubBuilder {
     #[must_use]
     pub fn connection_limits(mut self, limits: ConnectionLimits) -> Self {
         self.config.connections = limits;
+        self
+    }
+
+    /// How much is kept for whoever looks at metrics and ended connections.
+    #[must_use]
+    pub const fn observation(mut self, limits: ObservationLimits) -> Self {
+        self.config.observation = limits;
         self
     }
 

@@ -11,6 +11,7 @@ use heartwire_proto::id::TopicRef;
 use crate::api;
 use crate::builder::{Config, HubBuilder};
 use crate::follow::{FollowRefused, Follower};
+use crate::metrics::Origin;
 use crate::publish::{Position, PublishError, STORED_WITHIN};
 use crate::shared::Shared;
 use crate::storage::Opened;
@@ -77,6 +78,7 @@ impl Hub {
         let storing = {
             let payload = payload.into();
             self.shared.publish(
+                Origin::Embedded,
                 TopicRef::parse(topic)?,
                 payload.as_message(),
                 None,
@@ -103,6 +105,10 @@ impl Hub {
     /// How many connections and followers there are.
     pub fn connections(&self) -> usize {
         self.shared.lock_hub().connections_len()
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// How long a dead connection may go unnoticed: interval and timeout of the heartbeat.

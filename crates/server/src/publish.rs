@@ -5,12 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartwire_hub::{Append, AppendError, Place};
+use heartwire_hub::{Append, AppendError, Outcome, Place};
 use heartwire_log::Fate;
 use heartwire_proto::frame::{Message, Publisher};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Cursor, Epoch, Offset};
 
+use crate::metrics::Origin;
 use crate::shared::Shared;
 
 /// How long a publisher waits for its message to be stored.
@@ -89,6 +90,7 @@ impl Shared {
     /// Messages are stored in the order of the calls, whatever becomes of the futures.
     pub(crate) fn publish(
         self: &Arc<Self>,
+        origin: Origin,
         topic: TopicRef<'_>,
         payload: Message<'_>,
         from: Option<Publisher<'_>>,
@@ -96,6 +98,7 @@ impl Shared {
     ) -> Result<impl Future<Output = Result<Position, PublishError>> + Send + use<>, PublishError>
     {
         if self.is_draining() {
+            self.metrics.published(origin, Outcome::NotAccepting);
             return Err(PublishError::Draining);
         }
         let append = Append {
@@ -105,15 +108,21 @@ impl Shared {
             producer: None,
         };
         let now = self.clock.now();
-        let (place, stored) = self.hub(|hub| {
+        let answer = self.hub(|hub| {
             let place = hub.publish(append, now)?;
             hub.store();
             Ok::<_, AppendError>((place, hub.log().fate(place.lsn) == Fate::Durable))
-        })?;
+        });
+        self.metrics.published(origin, Outcome::of(&answer));
+        let (place, stored) = answer?;
         let shared = self.clone();
         Ok(async move {
             if !stored {
-                shared.wait_until_stored(place, within).await?;
+                let waiting = shared.wait_until_stored(place, within).await;
+                if waiting == Err(PublishError::Failed) {
+                    shared.metrics.published(origin, Outcome::Failed);
+                }
+                waiting?;
             }
             Ok(Position {
                 epoch: place.epoch,

@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -21,6 +22,7 @@ use tower_service::Service as _;
 use crate::api::HttpError;
 use crate::guard::{Via, is_loopback};
 use crate::hub::Hub;
+use crate::metrics::{Over, Weight};
 use crate::socket;
 
 /// How long a client may take to send the header of a request, the first one or a later one on a
@@ -33,6 +35,8 @@ const REQUEST_HEADER_BYTES_MAX: usize = 32 * 1024;
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
 /// How long the accept loop rests when the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is told at most that nothing can be accepted.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How long requests under way may take after the stop was asked for.
 const REQUESTS_END_WITHIN: Duration = Duration::from_secs(5);
 /// How long a client is asked to stay away that found no room.
@@ -105,10 +109,11 @@ impl Server {
         let seats = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
         let bound = self.hub.heartbeat_bound();
         let accepting = async {
+            let mut told_at = None;
             loop {
-                let (stream, peer) = accept(&self.listener).await;
+                let (stream, peer) = accept(&self.listener, &self.hub, &mut told_at).await;
                 let Ok(seat) = seats.clone().try_acquire_owned() else {
-                    refuse(&stream);
+                    refuse(&stream, &self.hub);
                     continue;
                 };
                 // Events leave at once, and a peer that takes nothing does not keep its seat.
@@ -138,14 +143,23 @@ impl Server {
 }
 
 /// The next connection. Errors of one connection are its own; when the process has no descriptors
-/// left, a pause lets some go.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// left, a pause lets some go; that is logged once a minute.
+async fn accept(
+    listener: &TcpListener,
+    hub: &Hub,
+    told_at: &mut Option<Instant>,
+) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "no connection can be accepted for a moment");
+                let errors = &hub.shared().metrics.accept_errors;
+                errors.fetch_add(1, Ordering::Relaxed);
+                if told_at.is_none_or(|told_at| told_at.elapsed() >= TELL_EVERY) {
+                    *told_at = Some(Instant::now());
+                    tracing::error!(%error, "no connection can be accepted for a moment");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -162,7 +176,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Says 503 as far as it can be said without waiting, and hangs up.
-fn refuse(stream: &TcpStream) {
+fn refuse(stream: &TcpStream, hub: &Hub) {
+    let shared = hub.shared();
+    let (over, now) = (Over::Accept, shared.clock.time());
+    let refusals = &shared.metrics.refusals;
+    refusals.note(over, "too-many-connections", Weight::Warning, now);
     let message = "the server answers as many requests as it may";
     let error = HttpError::unavailable("too-many-connections", message, RETRY_AFTER);
     let body = error.to_json().to_string();

@@ -15,6 +15,7 @@
 //! **Invariant**: one place writes to the socket ([`Output`]), under the connection's lock. A
 //! connection's lock comes before the hub's; nobody ever holds two connections' locks.
 
+mod account;
 mod input;
 mod open;
 mod output;
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
+use heartwire_hub::Mode;
 use heartwire_proto::{Close, Time};
 
 use crate::shared::{Shared, Wakes};
@@ -42,6 +44,9 @@ pub(crate) struct Conn {
     output: Mutex<Output>,
     /// Somebody came to pump while the lock was held: whoever holds it looks here afterwards.
     came: AtomicBool,
+    mode: Mode,
+    /// When the request was upgraded.
+    opened_at: Time,
 }
 
 impl Conn {
@@ -168,6 +173,7 @@ mod tests {
     use super::transport::{ReadHalf, WriteHalf};
     use crate::admission::Seat;
     use crate::builder::HubBuilder;
+    use crate::metrics::Origin;
     use crate::shared::Handle;
 
     /// What a connection costs beside the socket, the task's frame and the hub's record; the sizes
@@ -192,6 +198,8 @@ mod tests {
             shared: shared.clone(),
             output: Mutex::new(Output::new(unnamed, write)),
             came: AtomicBool::new(false),
+            mode: Mode::Plain,
+            opened_at: now.time,
         });
         let topics = ["t".parse().expect("a topic")];
         let handle = Handle::Connection(conn.clone());
@@ -221,7 +229,13 @@ mod tests {
         });
         let topic = TopicRef::parse("t").expect("a topic");
         for _ in 0..2_000 {
-            let stored = shared.publish(topic, Message::Text("x"), None, Duration::ZERO);
+            let stored = shared.publish(
+                Origin::Embedded,
+                topic,
+                Message::Text("x"),
+                None,
+                Duration::ZERO,
+            );
             stored.expect("it is taken").await.expect("it is stored");
             let mut frame = [0; 3];
             let arrives = peer.read_exact(&mut frame);

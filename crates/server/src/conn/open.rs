@@ -45,7 +45,15 @@ pub(crate) fn open(upgraded: Upgraded, opening: Opening) -> Task {
         shared: shared.clone(),
         output: Mutex::new(Output::new(greeting, write)),
         came: AtomicBool::new(false),
+        mode: opening.mode,
+        opened_at: now.time,
     });
+    shared.metrics.opened(opening.mode);
+    tracing::debug!(
+        mode = opening.mode.as_str(),
+        peer = opening.address.map(|address| address.to_string()),
+        "a connection opened"
+    );
     let mut wakes = Wakes::default();
     {
         let mut output = lock(&conn.output);
