@@ -94,6 +94,12 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// When it last asked for a topic, or followed those of its URL.
+    pub(crate) fn asked_at(&self) -> Option<Time> {
+        let after = self.info.as_ref()?.asked_after?;
+        Some(self.joined_at()? + after)
+    }
+
     /// When it said `hello`, or was upgraded in plain mode.
     pub(crate) fn joined_at(&self) -> Option<Time> {
         let age = self.info.as_ref()?.age;

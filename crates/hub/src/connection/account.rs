@@ -79,8 +79,6 @@ pub struct Asked {
 /// How far a connection had come when it ended, or has by now.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Life {
-    /// When it last asked for a topic, or followed those of its URL.
-    pub subbed_at: Option<Time>,
     /// When a byte of it was last heard. A peer that does not read its answers is not read from, and
     /// counts as heard meanwhile.
     pub heard_at: Option<Time>,
@@ -129,16 +127,11 @@ impl Live {
             due_at: awaited.map(|awaited| awaited.due_at),
         };
         Life {
-            subbed_at: once(self.subbed_at),
             heard_at: Some(heartbeat.last_heard()),
             round_trip: heartbeat.rtt(),
             ping: heartbeat.has_asked().then_some(asked),
-            blocked_since: once(progress.blocked_since),
+            blocked_since: (progress.blocked_since != NEVER).then_some(progress.blocked_since),
             unwritten_bytes,
         }
     }
-}
-
-fn once(time: Time) -> Option<Time> {
-    (time != NEVER).then_some(time)
 }

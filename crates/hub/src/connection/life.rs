@@ -230,7 +230,6 @@ impl Live {
             heartbeat,
             speech,
             late_pong: None,
-            subbed_at: NEVER,
         }
     }
 

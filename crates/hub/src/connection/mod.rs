@@ -79,8 +79,6 @@ struct Live {
     speech: Speech,
     /// The latest answer to a ping, as a whole frame, while too much stands before it `[WS-10]`.
     late_pong: Option<Box<LatePong>>,
-    /// When a topic was last asked for.
-    subbed_at: Time,
 }
 
 /// Rare, hence behind one thin pointer.

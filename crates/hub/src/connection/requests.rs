@@ -56,13 +56,12 @@ impl Connection {
             // A topic beyond the limit is left out: plain mode has no word for it.
             let _ = hub.follow(key, topic.as_topic(), SubFrom::Tail);
         }
+        if !topics.is_empty() {
+            hub.note_asked(key, now.time);
+        }
         let heartbeat = Heartbeat::new(connection.config.heartbeat, now.time);
         let speech = Speech::Plain { has_spoken: false };
-        let mut live = Live::new(key, heartbeat, speech);
-        if !topics.is_empty() {
-            live.subbed_at = now.time;
-        }
-        connection.state = State::Live(live);
+        connection.state = State::Live(Live::new(key, heartbeat, speech));
         connection
     }
 
@@ -193,7 +192,7 @@ impl<H: Clone> Asking<'_, H> {
     fn sub(&mut self, topic: TopicRef<'_>, from: SubFrom) {
         match self.hub.follow(self.live.key, topic, from) {
             Ok(start) => {
-                self.live.subbed_at = self.now.time;
+                self.hub.note_asked(self.live.key, self.now.time);
                 self.push(&ServerFrame::Subbed {
                     topic,
                     cursor: start.cursor,

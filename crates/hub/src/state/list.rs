@@ -59,6 +59,17 @@ pub struct ConnectionInfo {
     pub topics: usize,
     /// How many messages lie between its cursors and the topics' ends.
     pub lag: u64,
+    /// How long after it joined it last asked for a topic; nothing if it never did, or only more
+    /// than 49 days after.
+    pub asked_after: Option<Duration>,
+}
+
+/// What a connection follows, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Following {
+    topics: usize,
+    lag: u64,
+    asked_after_ms: u32,
 }
 
 /// A topic that a connection follows.
@@ -219,8 +230,7 @@ impl<H: Clone> HubState<H> {
 
     fn info(&self, key: ConnKey, record: &Record<H>, now: Time) -> Option<ConnectionInfo> {
         let who = record.who.as_ref()?;
-        let (topics, lag) = (record.follows.len(), self.lag(record));
-        Some(describe(key, who, now, topics, lag))
+        Some(describe(key, who, now, self.following(record)))
     }
 
     /// What is known of a connection that is there or was removed and has not left yet: itself, and
@@ -231,7 +241,7 @@ impl<H: Clone> HubState<H> {
         }
         let evicted = self.evicted.get(&key)?;
         let who = evicted.who.as_deref()?;
-        let info = describe(key, who, now, evicted.topics, evicted.lag);
+        let info = describe(key, who, now, evicted.following);
         Some((info, evicted.followed.clone()))
     }
 
@@ -239,6 +249,14 @@ impl<H: Clone> HubState<H> {
     pub fn handle(&self, id: ConnectionId) -> Option<H> {
         let record = self.records.get(ConnKey::from_id(id)?.0)?;
         record.who.as_ref().map(|_| record.handle.clone())
+    }
+
+    pub(super) fn following(&self, record: &Record<H>) -> Following {
+        Following {
+            topics: record.follows.len(),
+            lag: self.lag(record),
+            asked_after_ms: record.asked_after_ms,
+        }
     }
 
     pub(super) fn followed(&self, record: &Record<H>) -> Vec<Followed> {
@@ -256,7 +274,7 @@ impl<H: Clone> HubState<H> {
     }
 }
 
-fn describe(key: ConnKey, who: &Who, now: Time, topics: usize, lag: u64) -> ConnectionInfo {
+fn describe(key: ConnKey, who: &Who, now: Time, following: Following) -> ConnectionInfo {
     let from = who
         .from
         .as_deref()
@@ -274,7 +292,9 @@ fn describe(key: ConnKey, who: &Who, now: Time, topics: usize, lag: u64) -> Conn
         address: who.ip.map(|ip| SocketAddr::new(ip, who.port)),
         age: now.since(who.opened_at),
         round_trip: has_answered.then(|| Duration::from_millis(who.rtt_ms.into())),
-        topics,
-        lag,
+        topics: following.topics,
+        lag: following.lag,
+        asked_after: (following.asked_after_ms != u32::MAX)
+            .then(|| Duration::from_millis(following.asked_after_ms.into())),
     }
 }

@@ -24,6 +24,7 @@ use crate::config::HubConfig;
 use crate::counts::{ByKind, Counts};
 use follow::FollowedTopic;
 use follows::Follows;
+use list::Following;
 
 pub use deliver::{Delivery, Filled};
 pub use follow::FollowError;
@@ -146,6 +147,8 @@ struct Record<H> {
     awake: bool,
     /// Its producer's durable number has moved, or publishes of it have failed.
     noticed: bool,
+    /// When it last asked for a topic, in milliseconds after it joined; `u32::MAX` for never.
+    asked_after_ms: u32,
 }
 
 impl<H: Clone> Record<H> {
@@ -162,9 +165,8 @@ impl<H: Clone> Record<H> {
 struct Evicted {
     close: Close,
     who: Option<Box<Who>>,
-    topics: usize,
+    following: Following,
     followed: Vec<Followed>,
-    lag: u64,
 }
 
 /// What a connection has to say that no topic holds.
@@ -350,14 +352,15 @@ impl<H: Clone> HubState<H> {
             // Whoever opens it fills or reads it next.
             awake: true,
             noticed: false,
+            asked_after_ms: u32::MAX,
         })))
     }
 
     /// Removes a connection that is to be told why, and wakes it.
     fn evict(&mut self, key: ConnKey, close: Close) -> bool {
         let held = self.records.get(key.0);
-        let (lag, followed) = held.map_or_else(Default::default, |record| {
-            (self.lag(record), self.followed(record))
+        let (following, followed) = held.map_or_else(Default::default, |record| {
+            (self.following(record), self.followed(record))
         });
         let Some(record) = self.remove(key) else {
             return false;
@@ -365,9 +368,8 @@ impl<H: Clone> HubState<H> {
         let evicted = Evicted {
             close,
             who: record.who,
-            topics: record.follows.len(),
+            following,
             followed,
-            lag,
         };
         self.evicted.insert(key, evicted);
         self.wakes.push(record.handle);
@@ -437,6 +439,16 @@ impl<H: Clone> HubState<H> {
 
     fn who_mut(&mut self, key: ConnKey) -> Option<&mut Who> {
         self.records.get_mut(key.0)?.who.as_deref_mut()
+    }
+
+    /// A connection asks for a topic, for whoever wants to know when it last did.
+    pub(crate) fn note_asked(&mut self, key: ConnKey, now: Time) {
+        if let Some(record) = self.records.get_mut(key.0)
+            && let Some(who) = &record.who
+        {
+            let after_ms = now.since(who.opened_at).as_millis();
+            record.asked_after_ms = u32::try_from(after_ms).unwrap_or(u32::MAX);
+        }
     }
 
     pub(crate) fn set_round_trip(&mut self, key: ConnKey, rtt_ms: u32) {

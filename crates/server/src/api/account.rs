@@ -97,7 +97,7 @@ fn events(account: &Account, now: &Now) -> Vec<Value> {
     let mut events: Vec<(Time, &str)> = [
         (Some(account.opened_at), "opened"),
         (account.joined_at(), "welcomed"),
-        (life.subbed_at, "topic asked for"),
+        (account.asked_at(), "topic asked for"),
         (life.heard_at, "last heard"),
         (ping.map(|ping| ping.at), "last pinged"),
         (ping.and_then(|ping| ping.written_at), "ping written"),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use heartwire_proto::CloseCode;
+use heartwire_proto::{CloseCode, Time};
 
 use super::Conn;
 use super::output::Output;
@@ -27,15 +27,25 @@ impl Conn {
         let at = self.shared.clock.time();
         let departing = connection.key().and_then(|key| hub.departing(key, at));
         let (info, followed) = departing.unzip();
-        Account {
+        let mut account = Account {
             mode: self.mode,
-            opened_at: self.opened_at,
+            opened_at: at,
             info,
             followed: followed.unwrap_or_default(),
             life: connection.life(),
             at,
             ending,
-        }
+        };
+        account.opened_at = self.opened_at(account.joined_at().unwrap_or(at));
+        account
+    }
+
+    /// When the request was upgraded, by a moment less than 49 days later. A connection says `hello`
+    /// or is closed within seconds, so there always is one.
+    const fn opened_at(&self, later: Time) -> Time {
+        let later_ms = later.as_millis();
+        let span_ms = (later_ms as u32).wrapping_sub(self.opened_ms);
+        Time::from_millis(later_ms.saturating_sub(span_ms as u64))
     }
 
     /// The connection is over: it is counted, logged and remembered. It must not have left the hub

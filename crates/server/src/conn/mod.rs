@@ -45,8 +45,9 @@ pub(crate) struct Conn {
     /// Somebody came to pump while the lock was held: whoever holds it looks here afterwards.
     came: AtomicBool,
     mode: Mode,
-    /// When the request was upgraded.
-    opened_at: Time,
+    /// When the request was upgraded: the low 32 bits of the time, in the room that is left beside the
+    /// flags. It is told by a time soon after, see [`Conn::opened_at`].
+    opened_ms: u32,
 }
 
 impl Conn {
@@ -199,7 +200,7 @@ mod tests {
             output: Mutex::new(Output::new(unnamed, write)),
             came: AtomicBool::new(false),
             mode: Mode::Plain,
-            opened_at: now.time,
+            opened_ms: now.time.as_millis() as u32,
         });
         let topics = ["t".parse().expect("a topic")];
         let handle = Handle::Connection(conn.clone());

@@ -46,7 +46,7 @@ pub(crate) fn open(upgraded: Upgraded, opening: Opening) -> Task {
         output: Mutex::new(Output::new(greeting, write)),
         came: AtomicBool::new(false),
         mode: opening.mode,
-        opened_at: now.time,
+        opened_ms: now.time.as_millis() as u32,
     });
     shared.metrics.opened(opening.mode);
     tracing::debug!(
