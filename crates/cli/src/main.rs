@@ -4,9 +4,11 @@
 //! the outcome into an exit code: 0 done, 1 failed, 2 wrong usage.
 
 mod connect;
+mod doctor;
 mod failure;
 mod followed;
 mod lines;
+mod log;
 mod output;
 mod payload;
 mod place;
@@ -49,6 +51,8 @@ enum Command {
     Pub(publish::PubArgs),
     Connect(connect::ConnectArgs),
     Proxy(proxy::ProxyArgs),
+    Log(log::LogArgs),
+    Doctor(Box<doctor::DoctorArgs>),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +79,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Pub(args) => publish::run(args).await,
         Command::Connect(args) => connect::run(args).await,
         Command::Proxy(args) => proxy::run(args).await,
+        Command::Log(args) => log::run(&args),
+        Command::Doctor(args) => doctor::run(*args).await,
     }
 }
 

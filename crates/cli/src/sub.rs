@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use heartwire::{Cursor, Delivery, Gap, Link, ReconnectPolicy, SubFrom, TopicMessage, TopicName};
+use heartwire::{Cursor, Delivery, Gap, Link, Reconnect, SubFrom, TopicMessage, TopicName};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -83,7 +83,7 @@ fn connect(args: &SubArgs) -> Result<Link, Failure> {
     Link::builder(&url::of_heartwire(&args.url))
         .agent(AGENT)
         .topics_max(args.topics.len())
-        .reconnect(ReconnectPolicy::default().unlimited())
+        .reconnect(Reconnect::default().unlimited())
         .connect()
         .map_err(Failure::usage)
 }

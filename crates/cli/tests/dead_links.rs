@@ -12,13 +12,12 @@ use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Heartwire, Line, Proxy, Server, Signal, http, lasting_address};
+use common::{Heartwire, Line, Proxy, Server, Signal, http};
+use heartwire_testing::{Lateness, lasting_address};
 
 const HEARTBEAT: [&str; 4] = ["--heartbeat-interval", "1s", "--heartbeat-timeout", "1s"];
 const SERVER_BOUND: Duration = Duration::from_millis(2_000);
 const CLIENT_BOUND: Duration = Duration::from_millis(2_250);
-/// What a busy machine may add: scheduling, timers, and the way of a line to this process.
-const SCHEDULING: Duration = Duration::from_millis(1_500);
 
 /// Somebody who follows `down`, and somebody who publishes to `up`.
 struct Clients {
@@ -59,15 +58,15 @@ impl Clients {
 
     /// Both have noticed in time, and say why. Whoever has published may miss the answer before
     /// the heartbeat does.
-    fn notice_silence(&mut self, since: Instant) {
+    fn notice_silence(&mut self, since: &Since) {
         let lost = self.sub.error_line("lost: ");
         assert!(lost.text.contains("nothing heard"), "{}", lost.text);
-        assert_in_time(&lost, since, CLIENT_BOUND);
+        since.assert_in_time(&lost, CLIENT_BOUND);
         let lost = self.publisher.error_line("lost: ");
         let reasons = ["nothing heard", "a publish stayed unanswered"];
         let known = reasons.iter().any(|reason| lost.text.contains(reason));
         assert!(known, "{}", lost.text);
-        assert_in_time(&lost, since, CLIENT_BOUND);
+        since.assert_in_time(&lost, CLIENT_BOUND);
     }
 
     /// Whoever published has an acknowledgement for everything, and whoever follows gets what is
@@ -83,9 +82,28 @@ impl Clients {
     }
 }
 
-fn assert_in_time(line: &Line, since: Instant, bound: Duration) {
-    let took = line.at.duration_since(since);
-    assert!(took <= bound + SCHEDULING, "after {took:?}: {}", line.text);
+/// When the silence began, and how late this machine has been since.
+struct Since {
+    moment: Instant,
+    lateness: Lateness,
+}
+
+impl Since {
+    fn begin() -> Self {
+        let lateness = Lateness::watch();
+        let moment = Instant::now();
+        Self { moment, lateness }
+    }
+
+    fn assert_in_time(&self, line: &Line, bound: Duration) {
+        let took = line.at.duration_since(self.moment);
+        let bound = bound + self.lateness.allowance();
+        assert!(
+            took <= bound,
+            "after {took:?}, not {bound:?}: {}",
+            line.text
+        );
+    }
 }
 
 fn publish_down(server: &Server, numbers: Range<u32>) {
@@ -101,14 +119,14 @@ fn through_a_black_hole() {
     let mut clients = Clients::connect(&proxy.url(), &server);
 
     proxy.apply("blackhole");
-    let since = Instant::now();
+    let since = Since::begin();
     clients.publish_up(1..20);
     publish_down(&server, 1..20);
     for _ in ["the follower's connection", "the publisher's connection"] {
         let dropped = server.process.error_line("heartbeat-timeout");
-        assert_in_time(&dropped, since, SERVER_BOUND);
+        since.assert_in_time(&dropped, SERVER_BOUND);
     }
-    clients.notice_silence(since);
+    clients.notice_silence(&since);
     clients.publish_up(20..40);
     publish_down(&server, 20..40);
 
@@ -124,7 +142,7 @@ fn while_the_server_is_stopped_by_the_system() {
     let mut clients = Clients::connect(&server.url(), &server);
 
     server.process.signal(Signal::STOP);
-    let since = Instant::now();
+    let since = Since::begin();
     clients.publish_up(1..20);
     // The requests wait in the backlog until the server runs again.
     let addr = server.addr;
@@ -134,7 +152,7 @@ fn while_the_server_is_stopped_by_the_system() {
             assert_eq!(http(addr, "POST", "/v1/topics/down", &[], &text).0, 201);
         }
     });
-    clients.notice_silence(since);
+    clients.notice_silence(&since);
     clients.publish_up(20..40);
 
     server.process.signal(Signal::CONT);
@@ -165,7 +183,7 @@ fn after_a_reset() {
 
 #[test]
 fn over_a_restart_that_loses_the_memory() {
-    let addr = lasting_address();
+    let addr = lasting_address().to_string();
     let mut server = Server::start_on(&addr, &HEARTBEAT);
     let mut clients = Clients::connect(&addr, &server);
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::{Server, Signal};
-use heartwire::{Delivery, Link, ReconnectPolicy, SubFrom};
+use heartwire::{Delivery, Link, Reconnect, SubFrom};
 use tokio::task::JoinSet;
 
 /// How often the server is killed. HEARTWIRE_KILL_ROUNDS asks for more.
@@ -35,7 +35,7 @@ fn folder(name: &str) -> PathBuf {
 
 fn link(server: &str) -> Link {
     // Whoever is cut off comes back at once: a test has no herd.
-    let policy = ReconnectPolicy::fixed(Duration::from_millis(50), 1).unlimited();
+    let policy = Reconnect::fixed(Duration::from_millis(50), 1).unlimited();
     let link = Link::builder(&format!("ws://{server}/websocket")).reconnect(policy);
     link.connect().expect("a good address")
 }
@@ -72,14 +72,20 @@ async fn publish(
 /// them must have come.
 async fn follow(
     mut topic: heartwire::Subscription,
-    count: tokio::sync::watch::Receiver<Option<usize>>,
+    mut count: tokio::sync::watch::Receiver<Option<usize>>,
 ) -> Vec<usize> {
     let mut numbers = Vec::new();
     loop {
-        if count.borrow().is_some_and(|count| numbers.len() >= count) {
+        if count
+            .borrow_and_update()
+            .is_some_and(|count| numbers.len() >= count)
+        {
             return numbers;
         }
-        let next = tokio::time::timeout(PATIENCE, topic.next()).await;
+        let next = tokio::select! {
+            next = tokio::time::timeout(PATIENCE, topic.next()) => next,
+            Ok(()) = count.changed() => continue,
+        };
         match next
             .expect("the next message comes")
             .expect("the link goes on")

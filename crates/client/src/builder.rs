@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heartwire_proto::Token;
-use heartwire_proto::backoff::ReconnectPolicy;
+use heartwire_proto::backoff::Reconnect;
 use heartwire_proto::client::{ClientConfig, Mode, PlainConfig, PlainPing};
 use heartwire_proto::frame::{Message, Payload};
 use heartwire_proto::heartbeat::HeartbeatConfig;
@@ -128,14 +128,14 @@ impl<M> Builder<M> {
     /// outage.
     ///
     /// ```no_run
-    /// # use heartwire::{Link, ReconnectPolicy};
+    /// # use heartwire::{Link, Reconnect};
     /// # use std::time::Duration;
-    /// let for_ever = ReconnectPolicy::default().unlimited();
-    /// let every_five_seconds = ReconnectPolicy::fixed(Duration::from_secs(5), 12);
+    /// let for_ever = Reconnect::default().unlimited();
+    /// let every_five_seconds = Reconnect::fixed(Duration::from_secs(5), 12);
     /// let link = Link::builder("ws://127.0.0.1:7070/websocket").reconnect(for_ever).connect()?;
     /// # Ok::<(), heartwire::ConfigError>(())
     /// ```
-    pub fn reconnect(mut self, policy: ReconnectPolicy) -> Self {
+    pub fn reconnect(mut self, policy: Reconnect) -> Self {
         self.session.reconnect = policy;
         self
     }

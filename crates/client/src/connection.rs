@@ -161,11 +161,17 @@ impl Connection {
                 Happened::Arrived(arrival)
             }),
         };
-        if polled.is_pending() && self.looking {
+        if polled.is_pending() && self.looking && !self.has_unread() {
             self.looking = false;
             return Poll::Ready(Happened::Looked);
         }
         polled
+    }
+
+    /// Whether bytes have arrived that the runtime has not heard of: it was held up, and is about to
+    /// tell `[LIVE-10]`.
+    fn has_unread(&self) -> bool {
+        matches!(&self.state, State::Open(socket) if socket.has_unread())
     }
 
     fn dialed(&mut self, end: Result<Answered, NotDialed>) -> Happened {

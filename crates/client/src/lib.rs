@@ -54,7 +54,7 @@
 //! After 12 attempts the link is suspended and tries only every few minutes;
 //! [`reconnect`](Link::reconnect), [`wake`](Link::wake) and
 //! [`network_changed`](Link::network_changed) end that. The server can name a delay, which is
-//! obeyed. [`ReconnectPolicy`] has the other choices.
+//! obeyed. [`Reconnect`] has the other choices.
 //!
 //! Only a few things are final: the application's own [`close`](Link::close), and a server that
 //! says "unauthorized", "forbidden" or "taken over". A failed dial, a lost connection, a server that
@@ -105,7 +105,7 @@ pub use publish::{Publish, PublishError, Stored};
 pub use queue::{End, QueueLimits};
 pub use streams::{Delivery, Messages, PlainDelivery, PlainGap, Subscription};
 
-pub use heartwire_proto::backoff::ReconnectPolicy;
+pub use heartwire_proto::backoff::Reconnect;
 pub use heartwire_proto::client::{Counters, Ending, Event, Loss, SendError, Status, TopicMessage};
 pub use heartwire_proto::frame::{
     Durability, FrameError, Gap, GapReason, Message, NackCode, Payload, RefusedCode, SubFrom,

@@ -42,7 +42,7 @@ async fn a_token_function_may_fail_panic_or_hang() {
     let asked = AtomicU32::new(0);
     let link = server
         .link()
-        .attempt_timeout(Duration::from_millis(500))
+        .attempt_timeout(Duration::from_secs(2))
         .token(move || {
             let number = asked.fetch_add(1, Ordering::Relaxed) + 1;
             async move {

@@ -12,18 +12,18 @@ mod crash;
 mod file;
 mod spread;
 
-use std::io;
+use std::{fmt, io};
 
 pub use crash::{Calls, CrashDisk, CrashFile, CrashLock, Dice, Faults};
 pub use file::{FileDisk, FileLock, OsFile};
 pub use spread::{InTurn, Spread, Threads};
 
 /// One folder of files.
-pub trait Disk: Clone + Send + Sync + 'static {
+pub trait Disk: fmt::Debug + Clone + Send + Sync + 'static {
     /// A file of the folder.
     type File: DiskFile;
     /// Keeps others from locking the same file, as long as it lives.
-    type Lock: Send + Sync + 'static;
+    type Lock: fmt::Debug + Send + Sync + 'static;
 
     /// The names of all files, in no order.
     fn list(&self) -> io::Result<Vec<String>>;
@@ -52,7 +52,7 @@ pub trait Disk: Clone + Send + Sync + 'static {
 }
 
 /// One open file. Reading and writing say where, so that many may do it at once.
-pub trait DiskFile: Send + Sync + 'static {
+pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// Fills `bytes` from `position` on; less than that is there is an error of the kind
     /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
     fn read_at(&self, bytes: &mut [u8], position: u64) -> io::Result<()>;

@@ -14,8 +14,8 @@ pub struct HubConfig {
     pub limits: Limits,
     /// Interval and timeout; clients may ask for another interval within the limits.
     pub heartbeat: HeartbeatConfig,
-    /// The bounds of the log; the two that `limits` holds as well, the largest payload and the
-    /// window of unacknowledged publishes, are taken from there.
+    /// The bounds of the log; those that `limits` holds as well, the largest payload and the window
+    /// of unacknowledged publishes, are taken from there.
     pub log: LogConfig,
     /// How many connections and in-process readers there may be: 1,000,000, more than one process
     /// can hold open; what admits sockets sets the bound that matters.
@@ -56,6 +56,7 @@ impl HubConfig {
         LogConfig {
             message_bytes_max: self.limits.message_bytes_max,
             window: self.limits.unacked_max,
+            window_bytes_max: self.limits.unacked_bytes_max,
             ..self.log.clone()
         }
     }

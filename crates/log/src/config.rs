@@ -115,6 +115,8 @@ pub struct LogConfig {
     /// How far above *appended* a SEQ may lie, and how many publishes of one producer may wait to
     /// become durable `[PUB-8]`: 1,024, the unacknowledged publishes that a client may have.
     pub window: u64,
+    /// How many bytes of payload they may hold: 4 MiB.
+    pub window_bytes_max: usize,
     /// How many appends may wait to become durable, in all: 65,536, far more than one slow fsync
     /// gathers.
     pub pending_max: usize,
@@ -149,6 +151,7 @@ impl Default for LogConfig {
             producers_max: 1_000_000,
             producer_age_max: Duration::from_secs(24 * 3_600),
             window: 1_024,
+            window_bytes_max: 4 << 20,
             pending_max: 65_536,
             pending_bytes_max: 64 << 20,
         }

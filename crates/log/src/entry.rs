@@ -102,6 +102,11 @@ impl Entry {
         self.at
     }
 
+    /// Whether the payload is text.
+    pub(crate) const fn is_text(&self) -> bool {
+        self.is_text
+    }
+
     /// The payload, as it was appended.
     pub fn payload(&self) -> Message<'_> {
         self.message(self.payload_at as usize)

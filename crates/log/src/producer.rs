@@ -24,6 +24,20 @@ impl ProducerId {
     pub const fn public(self) -> u64 {
         self.0[0]
     }
+
+    /// The number as it stands on disk.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.0[0].to_le_bytes());
+        bytes[8..].copy_from_slice(&self.0[1].to_le_bytes());
+        bytes
+    }
+
+    /// The number that stands on disk.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        let whole = u128::from_le_bytes(bytes);
+        Self([whole as u64, (whole >> 64) as u64])
+    }
 }
 
 impl fmt::Debug for ProducerId {
@@ -40,6 +54,16 @@ impl ProducerKey {
     /// A key of 128 random bits.
     pub const fn new(random: u128) -> Self {
         Self(random.to_le_bytes())
+    }
+
+    /// The key as it stands on disk.
+    pub(crate) const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The key that stands on disk.
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 
     /// The producer that a client with this id is, for the subject of its token.
@@ -72,9 +96,24 @@ pub(crate) struct Producer {
     pub(crate) durable: Seq,
     /// How many of its appends wait to become durable.
     in_flight: u32,
+    /// The bytes of their payloads.
+    in_flight_bytes: u32,
     last_published: Time,
     /// Under which key the calendar holds it: never later than it is due, often earlier.
     listed: Time,
+}
+
+impl Producer {
+    /// Whether one more payload may wait to become durable. The first may, whatever its size.
+    fn has_room(&self, payload_bytes: u32, bytes_max: usize) -> bool {
+        let bytes = self.in_flight_bytes.checked_add(payload_bytes);
+        self.in_flight == 0 || bytes.is_some_and(|bytes| bytes as usize <= bytes_max)
+    }
+
+    fn settled(&mut self, payload_bytes: u32) {
+        self.in_flight -= 1;
+        self.in_flight_bytes -= payload_bytes;
+    }
 }
 
 /// Whether a publish is new.
@@ -105,13 +144,16 @@ impl Producers {
         self.get(id).is_some_and(|producer| producer.in_flight > 0)
     }
 
-    /// Looks where a number stands; changes nothing.
+    /// Looks where a number stands, and whether there is room for its payload `[PUB-8]`; changes
+    /// nothing.
     pub(crate) fn admit(
         &self,
         id: ProducerId,
         seq: Seq,
-        window: u64,
+        payload_bytes: u32,
+        config: &LogConfig,
     ) -> Result<Admission, AppendError> {
+        let window = config.window;
         let Some(producer) = self.by_id.get(&id) else {
             return Ok(Admission::New {
                 appended_before: None,
@@ -122,7 +164,9 @@ impl Producers {
             Ok(Admission::Repeated)
         } else if seq.0 - appended.0 > window {
             Err(AppendError::TooFarAhead { appended, window })
-        } else if u64::from(producer.in_flight) >= window {
+        } else if u64::from(producer.in_flight) >= window
+            || !producer.has_room(payload_bytes, config.window_bytes_max)
+        {
             Err(AppendError::Congested)
         } else {
             Ok(Admission::New {
@@ -159,7 +203,7 @@ impl Producers {
     }
 
     /// The producer has appended its number `seq`.
-    pub(crate) fn appended(&mut self, id: ProducerId, seq: Seq, now: Time) {
+    pub(crate) fn appended(&mut self, id: ProducerId, seq: Seq, payload_bytes: u32, now: Time) {
         let calendar = &mut self.calendar;
         let producer = self.by_id.entry(id).or_insert_with(|| {
             calendar.insert((now, id));
@@ -167,12 +211,14 @@ impl Producers {
                 appended: seq,
                 durable: Seq::ZERO,
                 in_flight: 0,
+                in_flight_bytes: 0,
                 last_published: now,
                 listed: now,
             }
         });
         producer.appended = seq;
         producer.in_flight += 1;
+        producer.in_flight_bytes += payload_bytes;
         producer.last_published = now;
     }
 
@@ -182,6 +228,7 @@ impl Producers {
             appended: durable,
             durable,
             in_flight: 0,
+            in_flight_bytes: 0,
             last_published,
             listed: last_published,
         };
@@ -190,22 +237,27 @@ impl Producers {
         }
     }
 
-    pub(crate) fn committed(&mut self, id: ProducerId, seq: Seq) {
+    pub(crate) fn committed(&mut self, id: ProducerId, seq: Seq, payload_bytes: u32) {
         if let Some(producer) = self.by_id.get_mut(&id) {
             producer.durable = producer.durable.max(seq);
-            producer.in_flight -= 1;
+            producer.settled(payload_bytes);
         }
     }
 
     /// Undoes an append: the producer falls back, or was never known.
-    pub(crate) fn undo(&mut self, id: ProducerId, appended_before: Option<Seq>) {
+    pub(crate) fn undo(
+        &mut self,
+        id: ProducerId,
+        appended_before: Option<Seq>,
+        payload_bytes: u32,
+    ) {
         let Some(producer) = self.by_id.get_mut(&id) else {
             return;
         };
         match appended_before {
             Some(appended) => {
                 producer.appended = appended;
-                producer.in_flight -= 1;
+                producer.settled(payload_bytes);
             }
             None => {
                 self.calendar.remove(&(producer.listed, id));

@@ -25,17 +25,17 @@ const ATTEMPTS_MAX: u32 = 12;
 /// How a link comes back: the delays, and the end of them.
 ///
 /// ```
-/// use heartwire_proto::backoff::ReconnectPolicy;
+/// use heartwire_proto::backoff::Reconnect;
 /// use std::time::Duration;
 ///
-/// let gentle = ReconnectPolicy::default();
-/// let stubborn = ReconnectPolicy::default().unlimited();
-/// let as_in_the_brief = ReconnectPolicy::fixed(Duration::from_secs(5), 12);
+/// let gentle = Reconnect::default();
+/// let stubborn = Reconnect::default().unlimited();
+/// let as_in_the_brief = Reconnect::fixed(Duration::from_secs(5), 12);
 /// assert_ne!(gentle, stubborn);
 /// # let _ = as_in_the_brief;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct ReconnectPolicy {
+pub struct Reconnect {
     delays: Delays,
     attempts_max: Option<u32>,
     /// How often a suspended link tries by itself; without, only a request ends suspension.
@@ -48,7 +48,7 @@ enum Delays {
     Fixed(Duration),
 }
 
-impl Default for ReconnectPolicy {
+impl Default for Reconnect {
     /// Full jitter, 12 attempts per outage, then one every 5 min ± 50 %.
     fn default() -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Default for ReconnectPolicy {
     }
 }
 
-impl ReconnectPolicy {
+impl Reconnect {
     /// The same delay before each of `attempts` dials, then suspended until the application asks:
     /// the brief's own policy is `fixed(5 s, 12)`. At least 0.1 s. A delay that the server names
     /// is obeyed all the same.
@@ -123,7 +123,7 @@ pub enum Next {
 /// The count of one outage.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Backoff {
-    policy: ReconnectPolicy,
+    policy: Reconnect,
     /// Attempts of this outage that count.
     attempts: u32,
     /// Dials and connections of this outage that ended, counted or not.
@@ -132,7 +132,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// For a link that dials for the first time, by the application's wish.
-    pub const fn new(policy: ReconnectPolicy) -> Self {
+    pub const fn new(policy: Reconnect) -> Self {
         Self {
             policy,
             attempts: 0,
@@ -195,7 +195,7 @@ impl Backoff {
     }
 }
 
-impl ReconnectPolicy {
+impl Reconnect {
     fn delay(self, endings: u32, random: u64) -> Duration {
         match self.delays {
             Delays::Fixed(delay) => delay,
@@ -248,7 +248,7 @@ mod tests {
         delays
     }
 
-    fn after_a_stable_connection(policy: ReconnectPolicy) -> Backoff {
+    fn after_a_stable_connection(policy: Reconnect) -> Backoff {
         let mut backoff = Backoff::new(policy);
         backoff.stable();
         backoff
@@ -256,19 +256,19 @@ mod tests {
 
     #[test]
     fn the_range_doubles_up_to_its_cap_and_ends_after_twelve() {
-        let mut backoff = after_a_stable_connection(ReconnectPolicy::default());
+        let mut backoff = after_a_stable_connection(Reconnect::default());
         let half = [
             1_500, 1_150, 2_150, 4_150, 8_150, 15_150, 15_150, 15_150, 15_150, 15_150, 15_150,
             15_150,
         ];
         assert_eq!(delays(&mut backoff, HALF), half);
-        let mut backoff = after_a_stable_connection(ReconnectPolicy::default());
+        let mut backoff = after_a_stable_connection(Reconnect::default());
         assert_eq!(delays(&mut backoff, 0)[..3], [0, 300, 300]);
     }
 
     #[test]
     fn the_fixed_policy_dials_as_the_brief_does() {
-        let policy = ReconnectPolicy::fixed(Duration::from_secs(5), 12);
+        let policy = Reconnect::fixed(Duration::from_secs(5), 12);
         for mut backoff in [Backoff::new(policy), after_a_stable_connection(policy)] {
             assert_eq!(delays(&mut backoff, HALF), [5_000; 12]);
             assert_eq!(backoff.next(ANY, HALF), Next::Suspend { wake_in: None });
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_suspended_link_tries_by_itself_around_every_five_minutes() {
-        let mut backoff = Backoff::new(ReconnectPolicy::default().attempts(0));
+        let mut backoff = Backoff::new(Reconnect::default().attempts(0));
         for (random, wake_ms) in [(0, 150_000), (HALF, 300_000), (u64::MAX, 449_999)] {
             let wake_in = Some(ms(wake_ms));
             assert_eq!(backoff.next(ANY, random), Next::Suspend { wake_in });
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn unlimited_never_suspends() {
-        let mut backoff = Backoff::new(ReconnectPolicy::default().unlimited());
+        let mut backoff = Backoff::new(Reconnect::default().unlimited());
         for _ in 0..10_000 {
             assert!(matches!(backoff.next(ANY, HALF), Next::Dial { .. }));
         }
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_servers_word_counts_no_attempt_and_is_spread_by_a_tenth() {
-        let mut backoff = Backoff::new(ReconnectPolicy::default());
+        let mut backoff = Backoff::new(Reconnect::default());
         for (random, after_ms) in [(0, 8_000), (HALF, 8_400), (u64::MAX, 8_799)] {
             let named = Cause::Named(Duration::from_secs(8));
             let after = ms(after_ms);
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_named_delay_has_bounds() {
-        let mut backoff = Backoff::new(ReconnectPolicy::default());
+        let mut backoff = Backoff::new(Reconnect::default());
         let after = |backoff: &mut Backoff, named| backoff.next(Cause::Named(named), 0);
         let least = after(&mut backoff, ms(1));
         assert_eq!(least, Next::Dial { after: DELAY_MIN });
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_local_cause_waits_for_nothing() {
-        let mut backoff = after_a_stable_connection(ReconnectPolicy::default());
+        let mut backoff = after_a_stable_connection(Reconnect::default());
         let after = Duration::ZERO;
         assert_eq!(backoff.next(Cause::Local, HALF), Next::Dial { after });
         assert_eq!(backoff.attempts(), 0);
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn an_overloaded_server_is_left_alone_for_a_while() {
-        let mut backoff = after_a_stable_connection(ReconnectPolicy::default());
+        let mut backoff = after_a_stable_connection(Reconnect::default());
         let after = Duration::from_secs(1);
         assert_eq!(backoff.next(Cause::AtLeast(after), 0), Next::Dial { after });
         assert_eq!(backoff.attempts(), 1);

@@ -7,7 +7,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use heartwire_proto::backoff::ReconnectPolicy;
+use heartwire_proto::backoff::Reconnect;
 use heartwire_proto::client::{ClientConfig, Event};
 use heartwire_proto::frame::{GapReason, NackCode, SubFrom};
 use heartwire_proto::outbox::OutboxLimits;
@@ -260,7 +260,7 @@ proptest! {
     ) {
         ops.retain(|op| omits || !matches!(op, Op::Omit(_)));
         let mut net = Net::new(ClientConfig {
-            reconnect: ReconnectPolicy::default().unlimited(),
+            reconnect: Reconnect::default().unlimited(),
             outbox: OutboxLimits { messages_max: 20, bytes_max: 1_000 },
             ..ClientConfig::default()
         });

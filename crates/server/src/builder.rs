@@ -244,6 +244,7 @@ impl HubBuilder {
         }
         config.hub.log.message_bytes_max = limits.message_bytes_max;
         config.hub.log.window = limits.unacked_max;
+        config.hub.log.window_bytes_max = limits.unacked_bytes_max;
         Ok(config)
     }
 }

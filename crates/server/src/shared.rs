@@ -162,7 +162,8 @@ impl Shared {
                 (HubState::new(hub_config.clone(), log, key), None)
             }
             Some((disk, recovered)) => {
-                let state = HubState::recover(hub_config.clone(), recovered);
+                let mut state = HubState::recover(hub_config.clone(), recovered);
+                state.set_room(disk.room_bytes, disk.is_full);
                 (state, Some(Storage::start(disk, shared)))
             }
         };

@@ -1,6 +1,7 @@
 //! What is asked of a TCP socket beyond reading and writing.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -67,6 +68,13 @@ pub(crate) fn reset_on_close(stream: &TcpStream) {
     }
 }
 
+/// Whether bytes wait to be read. It asks the system itself, as the runtime knows of what arrived
+/// only up to the moment at which it last asked, and may have been held up since.
+pub(crate) fn has_unread(stream: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    matches!(SockRef::from(stream).peek(&mut byte), Ok(1..))
+}
+
 /// Bytes written to the socket that the peer's TCP has not acknowledged; `None` where the system
 /// cannot tell.
 pub(crate) fn unacknowledged_bytes(socket: impl AsFd) -> Option<u64> {
@@ -117,6 +125,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_has_arrived_is_seen_before_the_runtime_hears_of_it() -> io::Result<()> {
+        let (peer, stream) = pair().await?;
+        let nothing = stream.try_read(&mut [0]).expect_err("nothing was sent");
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        assert!(!has_unread(&stream));
+        // Nothing is awaited from here on, so that the runtime has no chance to ask for news.
+        SockRef::from(&peer).send(b"x")?;
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while !has_unread(&stream) {
+            assert!(std::time::Instant::now() < deadline, "loopback delivers");
+        }
+        let unheard = stream.try_read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(unheard, Err(io::ErrorKind::WouldBlock));
+        Ok(())
+    }
+
+    #[tokio::test]
     async fn what_the_peer_does_not_take_is_counted() -> io::Result<()> {
         let (mut peer, mut stream) = pair().await?;
         stream
@@ -124,7 +149,7 @@ mod tests {
             .await?;
         let mut byte = [0];
         peer.read_exact(&mut byte).await?;
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while unacknowledged_bytes(&stream) != Some(0) {
             assert!(
                 tokio::time::Instant::now() < deadline,

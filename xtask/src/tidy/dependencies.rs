@@ -76,6 +76,11 @@ const MEMBERS: &[Member] = &[
         nature: Nature::Shell,
     },
     Member {
+        name: "heartwire-testing",
+        on: &[],
+        nature: Nature::Shell,
+    },
+    Member {
         name: "heartwire-bench",
         on: &[],
         nature: Nature::Shell,

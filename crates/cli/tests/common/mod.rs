@@ -18,7 +18,7 @@ use rustix::process::{Pid, kill_process};
 pub use rustix::process::Signal;
 
 /// How long anything may take that is to happen at once, on a machine that is busy.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// A running `heartwire`; killed when dropped.
 pub struct Heartwire {
@@ -348,15 +348,6 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 pub fn unused_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("bound").to_string()
-}
-
-/// A free address on which one server can follow another: below the ports that the system hands
-/// out by itself, so that nobody gets it in between.
-pub fn lasting_address() -> String {
-    let first = 20_000 + u16::try_from(std::process::id() % 10_000).expect("below 10,000");
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let port = (first..32_000).find(is_free).expect("a free port");
-    format!("127.0.0.1:{port}")
 }
 
 /// One HTTP request over a connection of its own: status and body.

@@ -158,6 +158,11 @@ impl Socket {
         }
     }
 
+    /// Whether bytes wait in the system that no [`poll`](Self::poll) has been given yet.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.websocket.get_ref().wire().has_unread()
+    }
+
     /// Whether the peer's TCP has acknowledged bytes since this was last asked, and others still
     /// wait: it is slow, but alive `[LIVE-5]`.
     pub(crate) fn has_progressed(&mut self) -> bool {

@@ -1,6 +1,7 @@
 //! The byte streams under a WebSocket, and what they tell about the peer's life.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -49,6 +50,13 @@ impl Wire {
     pub(super) fn acknowledged_bytes(&self) -> Option<u64> {
         let unacknowledged = unacknowledged_bytes(&self.tcp)?;
         (unacknowledged > 0).then(|| self.written_bytes.saturating_sub(unacknowledged))
+    }
+
+    /// Whether bytes wait to be read. It asks the system itself: the runtime knows of what had
+    /// arrived when it last asked, and may have been held up since.
+    pub(super) fn has_unread(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        matches!(socket2::SockRef::from(&self.tcp).peek(&mut byte), Ok(1..))
     }
 
     /// Makes the close of the socket a reset: a peer that is still there learns of it at once, and
@@ -181,5 +189,31 @@ impl AsyncWrite for Stream {
             Self::Plain(wire) => Pin::new(wire).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn what_has_arrived_is_seen_before_the_runtime_hears_of_it() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let dial = TcpStream::connect(listener.local_addr()?);
+        let (tcp, accepted) = tokio::join!(dial, listener.accept());
+        let (wire, (peer, _)) = (Wire::new(tcp?), accepted?);
+        let nothing = wire.tcp.try_read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(nothing, Err(io::ErrorKind::WouldBlock));
+        assert!(!wire.has_unread());
+        // Nothing is awaited from here on, so that the runtime has no chance to ask for news.
+        socket2::SockRef::from(&peer).send(b"x")?;
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while !wire.has_unread() {
+            assert!(std::time::Instant::now() < deadline, "loopback delivers");
+        }
+        let unheard = wire.tcp.try_read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(unheard, Err(io::ErrorKind::WouldBlock));
+        Ok(())
     }
 }

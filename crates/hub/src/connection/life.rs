@@ -16,7 +16,8 @@ use crate::state::{ConnKey, HubState};
 /// A v1 peer is asked at least this often, for the positions that the ping tells `[LIVE-9]`.
 const POSITIONS_EVERY: Duration = Duration::from_secs(60);
 
-/// While an answer is awaited, acknowledgements are looked at so many times within the timeout.
+/// While an answer is awaited or output is blocked, acknowledgements are looked at so many times within
+/// the timeout.
 const LOOKS_PER_TIMEOUT: u32 = 8;
 
 /// How late a deadline may come up before the process counts as paused.
@@ -51,7 +52,10 @@ impl Connection {
                 .deadline()
                 .min(self.blocked_until(live))
                 .min(self.measure_at(live)),
-            State::Live(live) => live.ask_at().min(self.blocked_until(live)),
+            State::Live(live) => live
+                .ask_at()
+                .min(self.blocked_until(live))
+                .min(self.measure_at(live)),
         }
     }
 
@@ -73,15 +77,11 @@ impl Connection {
         if now >= self.blocked_until(live) {
             return Due::Look;
         }
-        if !live.heartbeat.is_asking() {
-            return if now >= live.ask_at() {
-                Due::Ping
-            } else {
-                Due::Nothing
-            };
-        }
-        if now >= live.heartbeat.deadline() {
+        let is_asking = live.heartbeat.is_asking();
+        if is_asking && now >= live.heartbeat.deadline() {
             Due::Look
+        } else if !is_asking && now >= live.ask_at() {
+            Due::Ping
         } else if now >= self.measure_at(live) {
             Due::Measure
         } else {
@@ -218,8 +218,11 @@ impl Connection {
 
     fn measure_at(&self, live: &Live) -> Time {
         let timeout = live.heartbeat.config().timeout();
-        let last = self.progress.unacknowledged_at();
-        last.map_or(NEVER, |last| last + timeout / LOOKS_PER_TIMEOUT)
+        let asking = live.heartbeat.is_asking();
+        let question = self.progress.unacknowledged_at().filter(|_| asking);
+        let last = question.into_iter().chain(self.progress.blocked_seen_at());
+        last.min()
+            .map_or(NEVER, |last| last + timeout / LOOKS_PER_TIMEOUT)
     }
 }
 

@@ -1,9 +1,14 @@
 //! How far the output of a connection has come: into the kernel, and to the peer's TCP.
 
+use std::time::Duration;
+
 use heartwire_proto::Time;
 
 /// A moment that never comes.
 pub(super) const NEVER: Time = Time::from_millis(u64::MAX);
+
+/// No number of bytes that a kernel holds for one socket.
+const UNSEEN: u32 = u32::MAX;
 
 /// What is known of the output. Of a ping under way more is, behind a pointer: connections are idle
 /// most of the time.
@@ -11,6 +16,11 @@ pub(super) const NEVER: Time = Time::from_millis(u64::MAX);
 pub(super) struct Progress {
     /// Since when output stands here and not one byte of it has moved.
     pub(super) blocked_since: Time,
+    /// How much later it was last looked at what the peer's TCP has not acknowledged; 0 while that
+    /// has not been done. All of this is small, as each connection has it.
+    seen_after_ms: u32,
+    /// What that was, in bytes; [`UNSEEN`] before.
+    unacknowledged: u32,
     question: Option<Box<Question>>,
 }
 
@@ -32,6 +42,8 @@ impl Default for Progress {
     fn default() -> Self {
         Self {
             blocked_since: NEVER,
+            seen_after_ms: 0,
+            unacknowledged: UNSEEN,
             question: None,
         }
     }
@@ -60,6 +72,8 @@ impl Progress {
             self.blocked_since = NEVER;
         } else if bytes > 0 || self.blocked_since == NEVER {
             self.blocked_since = now;
+            self.seen_after_ms = 0;
+            self.unacknowledged = UNSEEN;
         }
         let Some(question) = &mut self.question else {
             return false;
@@ -79,15 +93,13 @@ impl Progress {
     /// has been acknowledged itself, the clock runs from when that was last known not to be so: the
     /// moment of the last acknowledgement is not known, and a frozen peer gains nothing by it.
     pub(super) fn measured(&mut self, unacknowledged: u64, now: Time) -> Option<Time> {
+        self.measured_while_blocked(unacknowledged, now);
         let question = self.question.as_mut()?;
         let acknowledged = question.written as i64 - unacknowledged as i64;
         let before = question.acknowledged.replace(acknowledged);
         let measured_before = std::mem::replace(&mut question.measured_at, now);
         if before.is_none_or(|before| acknowledged <= before) {
             return None;
-        }
-        if self.blocked_since != NEVER {
-            self.blocked_since = now;
         }
         let end = question.end as i64;
         let ping_was_behind = before.is_some_and(|before| before < end);
@@ -101,6 +113,28 @@ impl Progress {
     pub(super) fn is_ping_written(&self) -> bool {
         let question = self.question.as_ref();
         question.is_some_and(|question| question.written >= question.end)
+    }
+
+    /// While nothing is written, fewer unacknowledged bytes are progress, whether a question is under
+    /// way or not `[LIVE-11]`.
+    fn measured_while_blocked(&mut self, unacknowledged: u64, now: Time) {
+        if self.blocked_since == NEVER {
+            return;
+        }
+        let unacknowledged = u32::try_from(unacknowledged).unwrap_or(UNSEEN - 1);
+        let before = std::mem::replace(&mut self.unacknowledged, unacknowledged);
+        if before != UNSEEN && unacknowledged < before {
+            self.blocked_since = now;
+        }
+        let seen_after_ms = now.since(self.blocked_since).as_millis();
+        self.seen_after_ms = u32::try_from(seen_after_ms).unwrap_or(u32::MAX);
+    }
+
+    /// While the output is blocked: when it was last looked at what the peer's TCP acknowledges, or
+    /// could have been for the first time.
+    pub(super) fn blocked_seen_at(&self) -> Option<Time> {
+        let seen_after = Duration::from_millis(self.seen_after_ms.into());
+        (self.blocked_since != NEVER).then(|| self.blocked_since + seen_after)
     }
 
     /// When it was last seen that the ping under way has not been acknowledged; nothing once it
@@ -133,6 +167,24 @@ mod tests {
         assert_eq!(progress.blocked_since, at(4));
         progress.written(9, false, at(5));
         assert_eq!(progress.blocked_since, NEVER);
+    }
+
+    #[test]
+    fn acknowledged_bytes_unblock_without_a_question() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.blocked_seen_at(), None);
+        progress.written(10, true, at(1));
+        assert_eq!(progress.blocked_seen_at(), Some(at(1)));
+        assert_eq!(progress.measured(500, at(100)), None);
+        progress.measured(500, at(200));
+        assert_eq!(progress.blocked_since, at(1));
+        assert_eq!(progress.blocked_seen_at(), Some(at(200)));
+        progress.measured(499, at(300));
+        assert_eq!(progress.blocked_since, at(300));
+        // More is written, so that more bytes are unacknowledged by then.
+        progress.written(1, true, at(400));
+        progress.measured(700, at(500));
+        assert_eq!(progress.blocked_since, at(400));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Who is alive, who is dead, and when that is noticed.
 
+use std::time::Duration;
+
 use heartwire_hub::HubConfig;
 use heartwire_proto::Limits;
 
@@ -80,15 +82,36 @@ fn any_byte_is_life_though_no_pong_comes() {
 
 #[test]
 fn a_round_trip_just_under_the_timeout_is_healthy() {
-    let mut world = one_second();
-    let end = opened(&mut world);
-    for _ in 0..100 {
-        world.advance(999);
-        answer_pings(&mut world, end);
-        assert!(world.is_open(end));
+    for late_ms in [1, 500, 998, 999] {
+        let mut world = one_second();
+        let end = opened(&mut world);
+        for round in 0..100 {
+            let ping = next_ping(&mut world, end);
+            world.advance(late_ms);
+            assert!(world.is_open(end), "at {late_ms} ms in round {round}");
+            world.say(end, &format!("pong {ping}"));
+        }
+        let info = world.hub.connections(None, 10, world.time()).remove(0);
+        let late = Duration::from_millis(late_ms);
+        assert_eq!(
+            info.round_trip,
+            Some(late),
+            "what the last ping but one took"
+        );
     }
-    let info = world.hub.connections(None, 10, world.time()).remove(0);
-    assert!(info.round_trip.is_some_and(|trip| trip.as_millis() <= 999));
+}
+
+/// Time passes until the peer is asked; the id of the ping.
+fn next_ping(world: &mut World, end: usize) -> String {
+    for _ in 0..2_000 {
+        for frame in world.take(end) {
+            if let Some(rest) = frame.strip_prefix("ping ") {
+                return rest.lines().next().unwrap().to_owned();
+            }
+        }
+        world.advance(1);
+    }
+    panic!("it is not asked");
 }
 
 #[test]
@@ -177,6 +200,38 @@ fn a_reader_of_50_kb_a_second_lives_while_5_mb_stand_before_it() {
         assert!(world.is_open(end), "after {messages} messages");
     }
     assert_eq!(messages, 5_000);
+}
+
+#[test]
+fn who_always_talks_and_reads_slowly_lives_by_what_its_tcp_acknowledges() {
+    let mut world = one_second();
+    let end = opened(&mut world);
+    world.say(end, "sub t");
+    world.take(end);
+    world.ends[end].is_deaf = true;
+    world.set_room(end, Some(50_000));
+    for _ in 0..200 {
+        world.publish("t", &"x".repeat(1_000));
+    }
+    // It is not asked, as it never falls silent, and the kernel takes nothing for a minute.
+    for _ in 0..120 {
+        world.hear(end);
+        world.acknowledge(end, 400);
+        world.advance(500);
+        assert!(world.is_open(end));
+    }
+    // It talks on, but reads no more.
+    let mut ms = 0;
+    while world.is_open(end) {
+        world.hear(end);
+        world.advance(25);
+        ms += 25;
+        assert!(
+            ms <= 2_125,
+            "interval + timeout, and an eighth of the timeout"
+        );
+    }
+    assert!(ms >= 1_500, "closed {ms} ms after it had read last");
 }
 
 #[test]

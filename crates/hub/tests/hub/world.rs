@@ -239,6 +239,11 @@ impl World {
         self.pump(end);
     }
 
+    /// The TCP of a deaf peer acknowledges so many bytes.
+    pub(crate) fn acknowledge(&mut self, end: usize, bytes: u64) {
+        self.ends[end].unacknowledged -= bytes;
+    }
+
     /// What has arrived since the last time: text messages as they are, other frames as
     /// `(binary) …`, `(ping) …`, `(pong) …` and `(close) CODE REASON`.
     pub(crate) fn take(&mut self, end: usize) -> Vec<String> {

@@ -75,6 +75,12 @@ pub enum OpenError {
         /// What the other says of itself.
         by: String,
     },
+    /// The caller's: there is no log in the folder.
+    #[error("there is no log in {folder}")]
+    NoLog {
+        /// The folder.
+        folder: String,
+    },
     /// The caller's: the log was written by a later version of this program, or is none.
     #[error("{folder} holds a log of format {version}, and this program reads format {known}")]
     UnknownVersion {

@@ -1,24 +1,265 @@
-//! Work that runs beside writing.
+//! Work that runs beside writing: preparing the next segment, writing the indexes of full ones,
+//! checkpoints, and removing what nobody retains.
 
-use std::marker::PhantomData;
+use std::collections::BTreeSet;
+use std::io;
 
-use heartwire_disk::Disk;
+use heartwire_disk::{Disk, DiskFile as _};
 
-/// A piece of work for a helper. It takes as long as the disk takes, and no lock.
+use super::batch::SegmentId;
+use super::checkpoint::{self, CheckpointView};
+use super::checksum::Hashes;
+use super::config::StoreConfig;
+use super::envelope;
+use super::error::{Damage, FileError, JobError};
+use super::files::{Files, Kind, Listing};
+use super::index::SegmentIndex;
+use super::load::{facts_bytes, read_index, wrap};
+use super::meta::Identity;
+use super::state::{Depth, State};
+use super::view::IndexView;
+
+/// How many zeros are written, and synced, at once, in bytes: few, so that the writer's syncs meanwhile
+/// do not wait behind a whole segment.
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// A piece of work for a helper. It takes as long as the disk takes, and needs no lock.
 #[derive(Debug)]
 pub struct Job<D: Disk> {
-    disk: PhantomData<D>,
+    pub(super) files: Files<D>,
+    pub(super) identity: Identity,
+    pub(super) task: Task,
+}
+
+#[derive(Debug)]
+pub(super) enum Task {
+    /// A segment full of zeros, for when the present one is full.
+    Prepare { id: SegmentId, bytes: u32 },
+    /// The index of a full segment.
+    Seal { id: SegmentId, index: Unwritten },
+    /// Everything below a segment, folded; then what the checkpoint lets go.
+    Checkpoint {
+        id: SegmentId,
+        remove: Vec<SegmentId>,
+        config: StoreConfig,
+    },
+}
+
+/// An index that has no file yet.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// As it was gathered while the segment was written.
+    Gathered(Box<SegmentIndex>),
+    /// As it will stand in its file: made when the segment was scanned.
+    Encoded(Vec<u8>),
+}
+
+impl Unwritten {
+    pub(super) fn encode(self, store: u64, id: SegmentId) -> Vec<u8> {
+        match self {
+            Self::Gathered(index) => wrap(store, id, &index),
+            Self::Encoded(file) => file,
+        }
+    }
 }
 
 /// What became of a [`Job`].
 #[derive(Debug)]
-pub struct Done<D: Disk> {
-    pub(super) disk: PhantomData<D>,
+pub struct Done<D: Disk>(pub(super) Outcome<D>);
+
+#[derive(Debug)]
+pub(super) enum Outcome<D: Disk> {
+    Prepared {
+        id: SegmentId,
+        made: Result<D::File, FileError>,
+    },
+    Sealed {
+        id: SegmentId,
+        /// The index, to be written another time if it was not.
+        file: Vec<u8>,
+        /// How long it is without the places of messages, in bytes.
+        made: Result<u64, FileError>,
+    },
+    Checkpointed {
+        id: SegmentId,
+        removed: Vec<SegmentId>,
+        /// How long the checkpoint is, in bytes.
+        made: Result<u64, JobError>,
+    },
 }
 
 impl<D: Disk> Job<D> {
+    /// What it is about, for people.
+    pub const fn what(&self) -> &'static str {
+        match self.task {
+            Task::Prepare { .. } => "prepare a segment",
+            Task::Seal { .. } => "write an index",
+            Task::Checkpoint { .. } => "write a checkpoint",
+        }
+    }
+
     /// Does the work; [`Store::done`](super::Store::done) takes the outcome.
     pub fn run(self) -> Done<D> {
-        Done { disk: self.disk }
+        let Self {
+            files,
+            identity,
+            task,
+        } = self;
+        Done(match task {
+            Task::Prepare { id, bytes } => Outcome::Prepared {
+                id,
+                made: prepare(&files, identity, id, bytes),
+            },
+            Task::Seal { id, index } => {
+                let file = index.encode(identity.store, id);
+                let made = files.put(&Kind::Index.name(id), &file);
+                let made = made.map(|()| facts_bytes(&file));
+                Outcome::Sealed { id, file, made }
+            }
+            Task::Checkpoint { id, remove, config } => Outcome::Checkpointed {
+                id,
+                made: checkpoint(&files, identity, id, &remove, &config),
+                removed: remove,
+            },
+        })
     }
+}
+
+fn prepare<D: Disk>(
+    files: &Files<D>,
+    identity: Identity,
+    id: SegmentId,
+    bytes: u32,
+) -> Result<D::File, FileError> {
+    let header = identity.encode_segment(id);
+    let name = Kind::Segment.name(id);
+    let prepared = files.prepare(&name, |file| -> io::Result<()> {
+        file.write_at(&header, 0)?;
+        let zeros = vec![0; ZEROS_BYTES.min(bytes as usize)];
+        let mut at = header.len();
+        while at < bytes as usize {
+            let count = zeros.len().min(bytes as usize - at);
+            file.write_at(&zeros[..count], at as u64)?;
+            file.sync()?;
+            at += count;
+        }
+        Ok(())
+    });
+    if prepared.is_err() {
+        // It may have its name already; nobody will use it, and the next start would remove it.
+        let _ = files.remove(&name);
+    }
+    prepared
+}
+
+/// Folds the checkpoint before and the indexes since, and writes what comes out. Then the segments
+/// to be removed go, and what no checkpoint needs any more `[DISK-11]`.
+fn checkpoint<D: Disk>(
+    files: &Files<D>,
+    identity: Identity,
+    id: SegmentId,
+    remove: &[SegmentId],
+    config: &StoreConfig,
+) -> Result<u64, JobError> {
+    let listing = files.list()?;
+    let mut state = fold_below(files, identity, id, &listing)?;
+    for id in remove {
+        state.segments.remove(id);
+    }
+    let put = |out: &mut Vec<u8>| checkpoint::encode(&state, config, out);
+    let file = envelope::wrap(Kind::Checkpoint, identity.store, id, put);
+    files.put(&Kind::Checkpoint.name(id), &file)?;
+    // From here on the segments count for nothing, whether their files are there or not.
+    for id in remove.iter().filter(|id| listing.has(Kind::Index, **id)) {
+        files.rename(&Kind::Index.name(*id), &Kind::Gone.name(*id))?;
+    }
+    files.sync_folder()?;
+    for id in remove {
+        files.remove(&Kind::Segment.name(*id))?;
+    }
+    remove_old(files, identity, id)?;
+    files.sync_folder()?;
+    Ok(file.len() as u64)
+}
+
+/// Everything below a segment, but where messages stand.
+fn fold_below<D: Disk>(
+    files: &Files<D>,
+    identity: Identity,
+    id: SegmentId,
+    listing: &Listing,
+) -> Result<State, JobError> {
+    let store = identity.store;
+    let mut state = State::new(Hashes::new(store), true);
+    let before = listing
+        .of(Kind::Checkpoint)
+        .rev()
+        .find(|before| *before <= id);
+    if let Some(before) = before {
+        let file = files.read(&Kind::Checkpoint.name(before))?;
+        let body = envelope::unwrap(Kind::Checkpoint, store, before, &file);
+        let view = body.and_then(CheckpointView::parse);
+        let view = view.ok_or_else(|| damaged(Kind::Checkpoint, before))?;
+        state.overlay(before, view);
+        state.segments = view.segments().map(|info| (info.id, info)).collect();
+    }
+    let since = before.unwrap_or(SegmentId(0));
+    let is_between = |segment: &SegmentId| (since..id).contains(segment);
+    let ids: BTreeSet<SegmentId> = [Kind::Segment, Kind::Index, Kind::Gone]
+        .into_iter()
+        .flat_map(|kind| listing.of(kind).filter(is_between))
+        .collect();
+    for segment in ids {
+        let (kind, depth) = if listing.has(Kind::Index, segment) {
+            (Kind::Index, Depth::Topics)
+        } else if listing.has(Kind::Gone, segment) {
+            (Kind::Gone, Depth::Gone)
+        } else {
+            return Err(damaged(Kind::Index, segment));
+        };
+        let index = read_index(files, store, kind, segment)?;
+        let index = index.ok_or_else(|| damaged(kind, segment))?;
+        let body = envelope::unwrap(kind, store, segment, &index);
+        let view = body.and_then(IndexView::parse);
+        state.fold(segment, view.ok_or_else(|| damaged(kind, segment))?, depth);
+    }
+    Ok(state)
+}
+
+fn damaged(kind: Kind, id: SegmentId) -> JobError {
+    JobError::Damaged(Damage {
+        file: kind.name(id),
+        position: 0,
+        bytes: 0,
+        what: "the file is damaged, or missing",
+    })
+}
+
+/// Two checkpoints are kept, should the newer be damaged, and what the older needs: the indexes of
+/// segments that were there when it was written.
+fn remove_old<D: Disk>(
+    files: &Files<D>,
+    identity: Identity,
+    newest: SegmentId,
+) -> Result<(), FileError> {
+    let listing = files.list()?;
+    let mut older = listing.of(Kind::Checkpoint).rev().filter(|id| *id < newest);
+    let kept = older.next().unwrap_or(SegmentId(0));
+    for id in older {
+        files.remove(&Kind::Checkpoint.name(id))?;
+    }
+    let file = match kept {
+        SegmentId(0) => Vec::new(),
+        kept => files.read(&Kind::Checkpoint.name(kept))?,
+    };
+    let body = envelope::unwrap(Kind::Checkpoint, identity.store, kept, &file);
+    let named: Vec<SegmentId> = match body.and_then(CheckpointView::parse) {
+        Some(view) => view.segments().map(|info| info.id).collect(),
+        None => Vec::new(),
+    };
+    let is_needed = |id: &SegmentId| *id >= kept || named.contains(id);
+    for id in listing.of(Kind::Gone).filter(|id| !is_needed(id)) {
+        files.remove(&Kind::Gone.name(id))?;
+    }
+    Ok(())
 }

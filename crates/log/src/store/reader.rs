@@ -1,21 +1,64 @@
 //! Reading messages back.
 
-use std::marker::PhantomData;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
 
-use heartwire_disk::Disk;
+use heartwire_disk::{Disk, DiskFile as _};
 use heartwire_proto::{Epoch, Offset, TopicName};
 
-use super::batch::DiskPlace;
-use super::error::ReadError;
+use super::batch::{DiskPlace, SegmentId};
+use super::bytes::Put as _;
+use super::checksum::Salt;
+use super::error::{Damage, ReadError};
+use super::files::{Files, Kind};
+use super::record::{self, Key, View};
 use crate::entry::Entry;
 
+/// What is read at once, in bytes, when messages stand close to each other.
+const READ_BYTES_MAX: u64 = 256 * 1024;
+/// What is read without being asked for to save another read, in bytes.
+const SKIP_BYTES_MAX: u64 = 4 * 1024;
+
 /// Reads messages back from segments, beside the store that writes them. Clones share open files.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct SegmentReader<D: Disk> {
-    disk: PhantomData<D>,
+    files: Files<D>,
+    store: u64,
+    open: Arc<Mutex<OpenFiles<D::File>>>,
+}
+
+impl<D: Disk> Clone for SegmentReader<D> {
+    fn clone(&self) -> Self {
+        Self {
+            files: self.files.clone(),
+            store: self.store,
+            open: Arc::clone(&self.open),
+        }
+    }
+}
+
+/// The segments that are open, and when each was used last.
+#[derive(Debug)]
+struct OpenFiles<F> {
+    by_id: BTreeMap<SegmentId, (Arc<F>, u64)>,
+    uses: u64,
+    count_max: usize,
 }
 
 impl<D: Disk> SegmentReader<D> {
+    pub(super) fn new(files: Files<D>, store: u64, open_files_max: usize) -> Self {
+        Self {
+            files,
+            store,
+            open: Arc::new(Mutex::new(OpenFiles {
+                by_id: BTreeMap::new(),
+                uses: 0,
+                count_max: open_files_max.max(1),
+            })),
+        }
+    }
+
     /// Reads the messages at `places`, which are those of the topic from the offset `first` on, one
     /// after the other, and adds them to `entries`. Each is checked against its checksum and must be
     /// the message that is asked for. Neighbours are read together.
@@ -27,12 +70,139 @@ impl<D: Disk> SegmentReader<D> {
         places: &[DiskPlace],
         entries: &mut Vec<Entry>,
     ) -> Result<(), ReadError> {
-        let _ = (topic, origin, first, entries);
-        match places.first() {
-            Some(place) => Err(ReadError::Gone {
-                segment: place.segment,
-            }),
-            None => Ok(()),
+        let mut key = Vec::new();
+        key.put_short(topic.as_str().as_bytes());
+        key.put_short(origin.as_str().as_bytes());
+        let mut wanted = Wanted {
+            topic,
+            key: Key(&key),
+            offset: first,
+            scratch: Vec::new(),
+        };
+        let (mut rest, mut bytes) = (places, Vec::new());
+        while let Some(start) = rest.first() {
+            let group = group_bytes(rest);
+            let (now, later) = rest.split_at(group.count);
+            bytes.resize(group.bytes, 0);
+            self.read_bytes(*start, &mut bytes)?;
+            for place in now {
+                let at = (place.position - start.position) as usize;
+                let record = &bytes[at..at + place.bytes as usize];
+                let salt = Salt::new(self.store, place.segment);
+                entries.push(wanted.take(*place, record, salt)?);
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn read_bytes(&self, place: DiskPlace, bytes: &mut [u8]) -> Result<(), ReadError> {
+        let file = self.file(place.segment)?;
+        match file.read_at(bytes, u64::from(place.position)) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(damaged(place, "the segment ends before"))
+            }
+            read => {
+                let name = Kind::Segment.name(place.segment);
+                read.map_err(|source| self.files.error("read", &name, source).into())
+            }
         }
     }
+
+    fn file(&self, id: SegmentId) -> Result<Arc<D::File>, ReadError> {
+        let mut open = self.open.lock().expect("keeping files open does not panic");
+        open.uses += 1;
+        let now = open.uses;
+        if let Some((file, used)) = open.by_id.get_mut(&id) {
+            *used = now;
+            return Ok(Arc::clone(file));
+        }
+        let opened = self.files.open(&Kind::Segment.name(id));
+        let file = match opened {
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => {
+                return Err(ReadError::Gone { segment: id });
+            }
+            opened => Arc::new(opened?),
+        };
+        if open.by_id.len() >= open.count_max {
+            let oldest = open.by_id.iter().min_by_key(|(_, (_, used))| *used);
+            let oldest = oldest.map(|(id, _)| *id);
+            oldest.and_then(|id| open.by_id.remove(&id));
+        }
+        open.by_id.insert(id, (Arc::clone(&file), now));
+        Ok(file)
+    }
+
+    /// Closes a segment that is removed, so that its room is free when the last reader is done.
+    pub(super) fn forget(&self, id: SegmentId) {
+        let mut open = self.open.lock().expect("keeping files open does not panic");
+        open.by_id.remove(&id);
+    }
+}
+
+struct Group {
+    count: usize,
+    bytes: usize,
+}
+
+/// How many of the places are read at once: those that follow each other closely.
+fn group_bytes(places: &[DiskPlace]) -> Group {
+    let Some(start) = places.first() else {
+        return Group { count: 0, bytes: 0 };
+    };
+    let first = u64::from(start.position);
+    let mut end = first + u64::from(start.bytes);
+    let mut count = 1;
+    for place in &places[1..] {
+        let (position, bytes) = (u64::from(place.position), u64::from(place.bytes));
+        let is_close = place.segment == start.segment
+            && position >= end
+            && position - end <= SKIP_BYTES_MAX
+            && position + bytes - first <= READ_BYTES_MAX;
+        if !is_close {
+            break;
+        }
+        end = position + bytes;
+        count += 1;
+    }
+    Group {
+        count,
+        bytes: (end - first) as usize,
+    }
+}
+
+/// The message that is asked for next.
+struct Wanted<'a> {
+    topic: &'a TopicName,
+    key: Key<'a>,
+    offset: Offset,
+    scratch: Vec<u8>,
+}
+
+impl Wanted<'_> {
+    fn take(&mut self, place: DiskPlace, bytes: &[u8], salt: Salt) -> Result<Entry, ReadError> {
+        let is_whole = record::length_of(bytes) == Some(bytes.len())
+            && record::is_whole(bytes, salt, place.position);
+        if !is_whole {
+            return Err(damaged(place, "the record is damaged"));
+        }
+        let Some(View::Message(message) | View::Moved(message)) = View::parse(bytes) else {
+            return Err(damaged(place, "the record is no message"));
+        };
+        if message.key != self.key || message.offset != self.offset {
+            return Err(damaged(place, "the record is another message"));
+        }
+        let entry = message.to_entry(self.topic.as_topic(), &mut self.scratch);
+        self.offset = self.offset.next();
+        entry.ok_or_else(|| damaged(place, "the record is no message"))
+    }
+}
+
+fn damaged(place: DiskPlace, what: &'static str) -> ReadError {
+    ReadError::Damaged(Damage {
+        file: Kind::Segment.name(place.segment),
+        position: u64::from(place.position),
+        bytes: u64::from(place.bytes),
+        what,
+    })
 }

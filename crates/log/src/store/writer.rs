@@ -1,23 +1,98 @@
-//! Writing.
+//! The store: writing batches, and what has to be done beside it.
+//!
+//! ```text
+//!   prepared ──► active ──► full ──► indexed ──► removed
+//!       ▲          │          │         │            │
+//!    a job     frames, one    a job     a job writes a checkpoint without it first
+//!              sync each
+//! ```
 
-use std::marker::PhantomData;
+use std::collections::{BTreeMap, BTreeSet};
 
-use heartwire_disk::{Disk, Spread};
+use heartwire_disk::{Disk, DiskFile as _, Spread};
+use heartwire_proto::Time;
 
 use super::batch::{Batch, DiskPlace, SegmentId};
+use super::checksum::{Hashes, Salt};
 use super::config::{Fresh, Opening, StoreConfig};
 use super::error::{JobError, OpenError, WriteError};
-use super::job::{Done, Job};
+use super::files::{Files, Kind};
+use super::frame_writer::FrameWriter;
+use super::index::SegmentIndex;
+use super::job::{Done, Job, Outcome, Task, Unwritten};
+use super::meta::{Identity, SEGMENT_HEADER_BYTES};
+use super::open;
 use super::reader::SegmentReader;
+use super::recover::Read;
 use super::recovered::Recovered;
+
+/// What stays of the buffer that frames are made in, in bytes.
+const FRAME_BYTES_KEPT: usize = 2 << 20;
+/// A checkpoint is due when as many bytes of indexes have gathered as the last one has, and at least
+/// so many.
+const CHECKPOINT_BYTES_MIN: u64 = 256 * 1024;
 
 /// The files of a log, and the one place where they are written.
 #[derive(Debug)]
 pub struct Store<D: Disk> {
-    disk: PhantomData<D>,
+    files: Files<D>,
+    identity: Identity,
+    config: StoreConfig,
+    reader: SegmentReader<D>,
+    phase: Phase,
+    active: Option<Open<D>>,
+    prepared: Option<Open<D>>,
+    /// Segments that are full, and whose index has not been written.
+    full: BTreeMap<SegmentId, Unwritten>,
+    /// Segments that have no index file: those above, and any whose index could not be written.
+    unindexed: BTreeSet<SegmentId>,
+    indexed: BTreeSet<SegmentId>,
+    to_remove: BTreeSet<SegmentId>,
+    next_id: SegmentId,
+    time: Time,
+    frame: FrameWriter,
+    jobs: Jobs,
+    _lock: D::Lock,
+}
+
+/// Whether anything may be written.
+///
+/// ```text
+///   synced ──write──► written ──sync──► synced
+///      └────── any failure ┴──────────► failed
+/// ```
+#[derive(Debug)]
+enum Phase {
+    Synced,
+    Written,
+    Failed { why: String },
+}
+
+/// A segment that is, or will be, written to.
+#[derive(Debug)]
+struct Open<D: Disk> {
+    id: SegmentId,
+    file: D::File,
+    index: Box<SegmentIndex>,
+    bytes: u32,
+}
+
+/// What the helper has been given, and what is due.
+#[derive(Debug, Default)]
+struct Jobs {
+    is_preparing: bool,
+    is_checkpointing: bool,
+    /// The segment below which the last checkpoint covers everything.
+    checkpoint: SegmentId,
+    checkpoint_bytes: u64,
+    /// What indexes written since say beside the places of messages, in bytes.
+    index_bytes: u64,
 }
 
 impl<D: Disk> Store<D> {
+    /// What a record takes beside the wire form of its message, at the most, in bytes.
+    pub const RECORD_OVERHEAD_BYTES_MAX: usize = 128;
+
     /// Opens the log in a folder, or makes one of what `fresh` brings if there is none. `spread` says
     /// how reading several segments is spread over threads.
     ///
@@ -30,26 +105,145 @@ impl<D: Disk> Store<D> {
         opening: Opening,
         spread: &impl Spread,
     ) -> Result<(Self, Recovered), OpenError> {
-        let _ = (disk, config, fresh, opening, spread);
-        Err(OpenError::SegmentBytes { min: 0, max: 0 })
+        open::open(disk, config, fresh, opening, spread)
+    }
+
+    pub(super) fn new(
+        files: Files<D>,
+        lock: D::Lock,
+        config: StoreConfig,
+        read: &mut Read,
+    ) -> Self {
+        let identity = read.identity;
+        let unwritten = read.segments.iter_mut().filter(|segment| !segment.has_file);
+        let full: BTreeMap<SegmentId, Unwritten> = unwritten
+            .map(|segment| {
+                (
+                    segment.id,
+                    Unwritten::Encoded(std::mem::take(&mut segment.index)),
+                )
+            })
+            .collect();
+        let is_indexed = |id: &SegmentId| !full.contains_key(id);
+        let reader = SegmentReader::new(files.clone(), identity.store, config.open_files_max);
+        Self {
+            reader,
+            config,
+            identity,
+            phase: Phase::Synced,
+            active: None,
+            prepared: None,
+            unindexed: full.keys().copied().collect(),
+            indexed: read
+                .state
+                .segments
+                .keys()
+                .copied()
+                .filter(is_indexed)
+                .collect(),
+            full,
+            to_remove: BTreeSet::new(),
+            next_id: read.next_id(),
+            time: read.state.time,
+            frame: FrameWriter::default(),
+            jobs: Jobs {
+                checkpoint: read.checkpoint,
+                checkpoint_bytes: read.checkpoint_bytes,
+                index_bytes: read.index_bytes,
+                ..Jobs::default()
+            },
+            files,
+            _lock: lock,
+        }
     }
 
     /// A reader of the store's segments.
     pub fn reader(&self) -> SegmentReader<D> {
-        unreachable!("skeleton")
+        self.reader.clone()
     }
 
     /// Encodes a batch and writes it as one frame, to the prepared segment if the present one is
     /// full. `places` is emptied and gets the places of its messages, moved ones included, in order.
     /// The batch is durable once [`sync`](Self::sync) has returned.
     pub fn write(&mut self, batch: &Batch, places: &mut Vec<DiskPlace>) -> Result<(), WriteError> {
-        let _ = (batch, places);
-        Err(WriteError::NoRoom { bytes: 0 })
+        places.clear();
+        // At most the last frame may ever be torn: a second one is not begun before the first is
+        // durable.
+        self.sync()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let bytes = self.frame.encode(&batch.records);
+        self.make_room(bytes)?;
+        let Some(active) = &mut self.active else {
+            return Err(WriteError::NoRoom { bytes });
+        };
+        let (segment, position) = (active.id, active.index.valid);
+        let salt = Salt::new(self.identity.store, segment);
+        let index = &mut active.index;
+        let frame = self
+            .frame
+            .seal(salt, position, self.time, index, |position, bytes| {
+                places.push(DiskPlace {
+                    segment,
+                    position,
+                    bytes,
+                });
+            });
+        let written = active.file.write_at(frame, u64::from(position));
+        active.index.valid += bytes as u32;
+        self.time = active.index.time;
+        self.phase = Phase::Written;
+        self.frame.shrink_to(FRAME_BYTES_KEPT);
+        written.map_err(|source| self.fail("write", segment, source))
     }
 
     /// Makes durable what was written. After a failure the store has failed for good: every later
-    /// call refuses, and nothing is tried again.
+    /// call refuses, and nothing is tried again `[DISK-17]`.
     pub fn sync(&mut self) -> Result<(), WriteError> {
+        match (&self.phase, &self.active) {
+            (Phase::Failed { why }, _) => Err(WriteError::Stopped { why: why.clone() }),
+            (Phase::Written, Some(active)) => {
+                let (segment, synced) = (active.id, active.file.sync());
+                synced.map_err(|source| self.fail("sync", segment, source))?;
+                self.phase = Phase::Synced;
+                Ok(())
+            }
+            (Phase::Written | Phase::Synced, _) => Ok(()),
+        }
+    }
+
+    fn fail(&mut self, doing: &'static str, id: SegmentId, source: std::io::Error) -> WriteError {
+        let error = self.files.error(doing, &Kind::Segment.name(id), source);
+        self.phase = Phase::Failed {
+            why: error.to_string(),
+        };
+        WriteError::Failed(error)
+    }
+
+    /// Sees to it that the active segment takes so many bytes.
+    fn make_room(&mut self, bytes: usize) -> Result<(), WriteError> {
+        let segment_bytes = self.config.segment_bytes as usize - SEGMENT_HEADER_BYTES;
+        if bytes > segment_bytes {
+            return Err(WriteError::TooLarge {
+                bytes,
+                segment_bytes,
+            });
+        }
+        if self
+            .active
+            .as_ref()
+            .is_some_and(|active| active.room() >= bytes as u64)
+        {
+            return Ok(());
+        }
+        let Some(next) = self.prepared.take() else {
+            return Err(WriteError::NoRoom { bytes });
+        };
+        if let Some(full) = self.active.replace(next) {
+            self.unindexed.insert(full.id);
+            self.full.insert(full.id, Unwritten::Gathered(full.index));
+        }
         Ok(())
     }
 
@@ -57,44 +251,175 @@ impl<D: Disk> Store<D> {
     /// A record takes at most [`Entry::wire_bytes`](crate::Entry::wire_bytes) of the v1 form and
     /// [`RECORD_OVERHEAD_BYTES_MAX`](Self::RECORD_OVERHEAD_BYTES_MAX) more.
     pub fn room_bytes(&self) -> u64 {
-        0
+        let rest = self.active.as_ref().map_or(0, Open::room);
+        match &self.prepared {
+            None => rest,
+            // What is left of the active segment is wasted when a batch does not fit it.
+            Some(prepared) => {
+                let rest_used = rest.saturating_sub(u64::from(self.config.batch_bytes_max));
+                rest.max(prepared.room() + rest_used)
+            }
+        }
     }
-
-    /// What a record takes beside the wire form of its message, at the most, in bytes.
-    pub const RECORD_OVERHEAD_BYTES_MAX: usize = 128;
 
     /// Whether a segment has to be prepared.
     pub fn needs_segment(&self) -> bool {
-        true
+        self.prepared.is_none()
     }
 
     /// Nothing in these segments is retained: they go, once a checkpoint has what else is in them.
     /// The one being written stays, whatever is asked.
     pub fn remove(&mut self, segments: &[SegmentId]) {
-        let _ = segments;
+        let is_active = |id: &SegmentId| self.active.as_ref().is_some_and(|open| open.id == *id);
+        let known = segments.iter().filter(|id| {
+            self.indexed.contains(id) || (self.unindexed.contains(id) && !is_active(id))
+        });
+        self.to_remove.extend(known);
     }
 
     /// Work for a helper, to be run in this order; each [`Job::run`] ends with a [`Done`] for
     /// [`done`](Self::done). What failed is offered again by the next call.
     pub fn take_jobs(&mut self) -> Vec<Job<D>> {
-        Vec::new()
+        if self.failure().is_some() {
+            return Vec::new();
+        }
+        let mut tasks = Vec::new();
+        if self.prepared.is_none() && !self.jobs.is_preparing {
+            self.jobs.is_preparing = true;
+            let (id, bytes) = (self.next_id, self.config.segment_bytes);
+            self.next_id = SegmentId(id.0 + 1);
+            tasks.push(Task::Prepare { id, bytes });
+        }
+        let full = std::mem::take(&mut self.full);
+        tasks.extend(full.into_iter().map(|(id, index)| Task::Seal { id, index }));
+        if let Some(task) = self.due_checkpoint() {
+            self.jobs.is_checkpointing = true;
+            tasks.push(task);
+        }
+        let job = |task| Job {
+            files: self.files.clone(),
+            identity: self.identity,
+            task,
+        };
+        tasks.into_iter().map(job).collect()
+    }
+
+    /// The checkpoint that should be written, if any: when segments are to be removed, or enough has
+    /// happened since the last one, so that a start does not read more of indexes than of it.
+    fn due_checkpoint(&self) -> Option<Task> {
+        if self.jobs.is_checkpointing {
+            return None;
+        }
+        let id = self.checkpoint_id();
+        let is_below = |segment: &&SegmentId| **segment < id && self.indexed.contains(*segment);
+        let remove: Vec<SegmentId> = self.to_remove.iter().filter(is_below).copied().collect();
+        let enough = self.jobs.checkpoint_bytes.max(CHECKPOINT_BYTES_MIN);
+        let is_due = self.jobs.index_bytes >= enough && id > self.jobs.checkpoint;
+        (is_due || !remove.is_empty()).then(|| Task::Checkpoint {
+            id,
+            remove,
+            config: self.config.clone(),
+        })
+    }
+
+    /// The first segment that a checkpoint cannot cover yet.
+    fn checkpoint_id(&self) -> SegmentId {
+        let active = self.active.as_ref().map(|active| active.id);
+        let prepared = self.prepared.as_ref().map(|prepared| prepared.id);
+        let unindexed = self.unindexed.first().copied();
+        let first = [active, prepared, unindexed].into_iter().flatten().min();
+        let after_all = self
+            .indexed
+            .last()
+            .map_or(SegmentId(1), |last| SegmentId(last.0 + 1));
+        first.unwrap_or(after_all).max(self.jobs.checkpoint)
     }
 
     /// Takes the outcome of a job.
     pub fn done(&mut self, done: Done<D>) -> Result<(), JobError> {
-        let Done { disk } = done;
-        self.disk = disk;
+        match done.0 {
+            Outcome::Prepared { id, made } => {
+                self.jobs.is_preparing = false;
+                self.prepare(id, made?);
+            }
+            Outcome::Sealed { id, file, made } => {
+                if made.is_err() {
+                    self.full.insert(id, Unwritten::Encoded(file));
+                }
+                self.jobs.index_bytes += made?;
+                self.unindexed.remove(&id);
+                self.indexed.insert(id);
+            }
+            Outcome::Checkpointed { id, removed, made } => {
+                self.jobs.is_checkpointing = false;
+                self.jobs.checkpoint_bytes = made?;
+                self.jobs.checkpoint = id;
+                self.jobs.index_bytes = 0;
+                for id in removed {
+                    self.to_remove.remove(&id);
+                    self.indexed.remove(&id);
+                    self.reader.forget(id);
+                }
+            }
+        }
         Ok(())
+    }
+
+    fn prepare(&mut self, id: SegmentId, file: D::File) {
+        let hashes = Hashes::new(self.identity.store);
+        let index = SegmentIndex::new(hashes, SEGMENT_HEADER_BYTES as u32, self.time);
+        let open = Open {
+            id,
+            file,
+            index: Box::new(index),
+            bytes: self.config.segment_bytes,
+        };
+        match self.active {
+            None => self.active = Some(open),
+            Some(_) => self.prepared = Some(open),
+        }
     }
 
     /// Why nothing can be written any more; `None` as long as it can.
     pub fn failure(&self) -> Option<&str> {
-        None
+        match &self.phase {
+            Phase::Failed { why } => Some(why),
+            Phase::Synced | Phase::Written => None,
+        }
     }
 
-    /// Stops cleanly: the present segment is cut to its length and gets its index, so that the next
-    /// start reads no segment.
-    pub fn close(self) -> Result<(), WriteError> {
+    /// Stops cleanly: what was written is synced, the present segment is cut to its length, and all
+    /// get their indexes, so that the next start reads no segment.
+    pub fn close(mut self) -> Result<(), WriteError> {
+        self.sync()?;
+        let files = &self.files;
+        if let Some(active) = self.active.take_if(|active| !active.is_unused()) {
+            let name = Kind::Segment.name(active.id);
+            let cut = active.file.set_len(u64::from(active.index.valid));
+            let cut = cut.and_then(|()| active.file.sync());
+            cut.map_err(|source| files.error("cut", &name, source))?;
+            self.full
+                .insert(active.id, Unwritten::Gathered(active.index));
+        }
+        for (id, index) in std::mem::take(&mut self.full) {
+            let file = index.encode(self.identity.store, id);
+            files.put(&Kind::Index.name(id), &file)?;
+        }
+        for unused in self.active.iter().chain(&self.prepared) {
+            files.remove(&Kind::Segment.name(unused.id))?;
+        }
+        files.sync_folder()?;
         Ok(())
+    }
+}
+
+impl<D: Disk> Open<D> {
+    /// How much it takes, in bytes.
+    fn room(&self) -> u64 {
+        u64::from(self.bytes.saturating_sub(self.index.valid))
+    }
+
+    fn is_unused(&self) -> bool {
+        self.index.valid as usize == SEGMENT_HEADER_BYTES
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backoff::ReconnectPolicy;
+use crate::backoff::Reconnect;
 use crate::frame::Payload;
 use crate::heartbeat::HeartbeatConfig;
 use crate::outbox::OutboxLimits;
@@ -24,7 +24,7 @@ pub struct ClientConfig {
     /// bytes are sent.
     pub agent: String,
     /// When a lost connection is dialled again, and how often.
-    pub reconnect: ReconnectPolicy,
+    pub reconnect: Reconnect,
     /// How long one attempt may take, from asking for the token and resolving the name to
     /// `welcome`, or to the end of the handshake in plain mode `[RETRY-6]`.
     pub attempt_timeout: Duration,
@@ -48,7 +48,7 @@ impl Default for ClientConfig {
         Self {
             mode: Mode::V1,
             agent: concat!("heartwire-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
-            reconnect: ReconnectPolicy::default(),
+            reconnect: Reconnect::default(),
             // Long enough for Chromium, which holds back dials by up to 5 s after some refusals.
             attempt_timeout: Duration::from_secs(10),
             heartbeat_interval: None,

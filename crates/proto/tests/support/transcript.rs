@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use heartwire_proto::backoff::ReconnectPolicy;
+use heartwire_proto::backoff::Reconnect;
 use heartwire_proto::client::{
     ClientConfig, Ending, Event, Input, Loss, Mode, PlainConfig, PlainPing, PublishError,
     SendError, Status, SubscribeError, Transmit,
@@ -443,13 +443,13 @@ fn plain_config(value: &Value) -> PlainConfig {
     plain
 }
 
-fn policy(value: &Value) -> ReconnectPolicy {
+fn policy(value: &Value) -> Reconnect {
     let attempts = value["attempts"].as_u64();
     let attempts = attempts.map(|attempts| u32::try_from(attempts).unwrap());
     if value["policy"] == "fixed" {
-        return ReconnectPolicy::fixed(millis(&value["delay_ms"]), attempts.unwrap_or(12));
+        return Reconnect::fixed(millis(&value["delay_ms"]), attempts.unwrap_or(12));
     }
-    let policy = ReconnectPolicy::default();
+    let policy = Reconnect::default();
     match attempts {
         Some(attempts) => policy.attempts(attempts),
         None if value["attempts"] == "unlimited" => policy.unlimited(),

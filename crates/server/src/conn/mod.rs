@@ -240,7 +240,7 @@ mod tests {
             stored.expect("it is taken").await.expect("it is stored");
             let mut frame = [0; 3];
             let arrives = peer.read_exact(&mut frame);
-            let arrived = tokio::time::timeout(Duration::from_secs(5), arrives).await;
+            let arrived = tokio::time::timeout(Duration::from_secs(60), arrives).await;
             assert!(arrived.is_ok(), "a wake-up was lost");
         }
         is_over.store(true, Ordering::Relaxed);

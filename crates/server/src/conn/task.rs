@@ -37,6 +37,8 @@ pub(crate) struct Task {
     read: ReadHalf,
     input: Input,
     is_over: bool,
+    /// The judgement over a silent peer waits for the wheel's next slot.
+    has_looked: bool,
     /// Its place among the connections that there may be.
     _seat: Seat,
 }
@@ -109,12 +111,18 @@ impl Task {
             read,
             input,
             is_over: false,
+            has_looked: false,
             _seat: seat,
         }
     }
 
     /// Reads, does what is due, writes. Reading comes first, so that a deadline that a paused
     /// process has missed is judged by everything that has arrived `[LIVE-10]`.
+    ///
+    /// The runtime hands out what had arrived when it last asked the system. Something may have held
+    /// it up since, so before a peer is judged a TCP socket is asked itself whether bytes wait. Any
+    /// other transport is read once more in the wheel's next slot: timers fire only after the runtime
+    /// has asked for news.
     fn turn(&mut self, cx: &mut Context<'_>, wakes: &mut Wakes) -> Turn {
         let conn = self.conn.clone();
         let shared = &conn.shared;
@@ -127,7 +135,7 @@ impl Task {
         let mut intake = Intake::new(&conn, &mut output, now, wakes);
         let read = read(&mut self.read, &mut self.input, &mut intake, cx);
         let has_ended = matches!(read, Read::End | Read::Broken(_));
-        if was_due && !has_ended && is_over(&conn, &mut output, now, cx, wakes) {
+        if was_due && !has_ended && self.is_due_to_end(&mut output, now, cx, wakes) {
             return Turn::Abandon;
         }
         let pumped = match somebody_came {
@@ -160,6 +168,49 @@ impl Task {
         } else {
             Turn::Wait
         }
+    }
+
+    /// Does what is due; whether that was the end.
+    fn is_due_to_end(
+        &mut self,
+        output: &mut Output,
+        now: Time,
+        cx: &mut Context<'_>,
+        wakes: &mut Wakes,
+    ) -> bool {
+        let shared = &self.conn.shared;
+        let has_looked = std::mem::take(&mut self.has_looked);
+        for _ in 0..DUE_PER_TURN {
+            match output.connection.poll(now) {
+                Due::Nothing => return false,
+                Due::Ping => {
+                    let mut hub = shared.lock_hub();
+                    output.connection.ping(&mut hub, shared.clock.now());
+                    output.fill_from(&mut hub, now);
+                    hub.settle(wakes);
+                }
+                Due::Measure => output.measure(now),
+                Due::Look => {
+                    output.pump(shared, Some(cx), wakes);
+                    output.measure(now);
+                    match self.read.has_unread() {
+                        Some(true) => output.connection.heard(now),
+                        None if !has_looked => {
+                            self.has_looked = true;
+                            return false;
+                        }
+                        Some(false) | None => {}
+                    }
+                    if output.connection.judge(now) {
+                        // The goodbye is best effort: it goes if there is room.
+                        output.drain(shared, Some(cx), wakes);
+                        return true;
+                    }
+                }
+                Due::Drop => return true,
+            }
+        }
+        false
     }
 
     fn finish(&mut self, turn: Turn) {
@@ -205,38 +256,4 @@ fn read(
         }
         Read::More
     })
-}
-
-/// Does what is due; whether that was the end.
-fn is_over(
-    conn: &Conn,
-    output: &mut Output,
-    now: Time,
-    cx: &mut Context<'_>,
-    wakes: &mut Wakes,
-) -> bool {
-    let shared = &conn.shared;
-    for _ in 0..DUE_PER_TURN {
-        match output.connection.poll(now) {
-            Due::Nothing => return false,
-            Due::Ping => {
-                let mut hub = shared.lock_hub();
-                output.connection.ping(&mut hub, shared.clock.now());
-                output.fill_from(&mut hub, now);
-                hub.settle(wakes);
-            }
-            Due::Measure => output.measure(now),
-            Due::Look => {
-                output.pump(shared, Some(cx), wakes);
-                output.measure(now);
-                if output.connection.judge(now) {
-                    // The goodbye is best effort: it goes if there is room.
-                    output.drain(shared, Some(cx), wakes);
-                    return true;
-                }
-            }
-            Due::Drop => return true,
-        }
-    }
-    false
 }

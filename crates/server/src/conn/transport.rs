@@ -79,6 +79,15 @@ impl ReadHalf {
         })?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
+
+    /// Whether bytes have arrived that the runtime has not heard of; `None` where nobody can tell
+    /// but by asking the runtime again.
+    pub(crate) fn has_unread(&self) -> Option<bool> {
+        match self {
+            Self::Tcp(half) => Some(socket::has_unread(half.as_ref())),
+            Self::Any(_) => None,
+        }
+    }
 }
 
 impl WriteHalf {

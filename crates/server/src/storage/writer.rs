@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::Signal;
 use super::helper::Helper;
+use super::open::Opened;
 use crate::shared::Shared;
 
 /// How soon a job that failed is tried again.
@@ -19,7 +20,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(3_600);
 
 pub(super) fn start(
-    store: Store<FileDisk>,
+    opened: Opened,
     shared: Weak<Shared>,
     signal: Arc<Signal>,
     failure: Arc<OnceLock<String>>,
@@ -28,16 +29,18 @@ pub(super) fn start(
     let thread = thread::Builder::new().name("heartwire-write".into());
     let spawned = thread.spawn(move || {
         let _ = signal.writer.set(thread::current());
+        let mut helper = Helper::start(signal.clone());
+        helper.add(opened.jobs);
         Writer {
-            helper: Helper::start(signal.clone()),
-            store,
+            helper,
+            store: opened.store,
             shared,
             signal,
             failure,
             batch: Batch::default(),
             places: Vec::new(),
             unused: Vec::new(),
-            is_full: false,
+            is_full: opened.is_full,
             try_again_at: None,
         }
         .run();

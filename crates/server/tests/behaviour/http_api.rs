@@ -255,7 +255,10 @@ async fn topics_and_connections_are_listed_and_a_connection_can_be_closed() {
     let (mut peer, welcome) = Peer::v1_attempt(server.address, "listed", 1).await;
     peer.say("sub task:42").await;
     assert_eq!(peer.text_after_pings().await, "subbed task:42 0");
-    let plain = Peer::plain(server.address, "/websocket?task=42").await;
+    let mut plain = Peer::plain(server.address, "/websocket?task=42").await;
+    // An answer shows that the connection follows by then.
+    plain.say("ping").await;
+    assert_eq!(plain.text().await, "pong");
     http::publish(server.address, "task:42", "x").await;
     assert!(peer.text_after_pings().await.starts_with("epoch task:42 "));
 

@@ -2,10 +2,12 @@
 
 mod dashboard;
 mod drain;
+mod durable;
 mod embedding;
 mod explained;
 mod garbage;
 mod http_api;
+mod late_runtime;
 mod liveness;
 mod metrics;
 mod plain_mode;

@@ -93,7 +93,7 @@ async fn a_message_above_the_limit_closes_with_1009() {
 
 #[tokio::test]
 async fn the_server_asks_with_a_ping_frame_and_any_byte_answers() {
-    let server = Fixture::quick().await;
+    let server = Fixture::patient().await;
     let mut peer = Peer::plain(server.address, "/websocket").await;
     for _ in 0..2 {
         assert!(matches!(peer.heard().await, Heard::Ping(_)));

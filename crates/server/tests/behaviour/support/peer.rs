@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 use super::within;
+
+/// How often a peer looks that wants to know when something came.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 pub(crate) const FINAL: u8 = 0x80;
 pub(crate) const CONTINUE: u8 = 0;
@@ -28,6 +32,13 @@ pub(crate) enum Heard {
     Close(u16, String),
     /// The end of the stream, or a reset.
     End,
+}
+
+/// A `ping` of the server's.
+pub(crate) struct Question {
+    pub(crate) id: String,
+    /// A moment at which it had not come yet; `None` if it stood there when it was first looked for.
+    pub(crate) not_before: Option<Instant>,
 }
 
 /// One client.
@@ -235,6 +246,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             };
             let id = id.lines().next().expect("an id").to_owned();
             self.say(&format!("pong {id}")).await;
+        }
+    }
+
+    /// The next question of a v1 server; `None` when it has closed the connection instead.
+    pub(crate) async fn question(&mut self) -> Option<Question> {
+        let mut not_before = None;
+        let looking = async {
+            loop {
+                let looked_at = Instant::now();
+                match tokio::time::timeout(LOOK_EVERY, self.next()).await {
+                    Err(_) => not_before = Some(looked_at),
+                    Ok(Heard::Text(text)) => {
+                        if let Some(id) = text.strip_prefix("ping ") {
+                            let id = id.lines().next().expect("an id").to_owned();
+                            return Some(Question { id, not_before });
+                        }
+                    }
+                    Ok(Heard::Close(..) | Heard::End) => return None,
+                    Ok(_) => {}
+                }
+            }
+        };
+        within("a question, or the end", looking).await
+    }
+
+    /// Whether the server still answers on this connection.
+    pub(crate) async fn is_answered(&mut self) -> bool {
+        if self.try_send(&text("ping alive")).await.is_err() {
+            return false;
+        }
+        loop {
+            match self.heard().await {
+                Heard::Text(text) if text == "pong alive" => return true,
+                Heard::Close(..) | Heard::End => return false,
+                _ => {}
+            }
         }
     }
 

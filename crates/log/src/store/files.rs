@@ -1,0 +1,228 @@
+//! The folder's files by name, with errors that say what was done with which `[DISK-1]`.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use heartwire_disk::{Disk, DiskFile as _, LockError};
+
+use super::batch::SegmentId;
+use super::error::FileError;
+
+/// What the store is.
+pub(super) const META: &str = "meta";
+const LOCK: &str = "lock";
+const TEMPORARY: &str = ".tmp";
+
+/// What a numbered file holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) enum Kind {
+    /// Frames.
+    Segment,
+    /// What a segment holds, and where.
+    Index,
+    /// The index of a segment that was removed on purpose.
+    Gone,
+    /// Everything below a segment, folded.
+    Checkpoint,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Segment, Self::Index, Self::Gone, Self::Checkpoint];
+
+    const fn ending(self) -> &'static str {
+        match self {
+            Self::Segment => "seg",
+            Self::Index => "idx",
+            Self::Gone => "gone",
+            Self::Checkpoint => "ckpt",
+        }
+    }
+
+    /// The name of the file.
+    pub(super) fn name(self, id: SegmentId) -> String {
+        format!("{:08}.{}", id.0, self.ending())
+    }
+}
+
+/// The files that a folder has.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Listing {
+    pub(super) has_meta: bool,
+    pub(super) numbered: BTreeSet<(Kind, SegmentId)>,
+    /// Files that were being written when the process ended.
+    pub(super) temporary: Vec<String>,
+}
+
+impl Listing {
+    pub(super) fn of(&self, kind: Kind) -> impl DoubleEndedIterator<Item = SegmentId> {
+        let range = (kind, SegmentId(0))..=(kind, SegmentId(u32::MAX));
+        self.numbered.range(range).map(|(_, id)| *id)
+    }
+
+    pub(super) fn has(&self, kind: Kind, id: SegmentId) -> bool {
+        self.numbered.contains(&(kind, id))
+    }
+
+    /// A number that no file has, nor has had as far as one can tell.
+    pub(super) fn next_id(&self) -> SegmentId {
+        let last = self.numbered.iter().map(|(_, id)| id.0).max();
+        SegmentId(last.unwrap_or(0) + 1)
+    }
+
+    fn add(&mut self, name: String) {
+        if name == META {
+            self.has_meta = true;
+        } else if name.ends_with(TEMPORARY) {
+            self.temporary.push(name);
+        } else if let Some((number, ending)) = name.split_once('.')
+            && let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.ending() == ending)
+            && let Ok(id) = number.parse()
+            && kind.name(SegmentId(id)) == name
+        {
+            self.numbered.insert((kind, SegmentId(id)));
+        }
+    }
+}
+
+/// The folder. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Files<D> {
+    disk: D,
+}
+
+impl<D: Disk> Files<D> {
+    pub(super) const fn new(disk: D) -> Self {
+        Self { disk }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        self.disk.describe()
+    }
+
+    pub(super) fn lock(&self, holder: &str) -> Result<D::Lock, LockError> {
+        self.disk.lock(LOCK, holder)
+    }
+
+    pub(super) fn lock_error(&self, source: io::Error) -> FileError {
+        self.error("lock", LOCK, source)
+    }
+
+    pub(super) fn list(&self) -> Result<Listing, FileError> {
+        let names = self.disk.list();
+        let names = names.map_err(|source| FileError {
+            doing: "list",
+            file: self.disk.describe(),
+            source,
+        })?;
+        let mut listing = Listing::default();
+        names.into_iter().for_each(|name| listing.add(name));
+        Ok(listing)
+    }
+
+    pub(super) fn open(&self, name: &str) -> Result<D::File, FileError> {
+        let opened = self.disk.open(name);
+        opened.map_err(|source| self.error("open", name, source))
+    }
+
+    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, FileError> {
+        let file = self.open(name)?;
+        let read = file.len().and_then(|length| {
+            let mut bytes = vec![0; length as usize];
+            file.read_at(&mut bytes, 0)?;
+            Ok(bytes)
+        });
+        read.map_err(|source| self.error("read", name, source))
+    }
+
+    /// Puts a whole file there, durably, in place of whatever has the name. A crash leaves the one or
+    /// the other.
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.prepare(name, |file| file.write_at(bytes, 0))?;
+        Ok(())
+    }
+
+    /// Puts a file there that `fill` has filled, durably; returns it.
+    pub(super) fn prepare(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&D::File) -> io::Result<()>,
+    ) -> Result<D::File, FileError> {
+        let temporary = format!("{name}{TEMPORARY}");
+        let created = match self.disk.create(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove(&temporary)?;
+                self.disk.create(&temporary)
+            }
+            created => created,
+        };
+        let file = created.map_err(|source| self.error("create", &temporary, source))?;
+        let written = fill(&file).and_then(|()| file.sync());
+        if let Err(source) = written {
+            // A file that was not finished only takes room, and goes at the next start at the latest.
+            let _ = self.disk.remove(&temporary);
+            return Err(self.error("write", &temporary, source));
+        }
+        let renamed = self.disk.rename(&temporary, name);
+        renamed.map_err(|source| self.error("rename", &temporary, source))?;
+        self.sync_folder()?;
+        Ok(file)
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+        let renamed = self.disk.rename(from, to);
+        renamed.map_err(|source| self.error("rename", from, source))
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) fn remove(&self, name: &str) -> Result<(), FileError> {
+        match self.disk.remove(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(|source| self.error("remove", name, source)),
+        }
+    }
+
+    pub(super) fn sync_folder(&self) -> Result<(), FileError> {
+        let synced = self.disk.sync_folder();
+        synced.map_err(|source| FileError {
+            doing: "sync",
+            file: self.disk.describe(),
+            source,
+        })
+    }
+
+    pub(super) fn error(&self, doing: &'static str, name: &str, source: io::Error) -> FileError {
+        FileError {
+            doing,
+            file: format!("{}/{name}", self.disk.describe()),
+            source,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_are_written_here_are_read_here() {
+        let mut listing = Listing::default();
+        for name in [
+            "meta",
+            "lock",
+            "00000007.seg",
+            "7.seg",
+            "00000007.idx",
+            "x.seg",
+            "00000009.ckpt",
+            "00000008.seg.tmp",
+            "notes.txt",
+        ] {
+            listing.add(name.to_owned());
+        }
+        assert!(listing.has_meta);
+        assert_eq!(listing.temporary, ["00000008.seg.tmp"]);
+        assert_eq!(listing.numbered.len(), 3);
+        assert!(listing.has(Kind::Segment, SegmentId(7)));
+        assert_eq!(listing.next_id(), SegmentId(10));
+    }
+}

@@ -1,0 +1,75 @@
+//! Making frames.
+
+use heartwire_proto::Time;
+
+use super::batch::Record;
+use super::checksum::Salt;
+use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use super::index::SegmentIndex;
+use super::record::{self, View};
+
+/// One frame: encoded first, which tells how long it is, and sealed when its place is known.
+#[derive(Debug, Default)]
+pub(super) struct FrameWriter {
+    bytes: Vec<u8>,
+    records: u32,
+    /// When its latest message was appended.
+    time: Time,
+}
+
+impl FrameWriter {
+    /// Encodes records, in place of those before; returns the frame's length in bytes.
+    pub(super) fn encode(&mut self, records: &[Record]) -> usize {
+        self.bytes.clear();
+        self.bytes.resize(FRAME_HEADER_BYTES, 0);
+        self.time = Time::ZERO;
+        for record in records {
+            record::encode(record, &mut self.bytes);
+            if let Record::Message { entry, .. } = record {
+                self.time = self.time.max(entry.at());
+            }
+        }
+        self.records = records.len() as u32;
+        self.bytes.len()
+    }
+
+    /// Fills in the checksums for a position, and takes the records in the index. `place` is told
+    /// where each message stands and how long its record is. The time is no earlier than `after`.
+    pub(super) fn seal(
+        &mut self,
+        salt: Salt,
+        position: u32,
+        after: Time,
+        index: &mut SegmentIndex,
+        mut place: impl FnMut(u32, u32),
+    ) -> &[u8] {
+        let time = self.time.max(after);
+        let header = FrameHeader {
+            body_bytes: (self.bytes.len() - FRAME_HEADER_BYTES) as u32,
+            records: self.records,
+            time,
+        };
+        self.bytes[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode(salt, position));
+        let mut at = FRAME_HEADER_BYTES;
+        while let Some(length) = self.bytes.get(at..).and_then(record::length_of) {
+            let record = &mut self.bytes[at..at + length];
+            let here = position + at as u32;
+            record::seal(record, salt, here);
+            let view = View::parse(record).expect("it was encoded a moment ago");
+            if matches!(view, View::Message(_) | View::Moved(_)) {
+                place(here, length as u32);
+            }
+            let added = index.add(view, here, length as u32, time);
+            debug_assert!(added.is_some(), "records name topics");
+            at += length;
+        }
+        index.time = time;
+        &self.bytes
+    }
+
+    /// Gives back memory that one large batch took.
+    pub(super) fn shrink_to(&mut self, bytes_max: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(bytes_max);
+    }
+}

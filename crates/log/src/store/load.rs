@@ -1,0 +1,167 @@
+//! Reading one segment: its index, or all of it where there is none.
+
+use std::collections::BTreeSet;
+
+use heartwire_disk::{Disk, DiskFile as _};
+
+use super::batch::SegmentId;
+use super::checksum::Hashes;
+use super::envelope;
+use super::error::FileError;
+use super::files::{Files, Kind};
+use super::index::SegmentIndex;
+use super::meta::Identity;
+use super::scan::{Region, Scanned, scan};
+use super::view::IndexView;
+
+/// How much is believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Trust {
+    /// What an index says, if it is whole.
+    Indexes,
+    /// Nothing that was not read.
+    Nothing,
+}
+
+/// A segment that was read.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) id: SegmentId,
+    /// Its index, as it stands, or should stand, in a file.
+    pub(super) index: Vec<u8>,
+    /// Whether it does stand in a file like that.
+    pub(super) has_file: bool,
+    pub(super) scanned: Option<Scan>,
+    /// Whether it has an index file that cannot be used.
+    pub(super) index_is_bad: bool,
+    /// Whether the index tells exactly what the damage took.
+    pub(super) is_exact: bool,
+}
+
+/// What reading all of a segment showed.
+#[derive(Debug)]
+pub(super) struct Scan {
+    pub(super) frames: u64,
+    pub(super) last_frame: Option<u32>,
+    /// Damage that nobody has accepted yet.
+    pub(super) bad: Vec<Region>,
+    pub(super) tail: Option<Region>,
+    /// The file's length, in bytes.
+    pub(super) file_bytes: u64,
+}
+
+impl Loaded {
+    /// The index, which is one.
+    pub(super) fn view(&self) -> IndexView<'_> {
+        let view = IndexView::parse(envelope::body(&self.index));
+        view.expect("an index is checked when it is read, and whole when it is made")
+    }
+
+    /// Whether anything was ever written to it.
+    pub(super) fn is_used(&self) -> bool {
+        let scanned = self.scanned.as_ref();
+        scanned.is_none_or(|scan| scan.frames > 0 || scan.tail.is_some() || !scan.bad.is_empty())
+    }
+
+    /// All that it held is lost.
+    pub(super) fn lose_all(&mut self, store: u64) {
+        let view = self.view();
+        let mut lost = SegmentIndex::new(Hashes::new(store), view.valid, view.time);
+        lost.take_over(view, |_| true);
+        self.set_index(store, &lost);
+    }
+
+    pub(super) fn set_index(&mut self, store: u64, index: &SegmentIndex) {
+        self.index = wrap(store, self.id, index);
+    }
+}
+
+pub(super) fn wrap(store: u64, id: SegmentId, index: &SegmentIndex) -> Vec<u8> {
+    envelope::wrap(Kind::Index, store, id, |out| index.encode(out))
+}
+
+/// How long an index file is without the places of messages, in bytes: what a checkpoint folds.
+pub(super) fn facts_bytes(file: &[u8]) -> u64 {
+    let view = IndexView::parse(envelope::body(file));
+    let places = view.map_or(0, |view| view.parts().map(|part| part.places_bytes()).sum());
+    (file.len() - places) as u64
+}
+
+/// Reads an index file; `None` if there is none that can be used.
+pub(super) fn read_index<D: Disk>(
+    files: &Files<D>,
+    store: u64,
+    kind: Kind,
+    id: SegmentId,
+) -> Result<Option<Vec<u8>>, FileError> {
+    let bytes = files.read(&kind.name(id))?;
+    let body = envelope::unwrap(kind, store, id, &bytes);
+    let is_index = body.and_then(IndexView::parse).is_some();
+    Ok(is_index.then_some(bytes))
+}
+
+/// Reads a segment.
+pub(super) fn load<D: Disk>(
+    files: &Files<D>,
+    identity: &Identity,
+    id: SegmentId,
+    has_index: bool,
+    trust: Trust,
+) -> Result<Loaded, FileError> {
+    let index = match has_index {
+        true => read_index(files, identity.store, Kind::Index, id)?,
+        false => None,
+    };
+    let mut loaded = Loaded {
+        id,
+        index_is_bad: has_index && index.is_none(),
+        is_exact: index.is_some(),
+        has_file: index.is_some(),
+        index: index.unwrap_or_default(),
+        scanned: None,
+    };
+    let name = Kind::Segment.name(id);
+    let file = files.open(&name)?;
+    if loaded.is_exact && trust == Trust::Indexes {
+        return Ok(loaded);
+    }
+    let read = file
+        .len()
+        .and_then(|len| Ok((len, scan(&file, identity, id)?)));
+    let (file_bytes, mut scanned) = read.map_err(|source| files.error("read", &name, source))?;
+    if loaded.is_exact {
+        let amended = amend(loaded.view(), &mut scanned, Hashes::new(identity.store));
+        loaded.set_index(identity.store, &amended);
+    } else {
+        loaded.set_index(identity.store, &scanned.index);
+    }
+    loaded.scanned = Some(Scan {
+        frames: scanned.frames,
+        last_frame: scanned.last_frame,
+        bad: scanned.bad,
+        tail: scanned.tail,
+        file_bytes,
+    });
+    Ok(loaded)
+}
+
+/// The index of a segment of which not all could be read: what stood in the bad parts is lost, by
+/// name. Parts that were accepted before are no news.
+fn amend(view: IndexView<'_>, scanned: &mut Scanned, hashes: Hashes) -> SegmentIndex {
+    let valid = scanned.index.valid.max(view.valid);
+    scanned.bad.extend(scanned.tail.take());
+    if scanned.index.valid < view.valid && scanned.bad.is_empty() {
+        scanned.bad.push(Region {
+            start: scanned.index.valid,
+            end: view.valid,
+            what: "frames are missing",
+        });
+    }
+    let mut amended = SegmentIndex::new(hashes, valid, view.time);
+    let is_bad = |position: u32| scanned.bad.iter().any(|region| region.holds(position));
+    amended.take_over(view, is_bad);
+    let known: BTreeSet<(u32, u32)> = view.accepted().collect();
+    let is_news = |region: &Region| !known.contains(&(region.start, region.bytes()));
+    scanned.bad.retain(is_news);
+    amended
+}

@@ -1,0 +1,247 @@
+//! Records: one message, or one fact, in the form in which it stands in a segment `[DISK-7]`.
+//!
+//! ```text
+//!   │ crc u32 │ length u32 │ flags u8 │ topic │ origin │ offset │ at │ wall │ producer, seq │ from │ payload │
+//!   └────────────── all ──────────────┘└──── key ─────┘└────── messages ─────┘└─ if flagged ─┘└─ if ─┘
+//! ```
+//!
+//! A record can be read without the frame around it, so that a message is one read.
+
+use heartwire_proto::frame::{Message, Publisher, ServerFrame};
+use heartwire_proto::id::TopicRef;
+use heartwire_proto::{Epoch, Offset, Seq, Time, TopicName, WallTime};
+
+use super::batch::Record;
+use super::bytes::{Put as _, Take};
+use super::checksum::Salt;
+use crate::entry::Entry;
+use crate::producer::ProducerId;
+
+/// What stands before the flags, in bytes.
+pub(super) const PREFIX_BYTES: usize = 8;
+/// The least that a record takes, in bytes.
+pub(super) const RECORD_BYTES_MIN: usize = PREFIX_BYTES + 2;
+
+const KIND: u8 = 0b0000_0011;
+const MESSAGE: u8 = 0;
+const MOVED: u8 = 1;
+const NUMBER: u8 = 2;
+const EPOCH: u8 = 3;
+const IS_TEXT: u8 = 0b0000_0100;
+const HAS_PRODUCER: u8 = 0b0000_1000;
+const HAS_FROM: u8 = 0b0001_0000;
+const KNOWN: u8 = KIND | IS_TEXT | HAS_PRODUCER | HAS_FROM;
+
+/// Appends a record with room for its checksum, which [`seal`] fills in.
+pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.put_u64(0);
+    match record {
+        Record::Message {
+            topic,
+            origin,
+            offset,
+            entry,
+            producer,
+        } => encode_message(MESSAGE, (topic, *origin), *offset, entry, *producer, out),
+        Record::Moved {
+            topic,
+            origin,
+            offset,
+            entry,
+        } => encode_message(MOVED, (topic, *origin), *offset, entry, None, out),
+        Record::Number { producer, seq } => {
+            out.put_u8(NUMBER);
+            out.put_bytes(&producer.to_bytes());
+            out.put_varint(seq.0);
+        }
+        Record::Epoch {
+            topic,
+            origin,
+            epoch,
+        } => {
+            out.put_u8(EPOCH);
+            put_key(topic, *origin, out);
+            out.put_short(epoch.as_str().as_bytes());
+        }
+    }
+    let length = (out.len() - start) as u32;
+    out[start + 4..start + PREFIX_BYTES].copy_from_slice(&length.to_le_bytes());
+}
+
+fn encode_message(
+    kind: u8,
+    (topic, origin): (&TopicName, Epoch),
+    offset: Offset,
+    entry: &Entry,
+    producer: Option<(ProducerId, Seq)>,
+    out: &mut Vec<u8>,
+) {
+    let ServerFrame::Msg {
+        time,
+        from,
+        payload,
+        ..
+    } = entry.frame()
+    else {
+        unreachable!("an entry holds a msg");
+    };
+    let mut flags = kind;
+    flags |= if entry.is_text() { IS_TEXT } else { 0 };
+    flags |= if producer.is_some() { HAS_PRODUCER } else { 0 };
+    flags |= if from.is_some() { HAS_FROM } else { 0 };
+    out.put_u8(flags);
+    put_key(topic, origin, out);
+    out.put_varint(offset.0);
+    out.put_varint(entry.at().as_millis());
+    out.put_varint(time.as_unix_millis());
+    if let Some((producer, seq)) = producer {
+        out.put_bytes(&producer.to_bytes());
+        out.put_varint(seq.0);
+    }
+    if let Some(from) = from {
+        out.put_short(from.as_encoded().as_bytes());
+    }
+    out.put_bytes(payload.as_bytes());
+}
+
+fn put_key(topic: &TopicName, origin: Epoch, out: &mut Vec<u8>) {
+    out.put_short(topic.as_str().as_bytes());
+    out.put_short(origin.as_str().as_bytes());
+}
+
+/// Fills in the checksum of an encoded record that will stand at `position`.
+pub(super) fn seal(record: &mut [u8], salt: Salt, position: u32) {
+    let checksum = salt.checksum(position, &record[4..]);
+    record[..4].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// How long the record is that begins here, in bytes, if that is possible at all.
+#[inline]
+pub(super) fn length_of(bytes: &[u8]) -> Option<usize> {
+    let mut take = Take(bytes.get(4..)?);
+    let length = take.u32()? as usize;
+    (length >= RECORD_BYTES_MIN && length <= bytes.len()).then_some(length)
+}
+
+/// Whether the checksum of a whole record at `position` is right.
+#[inline]
+pub(super) fn is_whole(record: &[u8], salt: Salt, position: u32) -> bool {
+    match record.split_first_chunk::<4>() {
+        Some((checksum, rest)) => u32::from_le_bytes(*checksum) == salt.checksum(position, rest),
+        None => false,
+    }
+}
+
+/// A topic's name and origin as they stand in a record: the key of everything that is kept by topic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Key<'a>(pub(super) &'a [u8]);
+
+impl<'a> Key<'a> {
+    #[inline]
+    pub(super) fn take(take: &mut Take<'a>) -> Option<Self> {
+        let whole = *take;
+        take.short()?;
+        take.short()?;
+        Some(Self(take.taken_of(whole)))
+    }
+
+    /// The name and the origin, if they are such.
+    pub(super) fn parse(self) -> Option<(TopicRef<'a>, Epoch)> {
+        let mut take = Take(self.0);
+        let name = std::str::from_utf8(take.short()?).ok()?;
+        let name = TopicRef::parse(name).ok()?;
+        Some((name, epoch(take.short()?)?))
+    }
+}
+
+pub(super) fn epoch(bytes: &[u8]) -> Option<Epoch> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+/// What a record says, borrowed from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum View<'a> {
+    Message(MessageView<'a>),
+    Moved(MessageView<'a>),
+    Number { producer: ProducerId, seq: Seq },
+    Epoch { key: Key<'a>, epoch: &'a [u8] },
+}
+
+/// A message as it stands in a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct MessageView<'a> {
+    pub(super) key: Key<'a>,
+    pub(super) offset: Offset,
+    pub(super) at: Time,
+    pub(super) producer: Option<(ProducerId, Seq)>,
+    wall: WallTime,
+    flags: u8,
+    /// FROM, if there is one, and the payload.
+    rest: &'a [u8],
+}
+
+impl<'a> View<'a> {
+    /// Reads a whole record whose checksum is right.
+    #[inline]
+    pub(super) fn parse(record: &'a [u8]) -> Option<Self> {
+        let mut take = Take(record.get(PREFIX_BYTES..)?);
+        let flags = take.u8()?;
+        if flags & !KNOWN != 0 {
+            return None;
+        }
+        match flags & KIND {
+            NUMBER => Some(Self::Number {
+                producer: ProducerId::from_bytes(take.array16()?),
+                seq: Seq(take.varint()?),
+            }),
+            EPOCH => Some(Self::Epoch {
+                key: Key::take(&mut take)?,
+                epoch: take.short()?,
+            }),
+            MESSAGE => MessageView::parse(flags, take).map(Self::Message),
+            _ => MessageView::parse(flags, take).map(Self::Moved),
+        }
+    }
+}
+
+impl<'a> MessageView<'a> {
+    #[inline]
+    fn parse(flags: u8, mut take: Take<'a>) -> Option<Self> {
+        Some(Self {
+            flags,
+            key: Key::take(&mut take)?,
+            offset: Offset(take.varint()?),
+            at: Time::from_millis(take.varint()?),
+            wall: WallTime::from_unix_millis(take.varint()?),
+            producer: match flags & HAS_PRODUCER {
+                0 => None,
+                _ => Some((ProducerId::from_bytes(take.array16()?), Seq(take.varint()?))),
+            },
+            rest: take.0,
+        })
+    }
+
+    /// The message in wire form; `scratch` is empty, and is left empty. `None` if it is none.
+    pub(super) fn to_entry(self, topic: TopicRef<'_>, scratch: &mut Vec<u8>) -> Option<Entry> {
+        let mut take = Take(self.rest);
+        let from = match self.flags & HAS_FROM {
+            0 => None,
+            _ => Some(std::str::from_utf8(take.short()?).ok()?),
+        };
+        let from = from.map(Publisher::parse).transpose().ok()?;
+        let payload = match self.flags & IS_TEXT {
+            0 => Message::Binary(take.0),
+            _ => Message::Text(std::str::from_utf8(take.0).ok()?),
+        };
+        let frame = ServerFrame::Msg {
+            topic,
+            offset: self.offset,
+            prev: Offset(self.offset.0.checked_sub(1)?),
+            time: self.wall,
+            from,
+            payload,
+        };
+        Some(Entry::encode(&frame, self.at, scratch))
+    }
+}

@@ -1,0 +1,422 @@
+//! Reading everything: what the folder holds, what is wrong with it, and what that costs. Nothing is
+//! changed here `[DISK-12]`.
+//!
+//! ```text
+//!   meta ─► newest checkpoint that is whole ─► indexes, or segments ─► folded in their order ─► state
+//! ```
+
+use heartwire_disk::{Disk, Spread};
+
+use super::batch::SegmentId;
+use super::checkpoint::CheckpointView;
+use super::checksum::Hashes;
+use super::envelope;
+use super::error::{Damage, FileError, OpenError};
+use super::files::{Files, Kind, Listing, META};
+use super::load::{Loaded, Trust, facts_bytes, load, read_index};
+use super::meta::{BadHeader, FORMAT_VERSION, Identity, SEGMENT_HEADER_BYTES};
+use super::scan::Region;
+use super::state::{Depth, Position, State};
+use super::view::IndexView;
+
+/// Everything that a folder holds.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) identity: Identity,
+    pub(super) listing: Listing,
+    pub(super) state: State,
+    /// All segments that count, oldest first.
+    pub(super) segments: Vec<Loaded>,
+    /// The batch that was being written when the process or the machine died.
+    pub(super) torn: Option<(SegmentId, Region)>,
+    /// What is damaged, and can be made again without loss.
+    pub(super) rebuilt: Vec<Damage>,
+    /// What is damaged.
+    pub(super) damage: Vec<Damage>,
+    /// Where messages may be lost that no index names.
+    pub(super) marks: Vec<Position>,
+    /// The checkpoint that counts, 0 if none.
+    pub(super) checkpoint: SegmentId,
+    /// How long that is, in bytes.
+    pub(super) checkpoint_bytes: u64,
+    /// How long the indexes since are without the places of messages, in bytes.
+    pub(super) index_bytes: u64,
+    /// Whether there were checkpoints, and none could be read.
+    pub(super) checkpoints_lost: bool,
+    /// Files that count for nothing: checkpoints that cannot be read, segments that were removed, or
+    /// never used.
+    pub(super) useless: Vec<(Kind, SegmentId)>,
+}
+
+/// Reads a folder; `None` if there is no log in it.
+pub(super) fn read<D: Disk>(
+    files: &Files<D>,
+    trust: Trust,
+    spread: &impl Spread,
+) -> Result<Option<Read>, OpenError> {
+    let listing = files.list()?;
+    let Some((identity, meta_damage)) = read_identity(files, &listing)? else {
+        return Ok(None);
+    };
+    let mut read = Read {
+        listing,
+        rebuilt: meta_damage.into_iter().collect(),
+        ..Read::empty(identity)
+    };
+    let checkpoint = read.read_checkpoint(files)?;
+    let view = checkpoint
+        .as_ref()
+        .and_then(|file| read.checkpoint_view(file));
+    read.load_segments(files, view, trust, spread)?;
+    read.judge_ends();
+    read.judge_damage();
+    read.fold(files, view)?;
+    read.judge_holes();
+    Ok(Some(read))
+}
+
+/// What the store is: from `meta`, or else from any segment's header.
+fn read_identity<D: Disk>(
+    files: &Files<D>,
+    listing: &Listing,
+) -> Result<Option<(Identity, Option<Damage>)>, OpenError> {
+    let mut what = "the file is missing";
+    if listing.has_meta {
+        match Identity::parse_meta(&files.read(META)?) {
+            Ok(identity) => return Ok(Some((identity, None))),
+            Err(BadHeader::UnknownVersion(version)) => return Err(unknown(files, version)),
+            Err(BadHeader::Damaged) => what = "the file is damaged",
+        }
+    } else if listing.numbered.is_empty() {
+        return Ok(None);
+    }
+    let damage = damage(META.to_owned(), 0, 0, what);
+    for id in listing.of(Kind::Segment) {
+        let header = read_header(files, id)?;
+        match Identity::parse_segment(&header) {
+            Ok((identity, of)) if of == id => return Ok(Some((identity, Some(damage)))),
+            Err(BadHeader::UnknownVersion(version)) => return Err(unknown(files, version)),
+            Ok(_) | Err(BadHeader::Damaged) => {}
+        }
+    }
+    Err(OpenError::Damaged {
+        folder: files.describe(),
+        damage: vec![damage],
+    })
+}
+
+fn read_header<D: Disk>(files: &Files<D>, id: SegmentId) -> Result<Vec<u8>, FileError> {
+    use heartwire_disk::DiskFile as _;
+    let name = Kind::Segment.name(id);
+    let file = files.open(&name)?;
+    let mut header = vec![0; SEGMENT_HEADER_BYTES];
+    match file.read_at(&mut header, 0) {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(Vec::new()),
+        read => read
+            .map(|()| header)
+            .map_err(|source| files.error("read", &name, source)),
+    }
+}
+
+fn unknown<D: Disk>(files: &Files<D>, version: u32) -> OpenError {
+    OpenError::UnknownVersion {
+        folder: files.describe(),
+        version,
+        known: FORMAT_VERSION,
+    }
+}
+
+fn damage(file: String, position: u64, bytes: u64, what: &'static str) -> Damage {
+    Damage {
+        file,
+        position,
+        bytes,
+        what,
+    }
+}
+
+impl Read {
+    /// A log that holds nothing.
+    pub(super) fn empty(identity: Identity) -> Self {
+        Self {
+            identity,
+            state: State::new(Hashes::new(identity.store), true),
+            listing: Listing::default(),
+            segments: Vec::new(),
+            torn: None,
+            rebuilt: Vec::new(),
+            damage: Vec::new(),
+            marks: Vec::new(),
+            checkpoint: SegmentId(0),
+            checkpoint_bytes: 0,
+            index_bytes: 0,
+            checkpoints_lost: false,
+            useless: Vec::new(),
+        }
+    }
+
+    /// The batch that was being written, as damage.
+    pub(super) fn torn_damage(&self) -> Option<Damage> {
+        self.torn.map(|(id, region)| {
+            let name = Kind::Segment.name(id);
+            damage(
+                name,
+                u64::from(region.start),
+                u64::from(region.bytes()),
+                region.what,
+            )
+        })
+    }
+
+    /// A number that no file has, nor has had.
+    pub(super) fn next_id(&self) -> SegmentId {
+        self.listing.next_id()
+    }
+
+    /// Segments that should be there and are not, but for their indexes.
+    pub(super) fn missing(&self) -> impl Iterator<Item = SegmentId> {
+        let segments = self.segments.iter().map(|segment| segment.id);
+        segments.filter(|id| !self.listing.has(Kind::Segment, *id))
+    }
+
+    fn checkpoint_view<'a>(&self, file: &'a [u8]) -> Option<CheckpointView<'a>> {
+        let (store, id) = (self.identity.store, self.checkpoint);
+        envelope::unwrap(Kind::Checkpoint, store, id, file).and_then(CheckpointView::parse)
+    }
+
+    /// The newest checkpoint that is whole.
+    fn read_checkpoint<D: Disk>(&mut self, files: &Files<D>) -> Result<Option<Vec<u8>>, FileError> {
+        let ids: Vec<SegmentId> = self.listing.of(Kind::Checkpoint).rev().collect();
+        for id in &ids {
+            let name = Kind::Checkpoint.name(*id);
+            let file = files.read(&name)?;
+            self.checkpoint = *id;
+            if self.checkpoint_view(&file).is_some() {
+                self.checkpoint_bytes = file.len() as u64;
+                return Ok(Some(file));
+            }
+            self.useless.push((Kind::Checkpoint, *id));
+            let found = damage(name, 0, file.len() as u64, "the checkpoint is damaged");
+            self.rebuilt.push(found);
+        }
+        self.checkpoint = SegmentId(0);
+        if !ids.is_empty() {
+            // What only a checkpoint knows is gone: ends of topics without messages, producers.
+            self.checkpoints_lost = true;
+            self.damage.append(&mut self.rebuilt);
+        }
+        Ok(None)
+    }
+
+    /// Reads the segments that the checkpoint names, and those after it.
+    fn load_segments<D: Disk>(
+        &mut self,
+        files: &Files<D>,
+        checkpoint: Option<CheckpointView<'_>>,
+        trust: Trust,
+        spread: &impl Spread,
+    ) -> Result<(), FileError> {
+        let mut ids: Vec<SegmentId> = checkpoint
+            .iter()
+            .flat_map(|c| c.segments())
+            .map(|s| s.id)
+            .collect();
+        for (kind, id) in &self.listing.numbered {
+            let is_named = ids.binary_search(id).is_ok();
+            match kind {
+                Kind::Segment | Kind::Index if *id < self.checkpoint && !is_named => {
+                    self.useless.push((*kind, *id));
+                }
+                Kind::Segment if *id >= self.checkpoint => ids.push(*id),
+                Kind::Index if self.is_missing(*id) => ids.push(*id),
+                _ => {}
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        let (there, missing): (Vec<_>, Vec<_>) = ids
+            .into_iter()
+            .partition(|id| self.listing.has(Kind::Segment, *id));
+        let (identity, listing) = (&self.identity, &self.listing);
+        let loaded = spread.map(there.len(), |index| {
+            let id = there[index];
+            load(files, identity, id, listing.has(Kind::Index, id), trust)
+        });
+        self.segments = loaded.into_iter().collect::<Result<_, _>>()?;
+        for id in missing {
+            self.miss(files, id)?;
+        }
+        self.segments.sort_unstable_by_key(|segment| segment.id);
+        Ok(())
+    }
+
+    /// Whether a segment has an index, was not removed on purpose, and is not there.
+    fn is_missing(&self, id: SegmentId) -> bool {
+        !self.listing.has(Kind::Segment, id) && !self.listing.has(Kind::Gone, id)
+    }
+
+    /// A segment that should be there is not. Its index tells what it held, if there is one.
+    fn miss<D: Disk>(&mut self, files: &Files<D>, id: SegmentId) -> Result<(), FileError> {
+        if self.listing.has(Kind::Gone, id) {
+            return Ok(());
+        }
+        let name = Kind::Segment.name(id);
+        let what = "the segment is missing";
+        self.damage.push(damage(name, 0, 0, what));
+        let index = match self.listing.has(Kind::Index, id) {
+            true => read_index(files, self.identity.store, Kind::Index, id)?,
+            false => None,
+        };
+        let Some(index) = index else {
+            self.marks.push((id, 0));
+            return Ok(());
+        };
+        let mut loaded = Loaded {
+            id,
+            index,
+            has_file: true,
+            scanned: None,
+            index_is_bad: false,
+            is_exact: true,
+        };
+        loaded.lose_all(self.identity.store);
+        self.segments.push(loaded);
+        Ok(())
+    }
+
+    /// Finds the segment that was being written, and the batch that was: only there may the end be
+    /// torn `[DISK-13]`. Segments that were only prepared count for nothing.
+    fn judge_ends(&mut self) {
+        let useless = &mut self.useless;
+        self.segments.retain(|segment| {
+            if !segment.is_used() {
+                useless.push((Kind::Segment, segment.id));
+            }
+            segment.is_used()
+        });
+        let last = self.segments.last().map(|segment| segment.id);
+        for segment in &mut self.segments {
+            let Some(scan) = &mut segment.scanned else {
+                continue;
+            };
+            let is_last = Some(segment.id) == last && scan.bad.is_empty();
+            match scan.tail.take() {
+                Some(tail) if is_last => self.torn = Some((segment.id, tail)),
+                tail => scan.bad.extend(tail),
+            }
+        }
+        if let Some((id, _)) = self.torn
+            && let Some(last) = self.segments.last()
+            && last.scanned.as_ref().is_some_and(|scan| scan.frames == 0)
+        {
+            // Its first batch was torn: the segment has never held anything.
+            self.segments.pop();
+            self.useless.push((Kind::Segment, id));
+        }
+    }
+
+    /// Names what is not as it was written `[DISK-14]`.
+    fn judge_damage(&mut self) {
+        for segment in &self.segments {
+            if segment.index_is_bad {
+                let name = Kind::Index.name(segment.id);
+                let found = damage(name, 0, 0, "the index is damaged");
+                self.rebuilt.push(found);
+            }
+            for region in segment.scanned.iter().flat_map(|scan| &scan.bad) {
+                let name = Kind::Segment.name(segment.id);
+                let (start, bytes) = (u64::from(region.start), u64::from(region.bytes()));
+                self.damage.push(damage(name, start, bytes, region.what));
+                if !segment.is_exact && region.start > 0 {
+                    self.marks.push((segment.id, region.start));
+                }
+            }
+        }
+        self.marks.sort_unstable();
+    }
+
+    /// Folds everything, in the order in which it was written.
+    fn fold<D: Disk>(
+        &mut self,
+        files: &Files<D>,
+        checkpoint: Option<CheckpointView<'_>>,
+    ) -> Result<(), FileError> {
+        let (store, at) = (self.identity.store, self.checkpoint);
+        let hashes = Hashes::new(store);
+        let mut state = State::new(hashes, checkpoint.is_none() && !self.checkpoints_lost);
+        let mut gone = Vec::new();
+        for id in self.listing.of(Kind::Gone).filter(|id| *id >= at) {
+            match read_index(files, store, Kind::Gone, id)? {
+                Some(index) => gone.push((id, index)),
+                None => {
+                    let what = "the index of a removed segment is damaged";
+                    self.damage.push(damage(Kind::Gone.name(id), 0, 0, what));
+                    self.marks.push((id, 0));
+                }
+            }
+        }
+        let below = self.segments.partition_point(|segment| segment.id < at);
+        let (below, after) = self.segments.split_at(below);
+        for segment in below {
+            fold_segment(&mut state, segment);
+        }
+        if let Some(checkpoint) = checkpoint {
+            state.overlay(at, checkpoint);
+        }
+        let mut gone = gone.into_iter().peekable();
+        self.index_bytes = after
+            .iter()
+            .map(|segment| facts_bytes(&segment.index))
+            .sum();
+        for segment in after {
+            while let Some((id, index)) = gone.next_if(|(id, _)| *id < segment.id) {
+                fold_gone(&mut state, id, &index);
+            }
+            fold_segment(&mut state, segment);
+        }
+        for (id, index) in gone {
+            fold_gone(&mut state, id, &index);
+        }
+        self.state = state;
+        self.marks.sort_unstable();
+        Ok(())
+    }
+
+    /// Between two messages of a topic that are there, others are not. Where damage lies between
+    /// them, it took them; where everything between is known, something is wrong that showed nowhere
+    /// else.
+    fn judge_holes(&mut self) {
+        let mut unexplained = Vec::new();
+        for hole in std::mem::take(&mut self.state.holes) {
+            let marks = &self.marks;
+            let is_between = |mark: &Position| hole.since < *mark && *mark < hole.until;
+            let is_damaged = marks.iter().any(is_between);
+            if is_damaged || hole.is_unexplained {
+                self.state.topics[hole.topic]
+                    .lost
+                    .push((hole.first, hole.last));
+            }
+            if !is_damaged && hole.is_unexplained {
+                let (id, position) = hole.until;
+                let is_within = hole.since.0 == id;
+                unexplained.push((id, if is_within { position - 1 } else { 0 }));
+                let what = "messages before this one are missing";
+                let name = Kind::Segment.name(id);
+                self.damage.push(damage(name, u64::from(position), 0, what));
+            }
+        }
+        // What took them may have taken others, with nothing after them to show it.
+        self.marks.append(&mut unexplained);
+        self.marks.sort_unstable();
+    }
+}
+
+fn fold_segment(state: &mut State, segment: &Loaded) {
+    state.fold(segment.id, segment.view(), Depth::Places);
+}
+
+fn fold_gone(state: &mut State, id: SegmentId, index: &[u8]) {
+    let view = IndexView::parse(envelope::body(index));
+    let view = view.expect("an index is checked when it is read");
+    state.fold(id, view, Depth::Gone);
+}

@@ -1,0 +1,237 @@
+//! What is done to a folder before it is written to: what a crash left is cleared away, what can be
+//! made again is, and damage that was accepted is written down, so that it is met once `[DISK-15]`.
+//!
+//! Every step leaves a folder that can be opened again, whatever happens before the next.
+
+use std::io;
+
+use heartwire_disk::{Disk, DiskFile as _};
+use heartwire_proto::Epoch;
+
+use super::batch::{Record, SegmentId};
+use super::checkpoint;
+use super::checksum::{Hashes, Salt};
+use super::config::StoreConfig;
+use super::envelope;
+use super::error::FileError;
+use super::files::{Files, Kind, META};
+use super::frame_writer::FrameWriter;
+use super::index::SegmentIndex;
+use super::load::{Loaded, wrap};
+use super::meta::{Identity, SEGMENT_HEADER_BYTES};
+use super::recover::Read;
+use super::scan::Region;
+use super::state::{Depth, State, Topic};
+use super::view::IndexView;
+
+/// How many records a frame of a repair holds.
+const RECORDS_PER_FRAME: usize = 4_096;
+
+/// Does everything that the next start would have to do again.
+pub(super) fn repair<D: Disk>(
+    files: &Files<D>,
+    read: &mut Read,
+    config: &StoreConfig,
+    epochs: u64,
+) -> Result<Vec<Topic>, FileError> {
+    let identity = read.identity;
+    if read.rebuilt.iter().any(|damage| damage.file == META) {
+        files.put(META, &identity.encode_meta())?;
+    }
+    settle_last(files, read)?;
+    let is_accepted = !read.damage.is_empty();
+    for segment in &mut read.segments {
+        accept(segment, identity.store);
+        write_index(files, segment)?;
+    }
+    let mut renewed = Vec::new();
+    if is_accepted {
+        renewed = topics_in_doubt(read);
+        renew_epochs(files, read, &renewed, epochs)?;
+        write_checkpoint(files, read, config)?;
+        remove_missing(files, read)?;
+    }
+    clear(files, read)?;
+    Ok(renewed)
+}
+
+/// The last segment is cut behind its last frame, and that frame is written again: it may be in the
+/// memory of the system alone, even after a sync that failed, and others are about to see it
+/// `[DISK-16]`.
+fn settle_last<D: Disk>(files: &Files<D>, read: &Read) -> Result<(), FileError> {
+    let Some(last) = read.segments.last() else {
+        return Ok(());
+    };
+    let Some(scan) = last.scanned.as_ref().filter(|_| !last.is_exact) else {
+        return Ok(());
+    };
+    let view = last.view();
+    let name = Kind::Segment.name(last.id);
+    let file = files.open(&name)?;
+    let valid = u64::from(view.valid);
+    let rewrite = || -> io::Result<()> {
+        if let Some(start) = scan.last_frame {
+            let mut frame = vec![0; (valid - u64::from(start)) as usize];
+            file.read_at(&mut frame, u64::from(start))?;
+            file.write_at(&frame, u64::from(start))?;
+        }
+        if scan.file_bytes > valid && scan.bad.iter().all(|bad| u64::from(bad.end) <= valid) {
+            file.set_len(valid)?;
+        }
+        file.sync()
+    };
+    rewrite().map_err(|source| files.error("write", &name, source))
+}
+
+/// Notes in a segment's index which damage was accepted, so that nobody is asked again.
+fn accept(segment: &mut Loaded, store: u64) {
+    let bad: Vec<Region> = match &segment.scanned {
+        Some(scan) if !scan.bad.is_empty() => scan.bad.clone(),
+        _ => return,
+    };
+    let view = segment.view();
+    let mut index = SegmentIndex::new(Hashes::new(store), view.valid, view.time);
+    index.take_over(view, |_| false);
+    for region in bad {
+        index.add_accepted(region.start, region.bytes());
+    }
+    segment.set_index(store, &index);
+}
+
+/// What was accepted is written down at once. Other indexes can wait for a job.
+fn write_index<D: Disk>(files: &Files<D>, segment: &mut Loaded) -> Result<(), FileError> {
+    if segment
+        .scanned
+        .as_ref()
+        .is_some_and(|scan| !scan.bad.is_empty())
+    {
+        files.put(&Kind::Index.name(segment.id), &segment.index)?;
+        segment.has_file = true;
+    }
+    Ok(())
+}
+
+/// Topics that may have lost their last messages, without anybody knowing how many.
+fn topics_in_doubt(read: &Read) -> Vec<Topic> {
+    let Some(last_mark) = read.marks.last() else {
+        return match read.checkpoints_lost {
+            true => read.state.topics.clone(),
+            false => Vec::new(),
+        };
+    };
+    let is_after_checkpoint = last_mark.0 >= read.checkpoint;
+    let topics = read.state.topics.iter();
+    let in_doubt = topics.filter(|topic| {
+        read.checkpoints_lost || (is_after_checkpoint && topic.last_message < *last_mark)
+    });
+    in_doubt.cloned().collect()
+}
+
+/// Gives topics new epochs, durably.
+pub(super) fn renew_epochs<D: Disk>(
+    files: &Files<D>,
+    read: &mut Read,
+    topics: &[Topic],
+    epochs: u64,
+) -> Result<(), FileError> {
+    if topics.is_empty() {
+        return Ok(());
+    }
+    let identity = read.identity;
+    let hashes = Hashes::new(identity.store ^ epochs);
+    let records: Vec<Record> = topics
+        .iter()
+        .map(|topic| Record::Epoch {
+            topic: topic.name.clone(),
+            origin: topic.origin,
+            epoch: Epoch::from_random(hashes.of(topic.name.as_str().as_bytes())),
+        })
+        .collect();
+    let id = read.next_id();
+    let (segment, index) = small_segment(identity, id, &records, &read.state);
+    files.put(&Kind::Segment.name(id), &segment)?;
+    let index = wrap(identity.store, id, &index);
+    files.put(&Kind::Index.name(id), &index)?;
+    let view = IndexView::parse(envelope::body(&index)).expect("it was made a moment ago");
+    read.state.fold(id, view, Depth::Places);
+    read.listing.numbered.insert((Kind::Segment, id));
+    read.listing.numbered.insert((Kind::Index, id));
+    Ok(())
+}
+
+/// A segment of just these records.
+fn small_segment(
+    identity: Identity,
+    id: SegmentId,
+    records: &[Record],
+    state: &State,
+) -> (Vec<u8>, SegmentIndex) {
+    let hashes = Hashes::new(identity.store);
+    let mut index = SegmentIndex::new(hashes, SEGMENT_HEADER_BYTES as u32, state.time);
+    let mut segment = identity.encode_segment(id);
+    let mut frame = FrameWriter::default();
+    for records in records.chunks(RECORDS_PER_FRAME) {
+        frame.encode(records);
+        let salt = Salt::new(identity.store, id);
+        let position = segment.len() as u32;
+        let bytes = frame.seal(salt, position, state.time, &mut index, |_, _| {});
+        segment.extend_from_slice(bytes);
+        index.valid = segment.len() as u32;
+    }
+    (segment, index)
+}
+
+/// A checkpoint of everything there is: what was accepted holds from here on.
+fn write_checkpoint<D: Disk>(
+    files: &Files<D>,
+    read: &mut Read,
+    config: &StoreConfig,
+) -> Result<(), FileError> {
+    let id = read.next_id();
+    let store = read.identity.store;
+    let missing: Vec<SegmentId> = read.missing().collect();
+    for id in missing {
+        read.state.segments.remove(&id);
+    }
+    let put = |out: &mut Vec<u8>| checkpoint::encode(&read.state, config, out);
+    let file = envelope::wrap(Kind::Checkpoint, store, id, put);
+    files.put(&Kind::Checkpoint.name(id), &file)?;
+    read.listing.numbered.insert((Kind::Checkpoint, id));
+    read.checkpoint = id;
+    read.checkpoint_bytes = file.len() as u64;
+    read.index_bytes = 0;
+    Ok(())
+}
+
+/// Indexes whose segments are missing have nothing to say any more.
+fn remove_missing<D: Disk>(files: &Files<D>, read: &Read) -> Result<(), FileError> {
+    for id in read.missing() {
+        files.remove(&Kind::Index.name(id))?;
+    }
+    Ok(())
+}
+
+/// Removes what counts for nothing. The index of a segment that a checkpoint let go stays, by another
+/// name: the checkpoint before that one may need it.
+fn clear<D: Disk>(files: &Files<D>, read: &mut Read) -> Result<(), FileError> {
+    let useless = std::mem::take(&mut read.useless);
+    if useless.is_empty() && read.listing.temporary.is_empty() {
+        return Ok(());
+    }
+    let (indexes, others): (Vec<_>, Vec<_>) = useless
+        .into_iter()
+        .partition(|(kind, _)| *kind == Kind::Index);
+    for (kind, id) in &indexes {
+        files.rename(&kind.name(*id), &Kind::Gone.name(*id))?;
+    }
+    if !indexes.is_empty() {
+        files.sync_folder()?;
+    }
+    for (kind, id) in others {
+        files.remove(&kind.name(id))?;
+    }
+    for name in &read.listing.temporary {
+        files.remove(name)?;
+    }
+    files.sync_folder()
+}

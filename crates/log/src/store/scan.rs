@@ -1,0 +1,294 @@
+//! Reading a segment from its first byte to its last.
+//!
+//! ```text
+//!   frame │ frame │ bad … │ frame │ frame │ torn … │ 0 0 0 0
+//!                  └ damage: a frame       └ the last batch, when the segment is the last;
+//!                    follows                 damage when it is not
+//! ```
+
+use std::io;
+
+use heartwire_disk::DiskFile;
+use heartwire_proto::Time;
+use memchr::memmem;
+
+use super::batch::SegmentId;
+use super::checksum::{Hashes, Salt};
+use super::frame::{FRAME_HEADER_BYTES, FrameHeader, MAGIC};
+use super::index::SegmentIndex;
+use super::meta::{Identity, SEGMENT_HEADER_BYTES};
+use super::record::{self, View};
+
+/// How much is read at once, in bytes: it fits the caches next to the processor.
+const WINDOW_BYTES: usize = 512 * 1024;
+
+/// A part of a segment that is no frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Region {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) what: &'static str,
+}
+
+impl Region {
+    pub(super) const fn bytes(self) -> u32 {
+        self.end - self.start
+    }
+
+    pub(super) const fn holds(self, position: u32) -> bool {
+        self.start <= position && position < self.end
+    }
+}
+
+/// What a segment turned out to hold.
+#[derive(Clone, Debug)]
+pub(super) struct Scanned {
+    pub(super) index: SegmentIndex,
+    /// How many frames are whole.
+    pub(super) frames: u64,
+    /// Where the last of them begins.
+    pub(super) last_frame: Option<u32>,
+    /// Damage, for certain.
+    pub(super) bad: Vec<Region>,
+    /// What stands after the last frame, other than zeros.
+    pub(super) tail: Option<Region>,
+}
+
+/// Reads a whole segment.
+pub(super) fn scan<F: DiskFile>(
+    file: &F,
+    identity: &Identity,
+    id: SegmentId,
+) -> io::Result<Scanned> {
+    let mut scan = Scan {
+        salt: Salt::new(identity.store, id),
+        window: Window::new(file)?,
+        scanned: Scanned {
+            index: SegmentIndex::new(
+                Hashes::new(identity.store),
+                SEGMENT_HEADER_BYTES as u32,
+                Time::ZERO,
+            ),
+            frames: 0,
+            last_frame: None,
+            bad: Vec::new(),
+            tail: None,
+        },
+    };
+    scan.check_header(identity, id)?;
+    let mut position = SEGMENT_HEADER_BYTES as u32;
+    loop {
+        position = match scan.frame(position)? {
+            Found::Frame { end } => end,
+            Found::Bad { declared_end } => match scan.next_frame(position)? {
+                Some(next) => {
+                    scan.bad(position, next, "the frame is damaged");
+                    next
+                }
+                None => {
+                    scan.tail(position, declared_end)?;
+                    return Ok(scan.scanned);
+                }
+            },
+        };
+    }
+}
+
+enum Found {
+    Frame {
+        end: u32,
+    },
+    Bad {
+        /// Where it should end, when its header is whole.
+        declared_end: Option<u32>,
+    },
+}
+
+struct Scan<'f, F> {
+    salt: Salt,
+    window: Window<'f, F>,
+    scanned: Scanned,
+}
+
+impl<F: DiskFile> Scan<'_, F> {
+    /// A damaged header costs nothing, as frames are checked by themselves; it is named all the same.
+    fn check_header(&mut self, identity: &Identity, id: SegmentId) -> io::Result<()> {
+        let header = self.window.get(0, SEGMENT_HEADER_BYTES)?;
+        let is_right = header.is_some_and(|header| header == identity.encode_segment(id));
+        if !is_right {
+            let end = SEGMENT_HEADER_BYTES as u32;
+            self.bad(0, end, "the segment's header is damaged");
+        }
+        Ok(())
+    }
+
+    fn bad(&mut self, start: u32, end: u32, what: &'static str) {
+        self.scanned.bad.push(Region { start, end, what });
+    }
+
+    fn header(&mut self, position: u32) -> io::Result<Option<FrameHeader>> {
+        let bytes = self.window.get(position, FRAME_HEADER_BYTES)?;
+        Ok(bytes.and_then(|bytes| FrameHeader::parse(bytes, self.salt, position)))
+    }
+
+    /// Takes in the frame at `position`, wholly or not at all.
+    fn frame(&mut self, position: u32) -> io::Result<Found> {
+        let Some(header) = self.header(position)? else {
+            return Ok(Found::Bad { declared_end: None });
+        };
+        let declared_end = position.checked_add(header.frame_bytes() as u32);
+        let bad = Found::Bad { declared_end };
+        let body_at = position + FRAME_HEADER_BYTES as u32;
+        let Some(body) = self.window.get(body_at, header.body_bytes as usize)? else {
+            return Ok(bad);
+        };
+        if !header.matches(body, self.salt, body_at) {
+            return Ok(bad);
+        }
+        let mut at = 0;
+        while let Some(length) = record::length_of(&body[at..]) {
+            let view = View::parse(&body[at..at + length]);
+            let place = body_at + at as u32;
+            let added = view.and_then(|view| {
+                let index = &mut self.scanned.index;
+                index.add(view, place, length as u32, header.time)
+            });
+            if added.is_none() {
+                // Its checksum is right and it makes no sense: written so, or by somebody else.
+                self.scanned.bad.push(Region {
+                    start: place,
+                    end: place + length as u32,
+                    what: "the record is not one",
+                });
+            }
+            at += length;
+            if at == body.len() {
+                break;
+            }
+        }
+        let end = body_at + header.body_bytes;
+        self.scanned.frames += 1;
+        self.scanned.last_frame = Some(position);
+        self.scanned.index.valid = end;
+        self.scanned.index.time = self.scanned.index.time.max(header.time);
+        Ok(Found::Frame { end })
+    }
+
+    /// Where the next frame begins after `position`, as far as its header tells.
+    fn next_frame(&mut self, position: u32) -> io::Result<Option<u32>> {
+        let finder = memmem::Finder::new(&MAGIC);
+        let mut from = position + 1;
+        while let Some(bytes) = self.window.some(from)? {
+            let mut candidates = finder.find_iter(bytes);
+            if let Some(at) = candidates.next() {
+                let candidate = from + at as u32;
+                if self.header(candidate)?.is_some() {
+                    return Ok(Some(candidate));
+                }
+                from = candidate + 1;
+            } else {
+                // The mark may begin in this piece and end in the next.
+                let step = bytes.len().saturating_sub(MAGIC.len() - 1).max(1);
+                from += step as u32;
+            }
+        }
+        Ok(None)
+    }
+
+    /// What stands after the last frame. A batch torn while it was written ends where its header
+    /// says at the latest.
+    fn tail(&mut self, position: u32, declared_end: Option<u32>) -> io::Result<()> {
+        let mut end = position;
+        let mut from = position;
+        while let Some(bytes) = self.window.some(from)? {
+            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+                end = from + last as u32 + 1;
+            }
+            from += bytes.len() as u32;
+        }
+        match declared_end {
+            Some(declared) if end > declared => {
+                self.bad(position, declared, "the frame is damaged");
+                self.bad(declared, end, "these bytes are no frame");
+            }
+            _ if end > position => {
+                self.scanned.tail = Some(Region {
+                    start: position,
+                    end,
+                    what: "the batch is incomplete",
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A piece of a file in memory.
+struct Window<'f, F> {
+    file: &'f F,
+    file_bytes: u32,
+    start: u32,
+    bytes: Vec<u8>,
+    /// How much of `bytes` is filled.
+    filled: usize,
+}
+
+impl<'f, F: DiskFile> Window<'f, F> {
+    fn new(file: &'f F) -> io::Result<Self> {
+        let length = file.len()?;
+        Ok(Self {
+            file,
+            file_bytes: u32::try_from(length).unwrap_or(u32::MAX),
+            start: 0,
+            bytes: Vec::new(),
+            filled: 0,
+        })
+    }
+
+    /// So many bytes from `position` on; `None` when the file ends before.
+    fn get(&mut self, position: u32, count: usize) -> io::Result<Option<&[u8]>> {
+        let left = (self.file_bytes as usize).saturating_sub(position as usize);
+        if count > left {
+            return Ok(None);
+        }
+        let is_inside =
+            position >= self.start && (position - self.start) as usize + count <= self.filled;
+        if !is_inside {
+            self.fill(position, count.max(WINDOW_BYTES.min(left)))?;
+        }
+        let at = (position - self.start) as usize;
+        Ok(Some(&self.bytes[at..at + count]))
+    }
+
+    /// Some bytes from `position` on; `None` at the end of the file.
+    fn some(&mut self, position: u32) -> io::Result<Option<&[u8]>> {
+        if position >= self.file_bytes {
+            return Ok(None);
+        }
+        self.get(position, 1)?;
+        let at = (position - self.start) as usize;
+        Ok(Some(&self.bytes[at..self.filled]))
+    }
+
+    /// Reads `count` bytes from `position` on, keeping those that are there.
+    fn fill(&mut self, position: u32, count: usize) -> io::Result<()> {
+        let filled_end = self.start as usize + self.filled;
+        let kept = match position >= self.start {
+            true => filled_end.saturating_sub(position as usize).min(count),
+            false => 0,
+        };
+        if kept > 0 {
+            let from = (position - self.start) as usize;
+            self.bytes.copy_within(from..from + kept, 0);
+        }
+        if self.bytes.len() < count {
+            self.bytes.resize(count, 0);
+        }
+        (self.start, self.filled) = (position, kept);
+        let read_at = u64::from(position) + kept as u64;
+        self.file.read_at(&mut self.bytes[kept..count], read_at)?;
+        self.filled = count;
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! Power is lost between any two calls, with any part of what was not synced written, the last of it
+//! torn: what was acknowledged is there, and nothing is there that was never written `[DISK-6]`
+//! `[DISK-13]` `[DISK-16]` `[DISK-17]`.
+
+use std::collections::BTreeSet;
+
+use heartwire_disk::{CrashDisk, Dice};
+use heartwire_log::store::{Record, Recovered, SegmentReader};
+use heartwire_proto::Seq;
+
+use super::support::*;
+
+/// What was asked for, and what was promised.
+#[derive(Default)]
+struct Promises {
+    asked: BTreeSet<Written>,
+    durable: BTreeSet<Written>,
+    numbers: u64,
+}
+
+/// Writes messages until the disk stops, or all are written; with jobs, removals and a stop.
+fn run(disk: &CrashDisk, promises: &mut Promises) {
+    let Ok((mut store, recovered)) = open(disk) else {
+        return;
+    };
+    let mut maker = Maker::after(&recovered);
+    for round in 0..10_u64 {
+        let records: Vec<Record> = (0..=round % 3)
+            .map(|n| {
+                let topic = ["a", "b"][(n % 2) as usize];
+                let payload = format!("{round}.{n} {}", "y".repeat(80));
+                maker.message(topic, &payload, Some((producer(0), Seq(round + 1))))
+            })
+            .collect();
+        promises.asked.extend(records.iter().filter_map(written));
+        if commit(&mut store, &records).is_err() {
+            return;
+        }
+        promises.durable.extend(records.iter().filter_map(written));
+        promises.numbers = round + 1;
+        run_jobs(&mut store);
+    }
+    let _ = store.close();
+}
+
+fn check(
+    reader: &SegmentReader<CrashDisk>,
+    recovered: &Recovered,
+    promises: &Promises,
+    context: &str,
+) {
+    let found: BTreeSet<Written> = contents(reader, recovered).into_iter().collect();
+    let lost: Vec<_> = promises.durable.difference(&found).collect();
+    assert!(
+        lost.is_empty(),
+        "{context}: acknowledged and lost: {lost:?}"
+    );
+    let invented: Vec<_> = found.difference(&promises.asked).collect();
+    assert!(
+        invented.is_empty(),
+        "{context}: never written: {invented:?}"
+    );
+    let number = recovered.producers.first().map_or(0, |(_, seq, _)| seq.0);
+    assert!(
+        number >= promises.numbers,
+        "{context}: a number is forgotten"
+    );
+    let report = &recovered.report;
+    assert!(
+        report.rebuilt.is_empty() && report.accepted.is_empty(),
+        "{context}: {report}"
+    );
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_crash_between_any_two_calls() {
+    let whole = CrashDisk::new();
+    run(&whole, &mut Promises::default());
+    let changes = whole.calls().changes();
+    assert!(changes > 60, "the run is long enough: {changes}");
+    let mut torn = 0;
+    for stop in 0..changes {
+        for seed in 0..6 {
+            let disk = CrashDisk::new();
+            disk.set_faults(|faults| faults.changes_before_stop = Some(stop));
+            let mut promises = Promises::default();
+            run(&disk, &mut promises);
+            let context = format!("stop {stop}, seed {seed}");
+            let disk = disk.crash(seed);
+            let opened = open(&disk);
+            let (store, recovered) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
+            torn += u32::from(recovered.report.torn.is_some());
+            check(&store.reader(), &recovered, &promises, &context);
+        }
+    }
+    assert!(torn > 20, "some batches were torn: {torn}");
+}
+
+#[test]
+fn what_was_seen_after_a_recovery_survives_the_next_crash() {
+    for seed in 0..300 {
+        let mut dice = Dice::new(seed);
+        let mut disk = CrashDisk::new();
+        for life in 0..4 {
+            let mut promises = Promises::default();
+            let stop = 5 + dice.below(60);
+            disk.set_faults(|faults| faults.changes_before_stop = Some(stop));
+            // Whatever the recovery shows has been seen: it may not be un-written.
+            if let Ok((store, recovered)) = open(&disk) {
+                let seen = contents(&store.reader(), &recovered);
+                promises.durable.extend(seen.iter().cloned());
+                promises.asked.extend(seen);
+                drop(store);
+                run(&disk, &mut promises);
+            } else {
+                disk = disk.crash(dice.roll());
+                continue;
+            }
+            let context = format!("seed {seed}, life {life}");
+            let survivor = match dice.one_in(3) {
+                true => disk.kill(),
+                false => disk.crash(dice.roll()),
+            };
+            let (store, recovered) =
+                open(&survivor).unwrap_or_else(|error| panic!("{context}: {error}"));
+            check(&store.reader(), &recovered, &promises, &context);
+            drop(store);
+            disk = survivor.kill();
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_is_final_and_what_it_covered_is_not_trusted() {
+    for seed in 0..60 {
+        let disk = CrashDisk::new();
+        let (mut store, _) = open(&disk).unwrap();
+        let mut maker = Maker::new();
+        let first = maker.message("a", "first", None);
+        commit(&mut store, std::slice::from_ref(&first)).unwrap();
+        disk.set_faults(|faults| faults.fail_syncs = true);
+        let second = maker.message("a", "second", None);
+        assert!(
+            commit(&mut store, std::slice::from_ref(&second))
+                .unwrap_err()
+                .is_final()
+        );
+        let syncs = disk.calls().syncs;
+        disk.set_faults(|faults| faults.fail_syncs = false);
+        assert!(store.sync().unwrap_err().is_final());
+        assert!(commit(&mut store, std::slice::from_ref(&second)).is_err());
+        assert_eq!(disk.calls().syncs, syncs, "nothing is tried again");
+        assert!(store.failure().is_some() && store.take_jobs().is_empty());
+
+        // The process starts again and the machine does not: the system shows what it has not kept.
+        let disk = disk.kill();
+        let (store, recovered) = open(&disk).unwrap();
+        let seen = contents(&store.reader(), &recovered);
+        drop(store);
+        let (store, recovered) = open(&disk.crash(seed)).unwrap();
+        assert_eq!(contents(&store.reader(), &recovered), seen, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_torn_batch_is_cut_and_its_bytes_are_counted() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    let mut maker = Maker::new();
+    let places = commit(&mut store, &[maker.message("a", "first", None)]).unwrap();
+    let end = u64::from(places[0].position + places[0].bytes);
+    commit(&mut store, &[maker.message("a", "second", None)]).unwrap();
+    drop(store);
+    let name = named(&disk, ".seg").remove(0);
+    let mut bytes = disk.contents(&name).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[used - 3..].fill(0);
+    let torn = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1 - end;
+    disk.put(&name, bytes);
+
+    let (store, recovered) = open(&disk.kill()).unwrap();
+    let cut = recovered.report.torn.clone().unwrap();
+    assert_eq!((cut.file, cut.position, cut.bytes), (name, end, torn));
+    assert_eq!(ends(&recovered)["a"], 1);
+    assert_eq!(contents(&store.reader(), &recovered).len(), 1);
+    drop(store);
+    let (_, again) = open(&disk.kill()).unwrap();
+    assert!(again.report.is_clean(), "{}", again.report);
+}

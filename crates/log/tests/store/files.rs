@@ -1,0 +1,163 @@
+//! The folder: who has it, what it is, whether there is room `[DISK-2]` `[DISK-3]` `[DISK-4]`.
+
+use heartwire_disk::{CrashDisk, Disk, FileDisk, InTurn};
+use heartwire_log::store::{JobError, OpenError, StoreConfig, WriteError, check};
+
+use super::support::*;
+
+#[test]
+fn a_second_server_is_told_who_has_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = FileDisk::create(folder.path()).unwrap();
+    let (store, _) = open(&disk).unwrap();
+    let refused = open(&FileDisk::open(folder.path()).unwrap()).unwrap_err();
+    let OpenError::Held { by, .. } = &refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(*by, format!("process {}", std::process::id()));
+    assert!(matches!(
+        check(disk.clone(), &InTurn),
+        Err(OpenError::Held { .. })
+    ));
+    drop(store);
+    assert!(open(&disk).is_ok());
+}
+
+#[test]
+fn a_format_of_a_later_version_is_refused_by_number() {
+    let (disk, _) = a_log(true);
+    let mut meta = disk.contents("meta").unwrap();
+    meta[8..12].copy_from_slice(&7_u32.to_le_bytes());
+    let checksum = crc32c::crc32c(&meta[..12]);
+    meta[12..16].copy_from_slice(&checksum.to_le_bytes());
+    disk.put("meta", meta);
+    let refused = open(&disk).unwrap_err();
+    assert!(
+        matches!(refused, OpenError::UnknownVersion { version: 7, .. }),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("format 7"));
+}
+
+#[test]
+fn a_lost_meta_is_made_again_from_any_segment() {
+    let (disk, all) = a_log(true);
+    disk.remove("meta").unwrap();
+    let (store, recovered) = open(&disk).unwrap();
+    assert_eq!(recovered.report.rebuilt[0].file, "meta");
+    assert_eq!((recovered.log, recovered.key), (fresh().log, fresh().key));
+    assert_eq!(contents(&store.reader(), &recovered), all);
+    drop(store);
+    let (_, again) = open(&disk).unwrap();
+    assert!(again.report.is_clean());
+}
+
+#[test]
+fn a_folder_that_can_only_be_read_is_checked_and_not_opened() {
+    let (disk, all) = a_log(false);
+    disk.set_faults(|faults| faults.read_only = true);
+    let refused = open(&disk).unwrap_err();
+    let OpenError::File(error) = &refused else {
+        panic!("{refused}");
+    };
+    assert!(error.is_read_only(), "{refused}");
+    let checked = check(disk.clone(), &InTurn).unwrap();
+    assert_eq!(
+        checked
+            .topics
+            .iter()
+            .map(|topic| topic.places.len())
+            .sum::<usize>(),
+        all.len()
+    );
+    assert!(matches!(
+        check(CrashDisk::new(), &InTurn),
+        Err(OpenError::NoLog { .. })
+    ));
+}
+
+#[test]
+fn a_full_disk_is_met_by_a_job_before_the_writer_needs_the_room() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    disk.set_faults(|faults| faults.capacity_bytes = Some(2_500));
+    let mut maker = Maker::new();
+    let mut durable = Vec::new();
+    let refused = loop {
+        let record = maker.message("a", &"f".repeat(90), None);
+        match commit(&mut store, std::slice::from_ref(&record)) {
+            Ok(_) => durable.extend(written(&record)),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, WriteError::NoRoom { .. }), "{refused}");
+    assert!(store.failure().is_none() && store.room_bytes() < 250);
+    let mut outcomes = store
+        .take_jobs()
+        .into_iter()
+        .map(|job| job.run())
+        .collect::<Vec<_>>();
+    let met = outcomes
+        .drain(..)
+        .map(|done| store.done(done))
+        .find_map(Result::err);
+    assert!(matches!(met, Some(JobError::NoSpace(_))), "{met:?}");
+
+    disk.set_faults(|faults| faults.capacity_bytes = None);
+    run_jobs(&mut store);
+    assert!(store.room_bytes() > 250);
+    drop(store);
+    let (store, recovered) = open(&disk.kill()).unwrap();
+    assert_eq!(contents(&store.reader(), &recovered), durable);
+}
+
+#[test]
+fn a_log_on_a_full_disk_is_opened_and_read() {
+    let (disk, all) = a_log(false);
+    disk.set_faults(|faults| faults.capacity_bytes = Some(0));
+    let (mut store, recovered) = open(&disk).unwrap();
+    assert_eq!(contents(&store.reader(), &recovered), all);
+    let outcomes: Vec<_> = store.take_jobs().into_iter().map(|job| job.run()).collect();
+    assert!(outcomes.into_iter().all(|done| store.done(done).is_err()));
+    assert_eq!(store.room_bytes(), 0);
+    disk.set_faults(|faults| faults.capacity_bytes = None);
+    run_jobs(&mut store);
+    assert!(store.room_bytes() > 0 && named(&disk, ".idx").len() == 3);
+}
+
+#[test]
+fn frames_of_another_place_or_another_store_are_not_taken_for_its_own() {
+    let (disk, all) = a_log(true);
+    let first = disk.contents(&segment(1)).unwrap();
+    let (mut store, recovered) = open(&disk).unwrap();
+    run_jobs(&mut store);
+    let active = named(&disk, ".seg").into_iter().rev().nth(1).unwrap();
+    drop(store);
+    // A block of the file comes up with what an older file had there.
+    let mut stale = disk.contents(&active).unwrap();
+    stale[64..].copy_from_slice(&first[64..]);
+    disk.put(&active, stale);
+    let (store, after) = open(&disk.kill()).unwrap();
+    assert_eq!(contents(&store.reader(), &after), all);
+    assert!(
+        after.report.torn.is_some(),
+        "it is cut off as what was never acknowledged"
+    );
+    assert_eq!(after.topics, recovered.topics);
+}
+
+#[test]
+fn sizes_that_make_no_sense_are_refused() {
+    let config = StoreConfig {
+        segment_bytes: 100,
+        ..StoreConfig::default()
+    };
+    let opened = heartwire_log::store::Store::open(
+        CrashDisk::new(),
+        config,
+        fresh(),
+        Default::default(),
+        &InTurn,
+    );
+    assert!(matches!(opened, Err(OpenError::SegmentBytes { .. })));
+}

@@ -1,0 +1,12 @@
+//! The log on disk, as its users see it: what is durable stays, what is damaged is named.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod crashes;
+mod damage;
+mod failing_calls;
+mod files;
+mod round_trips;
+mod segments;

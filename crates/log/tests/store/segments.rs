@@ -1,0 +1,362 @@
+//! Segments fill, are indexed, folded into checkpoints and removed; messages move `[DISK-10]` `[DISK-11]`
+//! `[DISK-18]`.
+
+use heartwire_disk::{CrashDisk, InTurn};
+use heartwire_log::store::{Opening, ReadError, Record, Store, WriteError, check, reset_epochs};
+use heartwire_proto::{Offset, Seq};
+
+use super::support::*;
+
+/// The same message, to be written again.
+fn moved(record: &Record) -> Record {
+    let Record::Message {
+        topic,
+        origin,
+        offset,
+        entry,
+        ..
+    } = record.clone()
+    else {
+        panic!("only messages move");
+    };
+    Record::Moved {
+        topic,
+        origin,
+        offset,
+        entry,
+    }
+}
+
+fn fill(store: &mut Store<CrashDisk>, maker: &mut Maker, topic: &str, count: usize) -> Vec<Record> {
+    let records: Vec<Record> = (0..count)
+        .map(|n| {
+            maker.message(
+                topic,
+                &format!("{n} {}", "p".repeat(100)),
+                Some((producer(1), Seq(n as u64 + 1))),
+            )
+        })
+        .collect();
+    for record in &records {
+        commit(store, std::slice::from_ref(record)).unwrap();
+        run_jobs(store);
+    }
+    records
+}
+
+#[test]
+fn a_full_segment_is_left_for_the_prepared_one_and_gets_its_index() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    assert_eq!(store.room_bytes(), 0);
+    run_jobs(&mut store);
+    assert!(!store.needs_segment());
+    let room = store.room_bytes();
+    fill(&mut store, &mut Maker::new(), "a", 12);
+    assert!(store.room_bytes() <= room);
+    assert_eq!(named(&disk, ".idx"), ["00000001.idx", "00000002.idx"]);
+    assert_eq!(named(&disk, ".seg").len(), 4);
+    store.close().unwrap();
+    assert_eq!(
+        named(&disk, ".seg").len(),
+        3,
+        "the prepared one was never used"
+    );
+    assert_eq!(named(&disk, ".idx").len(), 3);
+}
+
+#[test]
+fn room_is_what_fits_for_certain() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    let mut maker = Maker::new();
+    run_jobs(&mut store);
+    for _ in 0..40 {
+        let record = maker.message("a", &"r".repeat(90), None);
+        let Record::Message { entry, .. } = &record else {
+            unreachable!()
+        };
+        let bytes = entry.wire_bytes(heartwire_log::Form::V1)
+            + Store::<CrashDisk>::RECORD_OVERHEAD_BYTES_MAX;
+        let room = store.room_bytes();
+        match store.write(&batch(&[record.clone()]), &mut Vec::new()) {
+            Ok(()) => store.sync().unwrap(),
+            Err(WriteError::NoRoom { .. }) => {
+                assert!(room < bytes as u64, "{room} bytes were promised");
+                run_jobs(&mut store);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let large = maker.message("a", &"r".repeat(2_000), None);
+    let refused = commit(&mut store, &[large]).unwrap_err();
+    assert!(matches!(refused, WriteError::TooLarge { .. }) && !refused.is_final());
+}
+
+#[test]
+fn producers_and_ends_outlive_all_messages_and_their_segments() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    let mut maker = Maker::new();
+    let records = fill(&mut store, &mut maker, "gone", 12);
+    fill(&mut store, &mut maker, "stays", 6);
+    let (_, recovered) = (store.close().unwrap(), ());
+    let () = recovered;
+    let (mut store, recovered) = open(&disk).unwrap();
+    let gone: Vec<_> = recovered
+        .topics
+        .iter()
+        .find(|t| t.name.as_str() == "gone")
+        .unwrap()
+        .places
+        .clone();
+    let last = gone.last().unwrap().segment;
+    let segments: Vec<_> = recovered
+        .segments
+        .iter()
+        .map(|s| s.id)
+        .filter(|s| *s <= last)
+        .collect();
+    let reader = store.reader();
+    store.remove(&segments);
+    run_jobs(&mut store);
+    let left = named(&disk, ".seg");
+    assert!(
+        segments.iter().all(|s| !left.contains(&segment(s.0))),
+        "{left:?}"
+    );
+    let Record::Message { topic, origin, .. } = &records[0] else {
+        unreachable!()
+    };
+    let read = reader.read(topic, *origin, Offset(1), &gone[..1], &mut Vec::new());
+    assert!(matches!(read, Err(ReadError::Gone { .. })));
+    for seed in 0..10 {
+        let (_, recovered) = open(&disk.copy().crash(seed)).unwrap();
+        assert_eq!(ends(&recovered)["gone"], 12);
+        let topic = recovered
+            .topics
+            .iter()
+            .find(|t| t.name.as_str() == "gone")
+            .unwrap();
+        assert_eq!((topic.base, topic.places.len()), (Offset(12), 0));
+        assert_eq!(recovered.producers.len(), 1);
+        assert_eq!(recovered.producers[0].1, Seq(12));
+        assert!(recovered.report.is_clean(), "{}", recovered.report);
+    }
+}
+
+#[test]
+fn a_segment_goes_only_when_a_durable_checkpoint_covers_it() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    let mut maker = Maker::new();
+    fill(&mut store, &mut maker, "a", 12);
+    store.remove(&[id(1), id(4)]);
+    disk.set_faults(|faults| faults.fail_syncs = true);
+    run_jobs(&mut store);
+    assert!(
+        named(&disk, ".seg").contains(&segment(1)),
+        "the checkpoint was not durable"
+    );
+    assert!(named(&disk, ".ckpt").is_empty());
+    disk.set_faults(|faults| faults.fail_syncs = false);
+    run_jobs(&mut store);
+    assert!(!named(&disk, ".seg").contains(&segment(1)));
+    assert_eq!(named(&disk, ".gone"), ["00000001.gone"]);
+    assert_eq!(named(&disk, ".ckpt").len(), 1);
+    drop(store);
+    let (_, recovered) = open(&disk.kill()).unwrap();
+    assert_eq!(ends(&recovered)["a"], 12);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_replaced_by_the_one_before() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    let mut maker = Maker::new();
+    fill(&mut store, &mut maker, "a", 8);
+    store.remove(&[id(1)]);
+    run_jobs(&mut store);
+    fill(&mut store, &mut maker, "b", 8);
+    store.remove(&[id(2)]);
+    run_jobs(&mut store);
+    store.close().unwrap();
+    let (store, expected) = open(&disk).unwrap();
+    drop(store);
+    let checkpoints = named(&disk, ".ckpt");
+    assert_eq!(checkpoints.len(), 2);
+
+    let newest = disk.copy();
+    newest.flip_bit(&checkpoints[1], 40, 3);
+    let (_, recovered) = open(&newest).unwrap();
+    assert_eq!(recovered.topics, expected.topics);
+    assert_eq!(recovered.producers, expected.producers);
+    assert_eq!(recovered.report.rebuilt[0].file, checkpoints[1]);
+
+    let both = disk.copy();
+    both.flip_bit(&checkpoints[0], 40, 3);
+    both.flip_bit(&checkpoints[1], 40, 3);
+    assert!(open(&both).is_err());
+    let (_, recovered) = open_as(&both, Opening::AcceptDataLoss).unwrap();
+    assert_eq!(
+        recovered.report.new_epochs.len(),
+        2,
+        "no end can be trusted"
+    );
+    assert!(recovered.report.producers_lost);
+    let (_, again) = open(&both.kill()).unwrap();
+    assert_eq!(again.topics, recovered.topics);
+}
+
+#[test]
+fn checkpoints_come_with_the_growth_of_indexes_and_only_two_stay() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    let mut maker = Maker::new();
+    for round in 0..4 {
+        fill(&mut store, &mut maker, "a", 6);
+        store.remove(&[id(round + 1)]);
+        run_jobs(&mut store);
+    }
+    assert_eq!(named(&disk, ".ckpt").len(), 2);
+    assert!(
+        named(&disk, ".gone").len() <= 2,
+        "{:?}",
+        named(&disk, ".gone")
+    );
+}
+
+#[test]
+fn a_moved_message_stands_where_it_was_written_last() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    let mut maker = Maker::new();
+    let old = [
+        maker.message("slow", "kept", None),
+        maker.message("slow", "kept too", None),
+    ];
+    commit(&mut store, &old).unwrap();
+    fill(&mut store, &mut maker, "fast", 12);
+    let again = [
+        moved(&old[0]),
+        maker.message("slow", "third", None),
+        moved(&old[1]),
+    ];
+    let places = commit(&mut store, &again).unwrap();
+    run_jobs(&mut store);
+    store.remove(&[id(1)]);
+    run_jobs(&mut store);
+    assert!(!named(&disk, ".seg").contains(&segment(1)));
+    for is_closed in [false, true] {
+        match is_closed {
+            false => drop(store),
+            true => store.close().unwrap(),
+        }
+        let opened = open(&disk).unwrap();
+        store = opened.0;
+        let topic = opened
+            .1
+            .topics
+            .iter()
+            .find(|t| t.name.as_str() == "slow")
+            .unwrap();
+        assert_eq!(topic.places, [places[0], places[2], places[1]]);
+        let mut entries = Vec::new();
+        let reader = store.reader();
+        reader
+            .read(
+                &topic.name,
+                topic.origin,
+                Offset(1),
+                &topic.places,
+                &mut entries,
+            )
+            .unwrap();
+        let Record::Message { entry, .. } = &old[1] else {
+            unreachable!()
+        };
+        assert_eq!(&entries[1], entry);
+    }
+}
+
+#[test]
+fn trimmed_messages_below_a_removed_segment_stay_trimmed() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    let mut maker = Maker::new();
+    fill(&mut store, &mut maker, "a", 12);
+    store.remove(&[id(2)]);
+    run_jobs(&mut store);
+    drop(store);
+    let (store, recovered) = open(&disk.kill()).unwrap();
+    let topic = &recovered.topics[0];
+    assert!(topic.places.iter().all(|place| place.segment > id(2)));
+    assert_eq!(topic.base.0 as usize + topic.places.len(), 12);
+    assert!(topic.gaps.is_empty() && recovered.report.is_clean());
+    assert_eq!(
+        contents(&store.reader(), &recovered).len(),
+        topic.places.len()
+    );
+}
+
+#[test]
+fn a_topic_born_again_has_nothing_of_its_former_life() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    let mut maker = Maker::new();
+    let first = maker.message("a", "first life", None);
+    let Record::Message {
+        topic,
+        offset,
+        entry,
+        ..
+    } = maker.message("a", "x", None)
+    else {
+        unreachable!()
+    };
+    let born = "zzz".parse().unwrap();
+    let second = Record::Message {
+        topic,
+        origin: born,
+        offset: Offset(1),
+        entry,
+        producer: None,
+    };
+    assert_eq!(offset, Offset(2));
+    commit(&mut store, &[first]).unwrap();
+    let places = commit(&mut store, &[second]).unwrap();
+    for is_closed in [false, true] {
+        match is_closed {
+            false => drop(store),
+            true => store.close().unwrap(),
+        }
+        let opened = open(&disk).unwrap();
+        store = opened.0;
+        let topic = &opened.1.topics[0];
+        assert_eq!(
+            (topic.origin, topic.epoch, topic.end),
+            (born, born, Offset(1))
+        );
+        assert_eq!(topic.places, places);
+    }
+}
+
+#[test]
+fn an_older_copy_gets_new_epochs_and_keeps_its_messages() {
+    let (disk, all) = a_log(true);
+    let (_, before) = open(&disk).unwrap();
+    let copy = disk.copy();
+    assert_eq!(
+        reset_epochs(copy.clone(), &config(), 5, &InTurn).unwrap(),
+        3
+    );
+    for seed in 0..5 {
+        let (store, after) = open(&copy.copy().crash(seed)).unwrap();
+        for (before, after) in before.topics.iter().zip(&after.topics) {
+            assert_ne!(before.epoch, after.epoch);
+            assert_eq!((before.origin, before.end), (after.origin, after.end));
+        }
+        assert_eq!(contents(&store.reader(), &after), all);
+    }
+    assert!(check(copy, &InTurn).unwrap().damage.is_empty());
+}

@@ -1,0 +1,252 @@
+//! A store on a disk in memory, messages to write, and what must be there afterwards.
+
+use std::collections::BTreeMap;
+
+use heartwire_disk::{CrashDisk, Disk, InTurn};
+use heartwire_log::store::{
+    Batch, DiskPlace, Fresh, OpenError, Opening, Record, Recovered, SegmentId, SegmentReader,
+    Store, StoreConfig, WriteError,
+};
+use heartwire_log::{Append, Appended, Entry, Log, LogConfig, Now, ProducerId, ProducerKey};
+use heartwire_proto::frame::Message;
+use heartwire_proto::id::TopicRef;
+use heartwire_proto::{Epoch, LogId, Offset, Seq, Time, TopicName, WallTime};
+
+pub(crate) const KEY: u128 = 0x1234;
+
+pub(crate) fn config() -> StoreConfig {
+    StoreConfig {
+        segment_bytes: 1_024,
+        batch_bytes_max: 512,
+        ..StoreConfig::default()
+    }
+}
+
+pub(crate) fn fresh() -> Fresh {
+    Fresh {
+        store: 0xFEED_0001,
+        log: LogId::from_random(7),
+        key: ProducerKey::new(KEY),
+        epochs: 99,
+    }
+}
+
+pub(crate) type Opened<D> = Result<(Store<D>, Recovered), OpenError>;
+
+pub(crate) fn open<D: Disk>(disk: &D) -> Opened<D> {
+    open_as(disk, Opening::Careful)
+}
+
+pub(crate) fn open_as<D: Disk>(disk: &D, opening: Opening) -> Opened<D> {
+    Store::open(disk.clone(), config(), fresh(), opening, &InTurn)
+}
+
+/// Runs jobs until there are none; what fails is left for the next time.
+pub(crate) fn run_jobs<D: Disk>(store: &mut Store<D>) {
+    for _ in 0..4 {
+        let jobs = store.take_jobs();
+        for job in jobs {
+            let _ = store.done(job.run());
+        }
+    }
+}
+
+pub(crate) fn producer(number: u8) -> ProducerId {
+    let client = format!("client-{number:012}").parse().unwrap();
+    ProducerKey::new(KEY).producer(None, &client)
+}
+
+/// A message as its reader should get it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Written {
+    pub(crate) topic: String,
+    pub(crate) offset: u64,
+    pub(crate) payload: String,
+}
+
+/// Makes messages, with offsets that follow each other by topic.
+pub(crate) struct Maker {
+    log: Log,
+    millis: u64,
+}
+
+impl Maker {
+    pub(crate) fn new() -> Self {
+        let log = Log::new(LogId::from_random(7), LogConfig::default());
+        Self { log, millis: 1_000 }
+    }
+
+    /// One that goes on where a log was left.
+    pub(crate) fn after(recovered: &Recovered) -> Self {
+        let mut maker = Self::new();
+        for topic in &recovered.topics {
+            for _ in 0..topic.end.0 {
+                maker.message(topic.name.as_str(), "again", None);
+            }
+        }
+        maker.millis = maker.millis.max(recovered.log_time.as_millis());
+        maker
+    }
+
+    /// The epoch that topics of this name are born in.
+    pub(crate) fn origin(topic: &str) -> Epoch {
+        Epoch::from_random(random(topic))
+    }
+
+    pub(crate) fn message(
+        &mut self,
+        topic: &str,
+        payload: &str,
+        from: Option<(ProducerId, Seq)>,
+    ) -> Record {
+        self.millis += 3;
+        let now = Now {
+            time: Time::from_millis(self.millis),
+            wall: WallTime::from_unix_millis(1_790_000_000_000 + self.millis),
+            random: random(topic),
+        };
+        let append = Append {
+            topic: TopicRef::parse(topic).unwrap(),
+            payload: Message::Text(payload),
+            from: None,
+            producer: None,
+        };
+        let Appended::Pending(place) = self.log.append(append, now).unwrap() else {
+            panic!("nothing repeats");
+        };
+        let mut entry = None;
+        self.log.commit(place.lsn, &[], &mut Default::default());
+        let before = Offset(place.offset.0 - 1);
+        let _ = self.log.read(place.topic, before, |_, read| {
+            entry = read.cloned();
+            true
+        });
+        Record::Message {
+            topic: topic.parse().unwrap(),
+            origin: place.epoch,
+            offset: place.offset,
+            entry: entry.unwrap(),
+            producer: from,
+        }
+    }
+}
+
+fn random(topic: &str) -> u64 {
+    topic
+        .bytes()
+        .fold(17, |sum, byte| sum * 31 + u64::from(byte))
+}
+
+pub(crate) fn batch(records: &[Record]) -> Batch {
+    Batch {
+        records: records.to_vec(),
+        ..Batch::default()
+    }
+}
+
+pub(crate) fn written(record: &Record) -> Option<Written> {
+    match record {
+        Record::Message {
+            topic,
+            offset,
+            entry,
+            ..
+        } => Some(of_entry(topic, *offset, entry)),
+        _ => None,
+    }
+}
+
+pub(crate) fn of_entry(topic: &TopicName, offset: Offset, entry: &Entry) -> Written {
+    Written {
+        topic: topic.to_string(),
+        offset: offset.0,
+        payload: String::from_utf8(entry.payload().as_bytes().to_vec()).unwrap(),
+    }
+}
+
+/// Writes a batch and makes it durable, with whatever jobs that takes.
+pub(crate) fn commit<D: Disk>(
+    store: &mut Store<D>,
+    records: &[Record],
+) -> Result<Vec<DiskPlace>, WriteError> {
+    let mut places = Vec::new();
+    let batch = batch(records);
+    let mut outcome = store.write(&batch, &mut places);
+    if matches!(outcome, Err(WriteError::NoRoom { .. })) {
+        run_jobs(store);
+        outcome = store.write(&batch, &mut places);
+    }
+    outcome?;
+    store.sync()?;
+    Ok(places)
+}
+
+/// Everything that a log holds, read back.
+pub(crate) fn contents<D: Disk>(reader: &SegmentReader<D>, recovered: &Recovered) -> Vec<Written> {
+    let mut all = Vec::new();
+    for topic in &recovered.topics {
+        let mut count = 0;
+        for (first, places) in topic.stretches() {
+            let mut entries = Vec::new();
+            reader
+                .read(&topic.name, topic.origin, first, places, &mut entries)
+                .unwrap();
+            for (at, entry) in (first.0..).zip(&entries) {
+                all.push(of_entry(&topic.name, Offset(at), entry));
+            }
+            count += places.len();
+        }
+        assert_eq!(count, topic.places.len(), "a place for each message");
+    }
+    all.sort();
+    all
+}
+
+pub(crate) fn ends(recovered: &Recovered) -> BTreeMap<String, u64> {
+    let topics = recovered.topics.iter();
+    topics
+        .map(|topic| (topic.name.to_string(), topic.end.0))
+        .collect()
+}
+
+pub(crate) fn segment(number: u32) -> String {
+    format!("{number:08}.seg")
+}
+
+/// The names of a folder's files with this ending.
+pub(crate) fn named(disk: &CrashDisk, ending: &str) -> Vec<String> {
+    let mut names = disk.list().unwrap();
+    names.retain(|name| name.ends_with(ending));
+    names.sort();
+    names
+}
+
+/// A log with three topics and a dozen messages over several segments, closed or left as it is.
+pub(crate) fn a_log(is_closed: bool) -> (CrashDisk, Vec<Written>) {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    let mut maker = Maker::new();
+    let mut all = Vec::new();
+    for round in 0..12_u64 {
+        let topic = ["a", "b", "c"][round as usize % 3];
+        let long = "x".repeat(100);
+        let record = maker.message(
+            topic,
+            &format!("{round} {long}"),
+            Some((producer(round as u8 % 2), Seq(round / 2 + 1))),
+        );
+        all.extend(written(&record));
+        commit(&mut store, &[record]).unwrap();
+        run_jobs(&mut store);
+    }
+    all.sort();
+    match is_closed {
+        true => store.close().unwrap(),
+        false => drop(store),
+    }
+    (disk.kill(), all)
+}
+
+pub(crate) fn id(number: u32) -> SegmentId {
+    SegmentId(number)
+}
