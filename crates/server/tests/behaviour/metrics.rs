@@ -116,39 +116,64 @@ async fn a_link_that_dies_of_silence_is_counted_with_its_delay() {
     assert!((0.9..3.0).contains(&sum), "{sum}");
 }
 
-#[tokio::test]
-async fn a_peer_that_takes_no_output_lags_and_dies_of_that() {
-    let server = Fixture::quick().await;
+/// A v1 connection that follows `flood` and whose kernel takes little.
+async fn stuck(server: &Fixture) -> Peer {
     let mut stuck = Peer::with_small_window(server.address).await;
     stuck
         .upgrade("/websocket", &["sec-websocket-protocol: heartwire.v1"])
         .await;
     stuck.say(&hello("stuck", 1)).await;
     stuck.say("sub flood").await;
-    reaches(&server, "heartwire_followers", 1.0).await;
+    reaches(server, "heartwire_followers", 1.0).await;
+    stuck
+}
+
+#[tokio::test]
+async fn a_follower_that_does_not_read_lags() {
+    let server = Fixture::start().await;
+    let _stuck = stuck(&server).await;
     let payload = "x".repeat(64 * 1024);
-    for _ in 0..192 {
+    let mut last = Scrape::of(server.address).await;
+    until("it to lag", async || {
         http::publish(server.address, "flood", &payload).await;
-    }
-    let scrape = Scrape::of(server.address).await;
-    let lag = scrape.value("heartwire_lag_messages");
-    assert!(lag >= 1.0, "{lag}");
+        last = Scrape::of(server.address).await;
+        last.value("heartwire_lag_messages") >= 3.0
+    })
+    .await;
     assert_values(
-        &scrape,
+        &last,
         &[
-            ("heartwire_lag_max_messages", lag),
+            (
+                "heartwire_lag_max_messages",
+                last.value("heartwire_lag_messages"),
+            ),
             ("heartwire_lag_looked_at_followers", 1.0),
         ],
     );
-    let deaths = "heartwire_dead_links_total{side=\"server\",reason=";
-    until("it to be dropped", async || {
-        let scrape = Scrape::of(server.address).await;
-        // Its last pong may be awaited as well: whichever bound comes first is the reason.
-        let blocked = scrape.value(&format!("{deaths}\"blocked\"}}"));
-        blocked + scrape.value(&format!("{deaths}\"silence\"}}")) > 0.5
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_and_takes_no_output_dies_of_that() {
+    let server = Fixture::quick().await;
+    let mut stuck = stuck(&server).await;
+    let payload = "x".repeat(64 * 1024);
+    let dead = "heartwire_dead_links_total{side=\"server\",reason=\"blocked\"}";
+    let mut last = Scrape::of(server.address).await;
+    until("it to be found dead", async || {
+        // It is heard all the time; once it is dead, nobody listens.
+        let _ = stuck.try_send(&text("pong by-hand")).await;
+        if last.value("heartwire_lag_messages") < 3.0 {
+            http::publish(server.address, "flood", &payload).await;
+        }
+        last = Scrape::of(server.address).await;
+        last.value(dead) > 0.5
     })
     .await;
-    reaches(&server, "heartwire_followers", 0.0).await;
+    let delay = "heartwire_detection_delay_seconds";
+    let count = format!("{delay}_count{{reason=\"blocked\"}}");
+    assert_values(&last, &[(dead, 1.0), (&count, 1.0)]);
+    let sum = last.value(&format!("{delay}_sum{{reason=\"blocked\"}}"));
+    assert!((1.9..6.0).contains(&sum), "{sum}");
 }
 
 #[tokio::test]
