@@ -25,6 +25,8 @@ pub struct HubConfig {
     /// How many of a connection's topics are told by name when somebody looks at it: 16, enough to
     /// recognise it by.
     pub topics_told_max: usize,
+    /// How many identities that were shut out, or lost topics, are remembered: 10,000.
+    pub subjects_max: usize,
     /// How long a client waits before it sends again what was refused for the moment: 1 s.
     pub unavailable_retry: Duration,
     /// How long a client stays away that came at a limit: 5 s.
@@ -45,6 +47,7 @@ impl HubConfig {
             connections_max: 1_000_000,
             follows_max: 4_000_000,
             topics_told_max: 16,
+            subjects_max: 10_000,
             unavailable_retry: Duration::from_secs(1),
             overload_retry: Duration::from_secs(5),
             durability: Durability::Memory,

@@ -15,6 +15,8 @@ pub enum Outcome {
     Accepted,
     /// It was stored before, and is not stored again.
     Repeated,
+    /// Its publisher may not.
+    Forbidden,
     /// Its topic belongs to the server.
     BadTopic,
     /// It was larger than a message may be.
@@ -35,9 +37,10 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Accepted,
         Self::Repeated,
+        Self::Forbidden,
         Self::BadTopic,
         Self::TooLarge,
         Self::OutOfOrder,
@@ -53,6 +56,7 @@ impl Outcome {
         match self {
             Self::Accepted => "accepted",
             Self::Repeated => "repeated",
+            Self::Forbidden => "forbidden",
             Self::BadTopic => "bad-topic",
             Self::TooLarge => "too-large",
             Self::OutOfOrder => "out-of-order",
@@ -84,7 +88,7 @@ impl Outcome {
 pub struct Publishes([u64; Outcome::ALL.len()]);
 
 impl Publishes {
-    pub(crate) fn count(&mut self, outcome: Outcome) {
+    pub(crate) const fn count(&mut self, outcome: Outcome) {
         self.0[outcome as usize] += 1;
     }
 

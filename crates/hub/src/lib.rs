@@ -38,19 +38,23 @@ mod agents;
 mod config;
 mod connection;
 mod counts;
+mod grant;
 mod outgoing;
 mod state;
 
 pub use config::HubConfig;
 pub use connection::{Asked, Connection, Death, Due, End, Life, Side, Step};
 pub use counts::{ByKind, Counts, Delivered, Gaps, Outcome, Publishes, RefusedFollows, Starts};
+pub use grant::Grant;
+pub use heartwire_log::Pattern;
 pub use heartwire_log::{
     Append, AppendError, Entry, Form, Log, LogConfig, Lsn, Now, Place, ProducerKey, Retention,
     Start, Stats, TopicLog,
 };
+pub use heartwire_proto::id::TopicRef;
 pub use heartwire_proto::server::Request;
 pub use outgoing::Outgoing;
 pub use state::{
     ConnKey, ConnectionInfo, Delivery, Filled, FollowError, Followed, Full, History, HubState,
-    LagPart, Mode, Peer, TopicInfo,
+    LagPart, Mode, Peer, SubjectInfo, SubjectsFull, TopicInfo,
 };

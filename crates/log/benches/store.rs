@@ -136,11 +136,11 @@ fn message(number: usize) -> (TopicName, Record) {
     let Ok(Appended::Pending(place)) = log.append(append, now) else {
         unreachable!("an empty log takes a message");
     };
-    log.commit(place.lsn, &mut Default::default());
+    log.commit(place.lsn, &[], &mut Default::default());
     let topic: TopicName = name.parse().expect("a topic");
     let mut entry = None;
-    log.read(place.topic, Offset::ZERO, |_, read| {
-        entry = Some(read.clone());
+    let _ = log.read(place.topic, Offset::ZERO, |_, read| {
+        entry = read.cloned();
         true
     });
     let record = Record::Message {

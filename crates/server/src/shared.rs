@@ -21,6 +21,7 @@ use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::storage::{Opened, Storage};
 use crate::sync::lock;
+use crate::waiting::Waiting;
 use crate::wheel::{Ticks, Wheel};
 
 /// Whoever the hub can wake.
@@ -136,8 +137,8 @@ pub(crate) struct Shared {
     pub(crate) idempotency: IdempotencyKeys<Stored>,
     pub(crate) metrics: Metrics,
     pub(crate) ended: EndedConnections,
-    /// Moves whenever something was stored that had to wait.
-    pub(crate) stored: watch::Sender<()>,
+    /// Publishers whose message is not stored yet.
+    pub(crate) waiting: Waiting,
     /// Moves whenever something was read back from disk.
     pub(crate) loaded: watch::Sender<()>,
     /// Bytes of half-received messages, over all connections.
@@ -178,7 +179,7 @@ impl Shared {
             idempotency: IdempotencyKeys::default(),
             metrics: Metrics::default(),
             ended: EndedConnections::new(config.observation.ended_max),
-            stored: watch::Sender::new(()),
+            waiting: Waiting::default(),
             loaded: watch::Sender::new(()),
             partial_bytes: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -222,8 +223,11 @@ impl Shared {
 
     /// The gate has opened: what waited is stored.
     pub(crate) fn store_all(&self) {
-        self.hub(|hub| hub.store());
-        self.stored.send_replace(());
+        let through = self.hub(|hub| {
+            hub.store();
+            hub.log().committed()
+        });
+        self.waiting.stored(through);
     }
 
     /// A connection's half-received bytes have changed; false when there are too many in all.

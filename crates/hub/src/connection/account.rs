@@ -130,7 +130,7 @@ impl Live {
             heard_at: Some(heartbeat.last_heard()),
             round_trip: heartbeat.rtt(),
             ping: heartbeat.has_asked().then_some(asked),
-            blocked_since: (progress.blocked_since != NEVER).then_some(progress.blocked_since),
+            blocked_since: Some(progress.blocked_since()).filter(|since| *since != NEVER),
             unwritten_bytes,
         }
     }

@@ -8,6 +8,7 @@ use heartwire_proto::server::websocket::{Opcode, write_frame};
 use heartwire_proto::{Close, CloseCode, Time};
 
 use super::account::{Death, End, Side};
+use super::extra::Extra;
 use super::progress::NEVER;
 use super::{Connection, Live, Speech, State, push_frame};
 use crate::Now;
@@ -47,15 +48,11 @@ impl Connection {
         match &self.state {
             State::Greeting(greeting) => greeting.session.deadline().unwrap_or(NEVER),
             State::Closing(closing) => closing.until,
-            State::Live(live) if live.heartbeat.is_asking() => live
-                .heartbeat
-                .deadline()
-                .min(self.blocked_until(live))
-                .min(self.measure_at(live)),
             State::Live(live) => live
-                .ask_at()
+                .due_at()
                 .min(self.blocked_until(live))
-                .min(self.measure_at(live)),
+                .min(self.measure_at(live))
+                .min(live.extra.expires_at()),
         }
     }
 
@@ -69,6 +66,10 @@ impl Connection {
             }
             State::Closing(closing) if now >= closing.until => Due::Drop,
             State::Greeting(_) | State::Closing(_) => Due::Nothing,
+            State::Live(live) if now >= live.extra.expires_at() => {
+                self.expire(now);
+                Due::Nothing
+            }
             State::Live(live) => self.poll_live(live, now),
         }
     }
@@ -77,11 +78,11 @@ impl Connection {
         if now >= self.blocked_until(live) {
             return Due::Look;
         }
-        let is_asking = live.heartbeat.is_asking();
-        if is_asking && now >= live.heartbeat.deadline() {
-            Due::Look
-        } else if !is_asking && now >= live.ask_at() {
-            Due::Ping
+        if now >= live.due_at() {
+            match live.heartbeat.is_asking() {
+                true => Due::Look,
+                false => Due::Ping,
+            }
         } else if now >= self.measure_at(live) {
             Due::Measure
         } else {
@@ -163,7 +164,7 @@ impl Connection {
         if is_choked {
             live.heartbeat.heard(now);
         }
-        let blocked_since = self.progress.blocked_since;
+        let blocked_since = self.progress.blocked_since();
         let (death, delay, reason) = match live.heartbeat.judge(now) {
             Verdict::Dead { silent_for } => {
                 let reason = format!("nothing was heard for {:.1} s", silent_for.as_secs_f64());
@@ -199,7 +200,7 @@ impl Connection {
         if now.since(until) > LATE {
             let grace = self.bound().saturating_sub(Heartbeat::GRACE).as_millis() as u64;
             let since = now.as_millis().saturating_sub(grace);
-            self.progress.blocked_since = Time::from_millis(since);
+            self.progress.set_blocked_since(Time::from_millis(since));
             return false;
         }
         true
@@ -213,35 +214,42 @@ impl Connection {
     }
 
     fn blocked_until(&self, live: &Live) -> Time {
-        self.progress.blocked_since + live.heartbeat.config().bound()
+        self.progress.blocked_since() + live.heartbeat.config().bound()
     }
 
     fn measure_at(&self, live: &Live) -> Time {
         let timeout = live.heartbeat.config().timeout();
-        let asking = live.heartbeat.is_asking();
-        let question = self.progress.unacknowledged_at().filter(|_| asking);
-        let last = question.into_iter().chain(self.progress.blocked_seen_at());
-        last.min()
-            .map_or(NEVER, |last| last + timeout / LOOKS_PER_TIMEOUT)
+        let last = self.progress.measured_at();
+        last.map_or(NEVER, |last| last + timeout / LOOKS_PER_TIMEOUT)
     }
 }
 
 impl Live {
-    pub(super) const fn new(key: ConnKey, heartbeat: Heartbeat, speech: Speech) -> Self {
+    pub(super) fn new(
+        key: ConnKey,
+        heartbeat: Heartbeat,
+        speech: Speech,
+        expires_at: Time,
+    ) -> Self {
+        let mut extra = Extra::default();
+        extra.set_expires_at(expires_at);
         Self {
             key,
             heartbeat,
             speech,
-            late_pong: None,
+            extra,
         }
     }
 
-    /// When the peer is asked next if nothing is heard; in v1 also if it never falls silent.
-    fn ask_at(&self) -> Time {
+    /// When its answer is due, or when the peer is asked next: if nothing is heard, and in v1 also if
+    /// it never falls silent.
+    fn due_at(&self) -> Time {
         let silent = self.heartbeat.deadline();
         match self.speech {
-            Speech::V1(_) => silent.min(self.heartbeat.asked_at() + POSITIONS_EVERY),
-            Speech::Plain { .. } => silent,
+            Speech::V1(_) if !self.heartbeat.is_asking() => {
+                silent.min(self.heartbeat.asked_at() + POSITIONS_EVERY)
+            }
+            Speech::V1(_) | Speech::Plain { .. } => silent,
         }
     }
 }

@@ -275,10 +275,7 @@ impl<H: Clone> HubState<H> {
 }
 
 fn describe(key: ConnKey, who: &Who, now: Time, following: Following) -> ConnectionInfo {
-    let from = who
-        .from
-        .as_deref()
-        .and_then(|from| Publisher::parse(from).ok());
+    let from = who.from().and_then(|from| Publisher::parse(from).ok());
     let has_answered = who.rtt_ms != u32::MAX;
     ConnectionInfo {
         id: key.id(),

@@ -30,6 +30,11 @@ impl<H: Clone> HubState<H> {
         answer
     }
 
+    /// A publish was refused because its publisher may not.
+    pub(crate) const fn note_forbidden(&mut self) {
+        self.counts.publishes.count(Outcome::Forbidden);
+    }
+
     pub(crate) fn skip(&mut self, id: ProducerId, seq: Seq, now: Now) -> Result<(), AppendError> {
         self.log.skip(id, seq, now)
     }

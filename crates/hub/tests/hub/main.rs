@@ -5,11 +5,13 @@
 mod closing;
 mod counts;
 mod following;
+mod grants;
 mod housekeeping;
 mod life;
 mod plain;
 mod publishing;
 mod random_schedules;
+mod rates;
 mod transcripts;
 mod visibility;
 mod world;

@@ -241,7 +241,7 @@ impl Log {
             return;
         };
         let segments = &self.segments;
-        let policy = self.config.policy(topic.name().as_str());
+        let policy = self.config.policy(topic.name().as_topic());
         let due = topic.next_due(policy, &self.config, |place| segments.appended_by(place));
         self.calendar.remove(&(topic.due, id));
         topic.due = due;

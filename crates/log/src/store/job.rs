@@ -17,7 +17,6 @@ use super::index::SegmentIndex;
 use super::load::{facts_bytes, read_index, wrap};
 use super::meta::Identity;
 use super::state::{Depth, State};
-use super::view::IndexView;
 
 /// How many zeros are written, and synced, at once, in bytes: few, so that the writer's syncs meanwhile
 /// do not wait behind a whole segment.
@@ -219,9 +218,7 @@ fn fold_below<D: Disk>(
         };
         let index = read_index(files, store, kind, segment)?;
         let index = index.ok_or_else(|| damaged(kind, segment))?;
-        let body = envelope::unwrap(kind, store, segment, &index);
-        let view = body.and_then(IndexView::parse);
-        state.fold(segment, view.ok_or_else(|| damaged(kind, segment))?, depth);
+        state.fold(segment, index.view(), depth);
     }
     Ok(state)
 }

@@ -20,6 +20,7 @@ mod meta;
 mod open;
 mod reader;
 mod record;
+mod records;
 mod recover;
 mod recovered;
 mod repair;

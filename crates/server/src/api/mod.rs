@@ -7,13 +7,15 @@
 //! | `GET /v1/topics/{topic}` | [`history`], or [`sse`] where events are asked for |
 //! | `GET /v1/topics`, `/v1/connections`, `DELETE /v1/connections/{id}` | [`live`] |
 //! | `GET /v1/connections/{id}` | [`account`] |
+//! | `/v1/subjects…` | [`subjects`] |
 //! | `GET /`, `/page/…`, `/heartwire.js` | [`page`] |
 //! | `GET /healthz`, `/readyz` | [`status`] |
 //! | `GET /metrics` | [`mod@metrics`] |
 //!
-//! Every request passes the [guard](crate::guard) first; every refusal is JSON
+//! Every request passes the [guard](crate::guard) first ([`access`]); every refusal is JSON
 //! `{"error": code, "message": …}`.
 
+mod access;
 mod account;
 mod batch;
 mod body;
@@ -29,6 +31,7 @@ mod parameters;
 mod publish;
 mod sse;
 mod status;
+mod subjects;
 mod url_topics;
 mod websocket;
 
@@ -36,9 +39,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use http::StatusCode;
 
 use crate::metrics::{Over, Weight};
@@ -48,14 +51,20 @@ use error::RefusedAs;
 
 pub(crate) use error::HttpError;
 pub(crate) use idempotency::IdempotencyKeys;
+pub(crate) use parameters::query;
 pub(crate) use publish::Stored;
 pub use url_topics::{UrlTopics, UrlTopicsError};
 
 /// The routes of one hub.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let guarded = Router::new()
-        .route("/v1/topics", get(live::topics))
+    let of_topics = Router::new()
         .route("/v1/topics/{topic}", get(topic).post(publish::one))
+        .route_layer(middleware::from_fn_with_state(
+            shared.clone(),
+            access::of_topic,
+        ));
+    let of_operators = Router::new()
+        .route("/v1/topics", get(live::topics))
         .route("/v1/publish", post(publish::many))
         .route("/v1/connections", get(live::connections))
         .route(
@@ -63,9 +72,20 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             get(account::one).delete(live::close),
         )
         .route("/metrics", get(metrics::page))
-        .route_layer(middleware::from_fn_with_state(shared.clone(), guard));
+        .route("/v1/subjects", get(subjects::list))
+        .route("/v1/subjects/{subject}", delete(subjects::kick))
+        .route("/v1/subjects/{subject}/readmit", post(subjects::readmit))
+        .route(
+            "/v1/subjects/{subject}/topics/{topics}",
+            delete(subjects::revoke),
+        )
+        .route_layer(middleware::from_fn_with_state(
+            shared.clone(),
+            access::operators,
+        ));
     Router::new()
-        .merge(guarded)
+        .merge(of_topics)
+        .merge(of_operators)
         .route("/websocket", get(websocket::upgrade))
         .route("/", get(page::index))
         .route("/page/{name}", get(page::part))
@@ -79,16 +99,6 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             note_refusal,
         ))
         .with_state(shared)
-}
-
-async fn guard(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, HttpError> {
-    let (parts, body) = request.into_parts();
-    shared.config.guard.api(&parts)?;
-    Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
 /// Counts errors by their code. Who may not, and what is at a limit, is also logged as a warning.

@@ -16,6 +16,7 @@
 //! connection's lock comes before the hub's; nobody ever holds two connections' locks.
 
 mod account;
+mod admit;
 mod input;
 mod open;
 mod output;
@@ -34,7 +35,8 @@ use crate::shared::{Shared, Wakes};
 use crate::sync::{lock, try_lock};
 use crate::wheel::Alarm;
 
-pub(crate) use open::{Opening, open};
+pub(crate) use admit::Entrance;
+pub(crate) use open::{Admission, Opening, open};
 
 use output::{Output, Pumped};
 
