@@ -37,12 +37,14 @@
 mod agents;
 mod config;
 mod connection;
+mod counts;
 mod grant;
 mod outgoing;
 mod state;
 
 pub use config::HubConfig;
-pub use connection::{Connection, Due, Step};
+pub use connection::{Asked, Connection, Death, Due, End, Life, Side, Step};
+pub use counts::{ByKind, Counts, Delivered, Gaps, Outcome, Publishes, RefusedFollows, Starts};
 pub use grant::Grant;
 pub use heartwire_log::Pattern;
 pub use heartwire_log::{
@@ -53,6 +55,6 @@ pub use heartwire_proto::id::TopicRef;
 pub use heartwire_proto::server::Request;
 pub use outgoing::Outgoing;
 pub use state::{
-    ConnKey, ConnectionInfo, Delivery, Filled, FollowError, Full, History, HubState, Mode, Peer,
-    SubjectInfo, SubjectsFull, TopicInfo,
+    ConnKey, ConnectionInfo, Delivery, Filled, FollowError, Followed, Full, History, HubState,
+    LagPart, Mode, Peer, SubjectInfo, SubjectsFull, TopicInfo,
 };

@@ -46,7 +46,7 @@ use heartwire_proto::{Time, WallTime};
 pub use append::{Append, AppendError, Appended, Committed, Fate, Lsn, Pending, Place, What};
 pub use config::{LogConfig, Policy, Retention};
 pub use entry::{Entry, Form};
-pub use log::{Load, Log, Stats};
+pub use log::{DiskUsage, Load, Log, Stats};
 pub use pattern::Pattern;
 pub use producer::{ProducerId, ProducerKey};
 pub use topic::{Read, ReadBack, Start, TopicId, TopicLog};

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use crate::admission::ConnectionLimits;
 use crate::api::UrlTopics;
+use crate::ended::ObservationLimits;
 use crate::gate::Gate;
 use crate::guard::{
     Access, ApiKey, Check, FileError, Guard, Keys, SharedCheck, Tokens, WebSockets,
@@ -27,6 +28,7 @@ use crate::storage::{self, Place, StoreError};
 pub(crate) struct Config {
     pub(crate) hub: HubConfig,
     pub(crate) connections: ConnectionLimits,
+    pub(crate) observation: ObservationLimits,
     pub(crate) guard: Guard,
     pub(crate) url_topics: UrlTopics,
     pub(crate) gate: Gate,
@@ -123,6 +125,13 @@ impl HubBuilder {
     #[must_use]
     pub fn connection_limits(mut self, limits: ConnectionLimits) -> Self {
         self.config.connections = limits;
+        self
+    }
+
+    /// How much is kept for whoever looks at metrics and ended connections.
+    #[must_use]
+    pub const fn observation(mut self, limits: ObservationLimits) -> Self {
+        self.config.observation = limits;
         self
     }
 

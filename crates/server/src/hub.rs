@@ -14,6 +14,7 @@ use crate::api;
 use crate::builder::{Config, HubBuilder};
 use crate::follow::{FollowRefused, Follower};
 use crate::guard;
+use crate::metrics::Origin;
 use crate::publish::{Position, PublishError, STORED_WITHIN};
 use crate::shared::Shared;
 use crate::storage::Opened;
@@ -83,6 +84,7 @@ impl Hub {
         let storing = {
             let payload = payload.into();
             self.shared.publish(
+                Origin::Embedded,
                 TopicRef::parse(topic)?,
                 payload.as_message(),
                 None,
@@ -146,6 +148,10 @@ impl Hub {
     /// How many connections and followers there are.
     pub fn connections(&self) -> usize {
         self.shared.lock_hub().connections_len()
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Whether an address is a trusted proxy's.

@@ -5,14 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartwire_hub::{Append, AppendError};
+use heartwire_hub::{Append, AppendError, Outcome};
 use heartwire_log::Fate;
 use heartwire_proto::frame::{Message, Publisher};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Cursor, Epoch, Offset};
-
 use tokio::sync::oneshot;
 
+use crate::metrics::Origin;
 use crate::shared::Shared;
 
 /// How long a publisher waits for its message to be stored.
@@ -91,6 +91,7 @@ impl Shared {
     /// Messages are stored in the order of the calls, whatever becomes of the futures.
     pub(crate) fn publish(
         self: &Arc<Self>,
+        origin: Origin,
         topic: TopicRef<'_>,
         payload: Message<'_>,
         from: Option<Publisher<'_>>,
@@ -98,6 +99,7 @@ impl Shared {
     ) -> Result<impl Future<Output = Result<Position, PublishError>> + Send + use<>, PublishError>
     {
         if self.is_draining() {
+            self.metrics.published(origin, Outcome::NotAccepting);
             return Err(PublishError::Draining);
         }
         let append = Append {
@@ -107,16 +109,23 @@ impl Shared {
             producer: None,
         };
         let now = self.clock.now();
-        let (place, waiting) = self.hub(|hub| {
+        let answer = self.hub(|hub| {
             let place = hub.publish(append, now)?;
             hub.store();
             let is_stored = hub.log().fate(place.lsn) == Fate::Durable;
             let waiting = (!is_stored).then(|| self.waiting.wait_for(place.lsn));
             Ok::<_, AppendError>((place, waiting))
-        })?;
+        });
+        self.metrics.published(origin, Outcome::of(&answer));
+        let (place, waiting) = answer?;
+        let shared = self.clone();
         Ok(async move {
             if let Some(waiting) = waiting {
-                wait_until_stored(waiting, within).await?;
+                let stored = wait_until_stored(waiting, within).await;
+                if stored == Err(PublishError::Failed) {
+                    shared.metrics.published(origin, Outcome::Failed);
+                }
+                stored?;
             }
             Ok(Position {
                 epoch: place.epoch,

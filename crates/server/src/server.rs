@@ -4,7 +4,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -14,6 +15,7 @@ use crate::api::HttpError;
 use crate::guard::{Via, is_loopback};
 use crate::http_connection::HttpConnection;
 use crate::hub::Hub;
+use crate::metrics::{Over, Weight};
 use crate::socket;
 use crate::tls::Tls;
 
@@ -22,6 +24,8 @@ use crate::tls::Tls;
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
 /// How long the accept loop rests when the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is told at most that nothing can be accepted.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How long requests under way may take after the stop was asked for.
 const REQUESTS_END_WITHIN: Duration = Duration::from_secs(5);
 /// How often the certificate is read again.
@@ -115,12 +119,11 @@ impl Server {
         let seats = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
         let bound = self.hub.heartbeat_bound();
         let accepting = async {
+            let mut told_at = None;
             loop {
-                let (stream, peer) = accept(&self.listener).await;
+                let (stream, peer) = accept(&self.listener, &self.hub, &mut told_at).await;
                 let Ok(seat) = seats.clone().try_acquire_owned() else {
-                    if self.tls.is_none() {
-                        refuse(&stream);
-                    }
+                    refuse(&stream, &self.hub, self.tls.is_none());
                     continue;
                 };
                 // Events leave at once, and a peer that takes nothing does not keep its seat.
@@ -163,14 +166,23 @@ async fn keep_fresh(tls: Option<&Tls>) {
 }
 
 /// The next connection. Errors of one connection are its own; when the process has no descriptors
-/// left, a pause lets some go.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// left, a pause lets some go; that is logged once a minute.
+async fn accept(
+    listener: &TcpListener,
+    hub: &Hub,
+    told_at: &mut Option<Instant>,
+) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "no connection can be accepted for a moment");
+                let errors = &hub.shared().metrics.accept_errors;
+                errors.fetch_add(1, Ordering::Relaxed);
+                if told_at.is_none_or(|told_at| told_at.elapsed() >= TELL_EVERY) {
+                    *told_at = Some(Instant::now());
+                    tracing::error!(%error, "no connection can be accepted for a moment");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -186,8 +198,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Says 503 as far as it can be said without waiting, and hangs up.
-fn refuse(stream: &TcpStream) {
+/// Says 503 as far as it can be said without waiting, and hangs up. Under TLS it cannot be said.
+fn refuse(stream: &TcpStream, hub: &Hub, is_plain: bool) {
+    let shared = hub.shared();
+    let (over, now) = (Over::Accept, shared.clock.time());
+    let refusals = &shared.metrics.refusals;
+    refusals.note(over, "too-many-connections", Weight::Warning, now);
+    if !is_plain {
+        return;
+    }
     let message = "the server answers as many requests as it may";
     let error = HttpError::unavailable("too-many-connections", message, RETRY_AFTER);
     let body = error.to_json().to_string();

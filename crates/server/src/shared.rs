@@ -15,8 +15,10 @@ use crate::api::{IdempotencyKeys, Stored};
 use crate::builder::Config;
 use crate::clock::{self, Clock};
 use crate::conn::Conn;
+use crate::ended::EndedConnections;
 use crate::follow::Reader;
 use crate::gate::Gate;
+use crate::metrics::Metrics;
 use crate::storage::{Opened, Storage};
 use crate::sync::lock;
 use crate::waiting::Waiting;
@@ -133,6 +135,8 @@ pub(crate) struct Shared {
     pub(crate) wheel: Mutex<Wheel<Weak<Conn>>>,
     pub(crate) seats: Seats,
     pub(crate) idempotency: IdempotencyKeys<Stored>,
+    pub(crate) metrics: Metrics,
+    pub(crate) ended: EndedConnections,
     /// Publishers whose message is not stored yet.
     pub(crate) waiting: Waiting,
     /// Moves whenever something was read back from disk.
@@ -173,6 +177,8 @@ impl Shared {
             wheel: Mutex::new(Wheel::new(ticks, clock.time())),
             seats: Seats::new(config.connections),
             idempotency: IdempotencyKeys::default(),
+            metrics: Metrics::default(),
+            ended: EndedConnections::new(config.observation.ended_max),
             waiting: Waiting::default(),
             loaded: watch::Sender::new(()),
             partial_bytes: AtomicUsize::new(0),
@@ -236,6 +242,11 @@ impl Shared {
         all <= self.config.connections.partial_bytes_max
     }
 
+    /// Bytes of half-received messages.
+    pub(crate) fn partial_bytes(&self) -> usize {
+        self.partial_bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
@@ -247,6 +258,8 @@ impl Shared {
 
     /// From here on nothing new is taken: no connection, no message.
     pub(crate) fn begin_drain(&self) {
+        let began_with = &self.metrics.drain_began_with;
+        began_with.store(self.seats.taken(), Ordering::Relaxed);
         self.draining.store(true, Ordering::Release);
         self.hub(|hub| hub.set_accepting(false));
         for reader in lock(&self.readers).values() {

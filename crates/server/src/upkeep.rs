@@ -66,6 +66,7 @@ fn turn(shared: &Arc<Shared>, now: Time) {
 fn forget(shared: &Arc<Shared>, now: Time) {
     // Bounded per call, so that nobody waits long for the lock.
     while shared.hub(|hub| hub.expire(now)) {}
+    shared.metrics.refusals.tell(now);
     if let Some(storage) = &shared.storage {
         let mut loads = Vec::new();
         shared.hub(|hub| hub.sweep(storage.segment_bytes(), &mut loads));

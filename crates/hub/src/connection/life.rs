@@ -8,6 +8,7 @@ use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::server::websocket::{Opcode, write_frame};
 use heartwire_proto::{Close, CloseCode, Time};
 
+use super::account::{Death, End, Side};
 use super::extra::Extra;
 use super::progress::NEVER;
 use super::{Connection, Live, Speech, State, push_frame};
@@ -165,17 +166,26 @@ impl Connection {
         if is_choked {
             live.heartbeat.heard(now);
         }
-        let reason = match live.heartbeat.judge(now) {
+        let blocked_since = self.progress.blocked_since();
+        let (death, delay, reason) = match live.heartbeat.judge(now) {
             Verdict::Dead { silent_for } => {
-                format!("nothing was heard for {:.1} s", silent_for.as_secs_f64())
+                let reason = format!("nothing was heard for {:.1} s", silent_for.as_secs_f64());
+                (Death::Silence, silent_for, reason)
             }
             Verdict::Alive if self.is_blocked_for_too_long(now) => {
                 let bound = self.bound();
-                format!("no output was taken for {:.1} s", bound.as_secs_f64())
+                let reason = format!("no output was taken for {:.1} s", bound.as_secs_f64());
+                (Death::Blocked, now.since(blocked_since), reason)
             }
             Verdict::Alive => return false,
         };
-        self.close_within(Close::new(CloseCode::HEARTBEAT_TIMEOUT, reason), now);
+        let end = End {
+            by: Side::Server,
+            close: Close::new(CloseCode::HEARTBEAT_TIMEOUT, reason),
+            at: now,
+            death: Some((death, delay)),
+        };
+        self.close_within(end, now);
         true
     }
 

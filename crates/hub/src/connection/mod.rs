@@ -12,6 +12,7 @@
 //! What needs no hub is in this file; `requests` asks the hub, `fill` takes from it, and `life`
 //! decides over life and death.
 
+mod account;
 mod extra;
 mod fill;
 mod grants;
@@ -36,6 +37,7 @@ use crate::state::{ConnKey, HubState, Mode, Peer};
 use extra::Extra;
 use progress::Progress;
 
+pub use account::{Asked, Death, End, Life, Side};
 pub use life::Due;
 
 /// How long a closing connection may take to get rid of its last bytes and to hear the peer's close
@@ -56,6 +58,8 @@ pub enum Step<'a> {
     Hello(Box<Hello>),
     /// Call [`Connection::apply`] with this request.
     Hub(Request<'a>),
+    /// Nothing: the latest ping was answered, after so long.
+    RoundTrip(Duration),
     /// Find out what the token grants, then call [`Connection::renew`]. Until then
     /// [`Connection::wants_input`] says no. Whoever asks nobody for tokens calls
     /// [`Connection::keep_grant`].
@@ -95,7 +99,8 @@ enum Speech {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Closing {
-    close: Close,
+    end: End,
+    life: Life,
     key: Option<ConnKey>,
     until: Time,
     peer_has_closed: bool,
@@ -187,7 +192,11 @@ impl Connection {
                 ServerFrame::Pong { id }.encode(out);
                 Opcode::Text
             }),
-            Ok(server::Step::Pong(id)) => self.answered(id, now),
+            Ok(server::Step::Pong(id)) => {
+                if let Some(round_trip) = self.answered(id, now) {
+                    return Step::RoundTrip(round_trip);
+                }
+            }
             Ok(server::Step::Heartbeat { interval_ms }) => self.change_interval(interval_ms),
             Err(broken) => self.close(broken.into(), now),
         }
@@ -231,12 +240,10 @@ impl Connection {
         });
     }
 
-    /// Takes an RFC 6455 Pong, which answers a plain connection's question.
-    pub fn receive_pong(&mut self, payload: &[u8], now: Time) {
+    /// Takes an RFC 6455 Pong, which answers a plain connection's question: then after how long.
+    pub fn receive_pong(&mut self, payload: &[u8], now: Time) -> Option<Duration> {
         let text = std::str::from_utf8(payload).unwrap_or_default();
-        if let Ok(id) = text.parse() {
-            self.answered(Some(id), now);
-        }
+        self.answered(text.parse().ok(), now)
     }
 
     /// Takes the peer's close frame, and answers it unless it is an answer itself `[WS-8]`.
@@ -250,7 +257,13 @@ impl Connection {
         let echo = Close::new(code, "");
         self.outgoing
             .push_control(|out| write_close(out, &echo, false));
-        self.end(Close::new(code, "the peer closed"), now + CLOSING_MAX, true);
+        let end = End {
+            by: Side::Peer,
+            close: Close::new(code, "the peer closed"),
+            at: now,
+            death: None,
+        };
+        self.end(end, now + CLOSING_MAX, true);
     }
 
     // ---- What goes out ----
@@ -265,10 +278,10 @@ impl Connection {
     /// the server commits and [fills](Self::fill) before, so that nothing stored goes without its
     /// `ack` `[CLOSE-5]`.
     pub fn close(&mut self, close: Close, now: Time) {
-        self.close_within(close, now + CLOSING_MAX);
+        self.close_within(decided(close, now), now + CLOSING_MAX);
     }
 
-    fn close_within(&mut self, close: Close, until: Time) {
+    fn close_within(&mut self, end: End, until: Time) {
         let mode = match &self.state {
             State::Closing(_) => return,
             State::Live(Live {
@@ -277,10 +290,11 @@ impl Connection {
             }) => Mode::Plain,
             State::Live(_) | State::Greeting(_) => Mode::V1,
         };
-        self.close_as(mode, close, until);
+        self.close_as(mode, end, until);
     }
 
-    fn close_as(&mut self, mode: Mode, close: Close, until: Time) {
+    fn close_as(&mut self, mode: Mode, end: End, until: Time) {
+        let close = &end.close;
         self.outgoing.drop_messages();
         if mode == Mode::V1 {
             let bye = ServerFrame::Bye {
@@ -292,13 +306,14 @@ impl Connection {
         }
         let with_retry = mode == Mode::Plain;
         self.outgoing
-            .push_control(|out| write_close(out, &close, with_retry));
-        self.end(close, until, false);
+            .push_control(|out| write_close(out, close, with_retry));
+        self.end(end, until, false);
     }
 
-    fn end(&mut self, close: Close, until: Time, peer_has_closed: bool) {
+    fn end(&mut self, end: End, until: Time, peer_has_closed: bool) {
         self.state = State::Closing(Box::new(Closing {
-            close,
+            end,
+            life: self.life(),
             key: self.key(),
             until,
             peer_has_closed,
@@ -308,7 +323,7 @@ impl Connection {
     /// Why the connection ends, once it does.
     pub fn closing(&self) -> Option<&Close> {
         match &self.state {
-            State::Closing(closing) => Some(&closing.close),
+            State::Closing(closing) => Some(&closing.end.close),
             State::Greeting(_) | State::Live(_) => None,
         }
     }
@@ -362,9 +377,11 @@ impl Connection {
         }
     }
 
-    fn answered(&mut self, id: Option<PingId>, now: Time) {
-        if let (State::Live(live), Some(id)) = (&mut self.state, id) {
-            live.heartbeat.pong(id, now);
+    /// The round trip, if it answers the latest ping for the first time.
+    fn answered(&mut self, id: Option<PingId>, now: Time) -> Option<Duration> {
+        match (&mut self.state, id) {
+            (State::Live(live), Some(id)) => live.heartbeat.pong(id, now),
+            _ => None,
         }
     }
 
@@ -376,6 +393,16 @@ impl Connection {
         live.heartbeat.set_config(config);
         let interval_ms = config.interval().as_millis() as u64;
         push_frame(&mut self.outgoing, &ServerFrame::Heartbeat { interval_ms });
+    }
+}
+
+/// An end of this server's choice.
+const fn decided(close: Close, now: Time) -> End {
+    End {
+        by: Side::Server,
+        close,
+        at: now,
+        death: None,
     }
 }
 

@@ -105,6 +105,12 @@ impl Progress {
         question.measured(unacknowledged, now)
     }
 
+    /// Whether the kernel has taken the whole ping under way.
+    pub(super) fn is_ping_written(&self) -> bool {
+        let question = self.0.as_ref().and_then(|it| it.question.as_ref());
+        question.is_some_and(|question| question.written >= question.end)
+    }
+
     /// When it was last looked at what the peer's TCP has acknowledged, or could have been for the
     /// first time, if there is a reason to look again.
     pub(super) fn measured_at(&self) -> Option<Time> {

@@ -13,7 +13,7 @@ use heartwire_proto::server::{Request, Session};
 use heartwire_proto::{Close, CloseCode, Seq, TopicName};
 
 use super::grants::expiry;
-use super::{CLOSING_MAX, Connection, Live, Speech, State, heartbeat_config, push_frame};
+use super::{CLOSING_MAX, Connection, Live, Speech, State, decided, heartbeat_config, push_frame};
 use crate::Now;
 use crate::config::HubConfig;
 use crate::grant::Grant;
@@ -50,10 +50,14 @@ impl Connection {
         let key = match joined {
             Ok(key) => key,
             Err(close) => {
-                connection.close_as(Mode::Plain, close, now.time + CLOSING_MAX);
+                let end = decided(close, now.time);
+                connection.close_as(Mode::Plain, end, now.time + CLOSING_MAX);
                 return connection;
             }
         };
+        if !topics.is_empty() {
+            hub.note_asked(key, now.time);
+        }
         let heartbeat = Heartbeat::new(connection.config.heartbeat, now.time);
         let speech = Speech::Plain { has_spoken: false };
         let expires_at = expiry(grant, now.time);
@@ -197,11 +201,14 @@ impl<H: Clone> Asking<'_, H> {
     /// `[SUB-2]` `[SUB-11]`
     fn sub(&mut self, topic: TopicRef<'_>, from: SubFrom) {
         match self.hub.follow(self.live.key, topic, from) {
-            Ok(start) => self.push(&ServerFrame::Subbed {
-                topic,
-                cursor: start.cursor,
-                gap: start.gap,
-            }),
+            Ok(start) => {
+                self.hub.note_asked(self.live.key, self.now.time);
+                self.push(&ServerFrame::Subbed {
+                    topic,
+                    cursor: start.cursor,
+                    gap: start.gap,
+                });
+            }
             Err(error) => {
                 if let Some(code) = error.code() {
                     self.push(&ServerFrame::Refused { topic, code });
@@ -268,6 +275,7 @@ impl<H: Clone> Asking<'_, H> {
     fn say(&mut self, payload: Message<'_>) -> Result<(), Close> {
         let inbox = TopicRef::parse(INBOX).expect("the name keeps to the charset");
         if !self.may_publish(inbox) {
+            self.hub.note_forbidden();
             return Err(not_granted(inbox));
         }
         let identity = self.identity();
@@ -298,6 +306,7 @@ impl<H: Clone> Asking<'_, H> {
         if appended.is_some_and(|appended| seq <= appended) {
             self.owe_ack();
         } else {
+            self.hub.note_forbidden();
             self.nack(seq, NackCode::Forbidden);
         }
         Ok(())

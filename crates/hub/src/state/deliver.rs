@@ -7,7 +7,8 @@ use heartwire_proto::{Epoch, Offset};
 
 use super::follow::FollowedTopic;
 use super::follows::{Follow, Follows};
-use super::{ConnKey, HubState};
+use super::{ConnKey, HubState, Role};
+use crate::counts::{ByKind, Counts, Delivered, Gaps};
 
 /// How much of one topic a follower is given before its next topic has its turn, in bytes.
 const TURN_BYTES: usize = 16 * 1024;
@@ -73,6 +74,8 @@ impl<H: Clone> HubState<H> {
         let Some(record) = self.records.get_mut(key.0) else {
             return Filled::Drained;
         };
+        let kind = record.who.as_deref().map(|who| who.role);
+        let mut tally = Tally::new(kind);
         let mut bytes = 0;
         while bytes < bytes_max {
             let Some(number) = record.follows.take_mark() else {
@@ -87,7 +90,7 @@ impl<H: Clone> HubState<H> {
             if follow.waits {
                 continue;
             }
-            let (used, place) = deliver(&mut self.log, topic, follow, turn, sink);
+            let (used, place) = deliver(&mut self.log, topic, follow, turn, &mut tally, sink);
             bytes += used;
             match place {
                 Reached::End => {}
@@ -100,11 +103,14 @@ impl<H: Clone> HubState<H> {
                 }
             }
         }
-        if record.follows.has_marks() {
-            return Filled::More;
-        }
-        record.awake = record.noticed;
-        Filled::Drained
+        let filled = if record.follows.has_marks() {
+            Filled::More
+        } else {
+            record.awake = record.noticed;
+            Filled::Drained
+        };
+        tally.add_to(&mut self.counts);
+        filled
     }
 
     /// The positions that a ping tells `[LIVE-9]`: of topics that moved since they were told last,
@@ -157,6 +163,44 @@ fn followed<'a>(
     Some((topic.name.as_topic(), log.topic(topic.id?)?))
 }
 
+/// What one reading has handed out.
+struct Tally {
+    /// Nothing for a reader inside the process.
+    role: Option<Role>,
+    delivered: Delivered,
+    gaps: Gaps,
+}
+
+impl Tally {
+    fn new(role: Option<Role>) -> Self {
+        Self {
+            role,
+            delivered: Delivered::default(),
+            gaps: Gaps::default(),
+        }
+    }
+
+    fn count(&mut self, entry: &Entry) {
+        let form = match self.role {
+            Some(Role::Plain) => Form::Plain,
+            Some(Role::V1 { .. }) | None => Form::V1,
+        };
+        self.delivered.messages += 1;
+        self.delivered.bytes += entry.wire_bytes(form) as u64;
+    }
+
+    fn add_to(self, counts: &mut Counts) {
+        let ByKind { v1, plain, reader } = &mut counts.delivered;
+        let total = match self.role {
+            None => reader,
+            Some(Role::V1 { .. }) => v1,
+            Some(Role::Plain) => plain,
+        };
+        *total += self.delivered;
+        counts.gaps += self.gaps;
+    }
+}
+
 /// How far a follower's turn at one topic came.
 enum Reached {
     /// The durable end.
@@ -173,6 +217,7 @@ fn deliver(
     topic: &FollowedTopic,
     follow: &mut Follow,
     bytes_max: usize,
+    tally: &mut Tally,
     sink: &mut impl FnMut(Delivery<'_>),
 ) -> (usize, Reached) {
     let nothing = (0, Reached::End);
@@ -187,6 +232,7 @@ fn deliver(
     if let Some(gap) = held.trimmed_after(Offset(follow.offset)) {
         follow.offset = held.base().0;
         bytes += NOTE_BYTES;
+        tally.gaps.count(gap.reason);
         sink(Delivery::Gap { topic: name, gap });
     } else if !follow.knows_epoch {
         bytes += NOTE_BYTES;
@@ -201,10 +247,12 @@ fn deliver(
         let Some(entry) = entry else {
             bytes += NOTE_BYTES;
             let gap = lost(epoch, offset);
+            tally.gaps.count(gap.reason);
             sink(Delivery::Gap { topic: name, gap });
             return true;
         };
         bytes += entry.wire_bytes(Form::V1);
+        tally.count(entry);
         sink(Delivery::Message {
             topic: name,
             epoch,

@@ -66,15 +66,22 @@ impl<H: Clone> HubState<H> {
         };
         let who = record.who.as_ref();
         let grant = who.and_then(|who| who.grant());
-        if !self.may_subscribe(grant, topic) {
-            return Err(FollowError::Forbidden);
-        }
+        let may = self.may_subscribe(grant, topic);
         let id = self.log.find(topic);
-        if topic.is_reserved() && id.is_none() {
-            return Err(FollowError::BadTopic);
+        let enlisted = match may {
+            true => self.enlist(key, topic, id),
+            false => Err(FollowError::Forbidden),
+        };
+        if let Some(code) = enlisted.err().and_then(FollowError::code) {
+            self.counts.refused_follows.count(code);
         }
-        let number = self.enlist(key, topic, id)?;
+        let number = enlisted?;
         let start = self.log.start(id, from);
+        let gap = start.gap.map(|gap| gap.reason);
+        self.counts.starts.count(from, gap);
+        if let Some(reason) = gap {
+            self.counts.gaps.count(reason);
+        }
         let end = id
             .and_then(|id| self.log.topic(id))
             .map(|topic| topic.end());
@@ -107,13 +114,17 @@ impl<H: Clone> HubState<H> {
         }
     }
 
-    /// Sees to it that the record follows the topic; returns the topic's number.
+    /// Sees to it that the record follows the topic; returns the topic's number. Topics of the
+    /// server's own are not made by following them.
     fn enlist(
         &mut self,
         key: ConnKey,
         topic: TopicRef<'_>,
         id: Option<TopicId>,
     ) -> Result<u32, FollowError> {
+        if topic.is_reserved() && id.is_none() {
+            return Err(FollowError::BadTopic);
+        }
         let known = self.names.get(topic.as_str()).copied();
         let Some(record) = self.records.get_mut(key.0) else {
             return Err(FollowError::Removed);

@@ -9,7 +9,7 @@ use heartwire_proto::frame::{Gap, Publisher, SubFrom};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Attempt, ConnectionId, Cursor, Epoch, Offset, Time, TopicName};
 
-use super::{ConnKey, HubState, Mode, Record, Role, deliver};
+use super::{ConnKey, HubState, Mode, Record, Role, Who, deliver};
 
 /// How much one page of history holds at most, in bytes.
 const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -59,6 +59,28 @@ pub struct ConnectionInfo {
     pub topics: usize,
     /// How many messages lie between its cursors and the topics' ends.
     pub lag: u64,
+    /// How long after it joined it last asked for a topic; nothing if it never did, or only more
+    /// than 49 days after.
+    pub asked_after: Option<Duration>,
+}
+
+/// What a connection follows, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Following {
+    topics: usize,
+    lag: u64,
+    asked_after_ms: u32,
+}
+
+/// A topic that a connection follows.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Followed {
+    /// The topic.
+    pub topic: TopicName,
+    /// The last message that was sent.
+    pub sent: Offset,
+    /// The topic's durable end.
+    pub end: Offset,
 }
 
 /// A page of a topic's messages.
@@ -208,30 +230,68 @@ impl<H: Clone> HubState<H> {
 
     fn info(&self, key: ConnKey, record: &Record<H>, now: Time) -> Option<ConnectionInfo> {
         let who = record.who.as_ref()?;
-        let from = who.from().and_then(|from| Publisher::parse(from).ok());
-        let has_answered = who.rtt_ms != u32::MAX;
-        Some(ConnectionInfo {
-            id: key.id(),
-            mode: match who.role {
-                Role::V1 { .. } => Mode::V1,
-                Role::Plain => Mode::Plain,
-            },
-            identity: from.map(|from| from.decode().into_owned()),
-            attempt: who.role.attempt(),
-            agent: who.agent.clone(),
-            address: who.ip.map(|ip| SocketAddr::new(ip, who.port)),
-            age: now.since(who.opened_at),
-            round_trip: has_answered.then(|| Duration::from_millis(who.rtt_ms.into())),
-            topics: record.follows.len(),
-            lag: self.lag(record),
-        })
+        Some(describe(key, who, now, self.following(record)))
     }
 
-    fn lag(&self, record: &Record<H>) -> u64 {
-        let behind = record.follows.iter().filter_map(|follow| {
-            let topic = self.log.topic(self.topics.at(follow.topic)?.id?)?;
-            Some(topic.end().0.saturating_sub(follow.offset))
+    /// What is known of a connection that is there or was removed and has not left yet: itself, and
+    /// some of the topics that it follows.
+    pub fn departing(&self, key: ConnKey, now: Time) -> Option<(ConnectionInfo, Vec<Followed>)> {
+        if let Some(record) = self.records.get(key.0) {
+            return Some((self.info(key, record, now)?, self.followed(record)));
+        }
+        let evicted = self.evicted.get(&key)?;
+        let who = evicted.who.as_deref()?;
+        let info = describe(key, who, now, evicted.following);
+        Some((info, evicted.followed.clone()))
+    }
+
+    /// The handle of a connection, to be asked for what only its driver knows.
+    pub fn handle(&self, id: ConnectionId) -> Option<H> {
+        let record = self.records.get(ConnKey::from_id(id)?.0)?;
+        record.who.as_ref().map(|_| record.handle.clone())
+    }
+
+    pub(super) fn following(&self, record: &Record<H>) -> Following {
+        Following {
+            topics: record.follows.len(),
+            lag: self.lag(record),
+            asked_after_ms: record.asked_after_ms,
+        }
+    }
+
+    pub(super) fn followed(&self, record: &Record<H>) -> Vec<Followed> {
+        let told = record.follows.iter().take(self.config.topics_told_max);
+        let followed = told.filter_map(|follow| {
+            let topic = self.topics.at(follow.topic)?;
+            let held = topic.id.and_then(|id| self.log.topic(id));
+            Some(Followed {
+                topic: topic.name.clone(),
+                sent: Offset(follow.offset),
+                end: held.map_or(Offset::ZERO, TopicLog::end),
+            })
         });
-        behind.sum()
+        followed.collect()
+    }
+}
+
+fn describe(key: ConnKey, who: &Who, now: Time, following: Following) -> ConnectionInfo {
+    let from = who.from().and_then(|from| Publisher::parse(from).ok());
+    let has_answered = who.rtt_ms != u32::MAX;
+    ConnectionInfo {
+        id: key.id(),
+        mode: match who.role {
+            Role::V1 { .. } => Mode::V1,
+            Role::Plain => Mode::Plain,
+        },
+        identity: from.map(|from| from.decode().into_owned()),
+        attempt: who.role.attempt(),
+        agent: who.agent.clone(),
+        address: who.ip.map(|ip| SocketAddr::new(ip, who.port)),
+        age: now.since(who.opened_at),
+        round_trip: has_answered.then(|| Duration::from_millis(who.rtt_ms.into())),
+        topics: following.topics,
+        lag: following.lag,
+        asked_after: (following.asked_after_ms != u32::MAX)
+            .then(|| Duration::from_millis(following.asked_after_ms.into())),
     }
 }

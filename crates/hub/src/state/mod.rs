@@ -6,6 +6,7 @@
 mod deliver;
 mod follow;
 mod follows;
+mod lag;
 mod list;
 mod publish;
 mod subjects;
@@ -23,14 +24,17 @@ use heartwire_proto::{Attempt, Close, CloseCode, ConnectionId, LogId, Seq, Time,
 
 use crate::agents::Agents;
 use crate::config::HubConfig;
+use crate::counts::{ByKind, Counts};
 use crate::grant::Grant;
 use follow::FollowedTopic;
 use follows::Follows;
+use list::Following;
 use subjects::Subject;
 
 pub use deliver::{Delivery, Filled};
 pub use follow::FollowError;
-pub use list::{ConnectionInfo, History, TopicInfo};
+pub use lag::LagPart;
+pub use list::{ConnectionInfo, Followed, History, TopicInfo};
 pub use subjects::{SubjectInfo, SubjectsFull};
 
 /// The key of a connection, or reader, in its hub; stale once it has left or was removed.
@@ -183,6 +187,8 @@ struct Record<H> {
     awake: bool,
     /// Its producer's durable number has moved, or publishes of it have failed.
     noticed: bool,
+    /// When it last asked for a topic, in milliseconds after it joined; `u32::MAX` for never.
+    asked_after_ms: u32,
 }
 
 impl<H: Clone> Record<H> {
@@ -192,6 +198,15 @@ impl<H: Clone> Record<H> {
             wakes.push(self.handle.clone());
         }
     }
+}
+
+/// A connection that the hub has removed, until it has left: why it ends, and what it was.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Evicted {
+    close: Close,
+    who: Option<Box<Who>>,
+    following: Following,
+    followed: Vec<Followed>,
 }
 
 /// What a connection has to say that no topic holds.
@@ -217,8 +232,8 @@ pub struct HubState<H> {
     /// The followed topic of each topic of the log, by its index; `u32::MAX` for none.
     by_log: Vec<u32>,
     follows: usize,
-    /// Why connections were removed that do not know it yet.
-    evicted: BTreeMap<ConnKey, Close>,
+    /// Connections that were removed and have not left yet.
+    evicted: BTreeMap<ConnKey, Evicted>,
     /// Publishes that failed and whose `nack` is not sent yet.
     failed: BTreeMap<ConnKey, Seq>,
     /// Topics that were taken from connections which have not been told yet.
@@ -227,6 +242,7 @@ pub struct HubState<H> {
     agents: Agents,
     wakes: Vec<H>,
     committed: Committed,
+    counts: Counts,
 }
 
 impl<H: Clone> HubState<H> {
@@ -261,6 +277,7 @@ impl<H: Clone> HubState<H> {
             agents: Agents::default(),
             wakes: Vec::new(),
             committed: Committed::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -277,6 +294,16 @@ impl<H: Clone> HubState<H> {
     /// Refuses publishes, or takes them again: while the server drains, or its disk has failed.
     pub fn set_accepting(&mut self, accepting: bool) {
         self.log.set_accepting(accepting);
+    }
+
+    /// Counters.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// How many topics all connections and readers together follow.
+    pub const fn follows_len(&self) -> usize {
+        self.follows
     }
 
     /// How many connections and readers there are.
@@ -330,10 +357,12 @@ impl<H: Clone> HubState<H> {
             self.take_over(producer, attempt)?;
         }
         let role = who.role;
+        let reconnects = role.attempt() > Attempt(1);
         let key = self.add(handle, Some(Box::new(who))).map_err(|full| {
             Close::new(CloseCode::OVERLOADED, full.to_string())
                 .retry_after(self.config.overload_retry)
         })?;
+        self.counts.reconnects += u64::from(reconnects);
         if let Some(producer) = role.producer() {
             self.clients.insert(producer, key);
         } else if let Some(who) = self.who_mut(key) {
@@ -351,9 +380,11 @@ impl<H: Clone> HubState<H> {
             .is_some_and(|who| who.role.attempt() >= attempt)
             && !planted::has(Bug::StaleHelloWins)
         {
+            self.counts.stale_dials += 1;
             let reason = "HELLO-8: a later attempt of this client is connected";
             return Err(Close::new(CloseCode::TAKEN_OVER, reason));
         }
+        self.counts.takeovers += 1;
         let reason = "HELLO-8: a later attempt of this client took over";
         self.evict(held, Close::new(CloseCode::TAKEN_OVER, reason));
         Ok(())
@@ -363,6 +394,7 @@ impl<H: Clone> HubState<H> {
         if self.records.len() >= self.config.connections_max {
             return Err(Full);
         }
+        *self.present(who.as_deref()) += 1;
         Ok(ConnKey(self.records.insert(Record {
             handle,
             follows: Follows::default(),
@@ -370,21 +402,48 @@ impl<H: Clone> HubState<H> {
             // Whoever opens it fills or reads it next.
             awake: true,
             noticed: false,
+            asked_after_ms: u32::MAX,
         })))
     }
 
     /// Removes a connection that is to be told why, and wakes it.
     fn evict(&mut self, key: ConnKey, close: Close) -> bool {
+        let held = self.records.get(key.0);
+        let (following, followed) = held.map_or_else(Default::default, |record| {
+            (self.following(record), self.followed(record))
+        });
         let Some(record) = self.remove(key) else {
             return false;
         };
-        self.evicted.insert(key, close);
+        let evicted = Evicted {
+            close,
+            who: record.who,
+            following,
+            followed,
+        };
+        self.evicted.insert(key, evicted);
         self.wakes.push(record.handle);
         true
     }
 
+    /// How many there are of this one's kind; a reader inside the process is nobody.
+    const fn present(&mut self, who: Option<&Who>) -> &mut usize {
+        let ByKind { v1, plain, reader } = &mut self.counts.present;
+        match who {
+            None => reader,
+            Some(Who {
+                role: Role::V1 { .. },
+                ..
+            }) => v1,
+            Some(Who {
+                role: Role::Plain, ..
+            }) => plain,
+        }
+    }
+
     fn remove(&mut self, key: ConnKey) -> Option<Record<H>> {
         let record = self.records.remove(key.0)?;
+        *self.present(record.who.as_deref()) -= 1;
         for follow in record.follows.iter() {
             self.release(follow);
         }
@@ -399,13 +458,15 @@ impl<H: Clone> HubState<H> {
     }
 
     /// Whether the connection is still one of the hub's; if not, why it ends.
-    pub(crate) fn check(&mut self, key: ConnKey) -> Result<(), Close> {
+    pub(crate) fn check(&self, key: ConnKey) -> Result<(), Close> {
         if self.records.get(key.0).is_some() {
             return Ok(());
         }
-        Err(self.evicted.remove(&key).unwrap_or_else(|| {
-            Close::new(CloseCode::CLOSED_BY_OPERATOR, "the connection was removed")
-        }))
+        let evicted = self.evicted.get(&key);
+        Err(evicted.map_or_else(
+            || Close::new(CloseCode::CLOSED_BY_OPERATOR, "the connection was removed"),
+            |evicted| evicted.close.clone(),
+        ))
     }
 
     /// The connection is about to be filled by its driver: it needs no wake.
@@ -429,6 +490,16 @@ impl<H: Clone> HubState<H> {
 
     fn who_mut(&mut self, key: ConnKey) -> Option<&mut Who> {
         self.records.get_mut(key.0)?.who.as_deref_mut()
+    }
+
+    /// A connection asks for a topic, for whoever wants to know when it last did.
+    pub(crate) fn note_asked(&mut self, key: ConnKey, now: Time) {
+        if let Some(record) = self.records.get_mut(key.0)
+            && let Some(who) = &record.who
+        {
+            let after_ms = now.since(who.opened_at).as_millis();
+            record.asked_after_ms = u32::try_from(after_ms).unwrap_or(u32::MAX);
+        }
     }
 
     pub(crate) fn set_round_trip(&mut self, key: ConnKey, rtt_ms: u32) {

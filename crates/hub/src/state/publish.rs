@@ -7,6 +7,7 @@ use heartwire_log::{
 use heartwire_proto::Seq;
 
 use super::HubState;
+use crate::counts::Outcome;
 
 impl<H: Clone> HubState<H> {
     /// Appends a message that does not come from a client with numbers of its own: over HTTP, or
@@ -22,8 +23,16 @@ impl<H: Clone> HubState<H> {
         }
     }
 
+    /// Appends what came over a WebSocket.
     pub(crate) fn append(&mut self, append: Append<'_>, now: Now) -> Result<Appended, AppendError> {
-        self.log.append(append, now)
+        let answer = self.log.append(append, now);
+        self.counts.publishes.count_answer(&answer);
+        answer
+    }
+
+    /// A publish was refused because its publisher may not.
+    pub(crate) const fn note_forbidden(&mut self) {
+        self.counts.publishes.count(Outcome::Forbidden);
     }
 
     pub(crate) fn skip(&mut self, id: ProducerId, seq: Seq, now: Now) -> Result<(), AppendError> {
@@ -115,6 +124,7 @@ impl<H: Clone> HubState<H> {
     /// the lowest `[PUB-10]`; whoever else waits for such an LSN is told by the driver.
     pub fn fail(&mut self, from: Lsn) {
         for (producer, seq) in self.log.fail(from) {
+            self.counts.publishes.count(Outcome::Failed);
             let Some(key) = self.clients.get(&producer).copied() else {
                 continue;
             };

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod closing;
+mod counts;
 mod following;
 mod grants;
 mod housekeeping;

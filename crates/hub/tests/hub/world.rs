@@ -175,7 +175,7 @@ impl World {
             return;
         }
         match connection.receive(message, now.time) {
-            Step::Done => {}
+            Step::Done | Step::RoundTrip(_) => {}
             Step::Hello(hello) => {
                 let grant = self.grant.as_ref();
                 connection.welcome(&hello, grant, &mut self.hub, &end, now);

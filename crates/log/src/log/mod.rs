@@ -43,6 +43,15 @@ pub struct Stats {
     pub trimmed_unread: u64,
 }
 
+/// What the messages retained take of a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct DiskUsage {
+    /// Segments in which such messages stand.
+    pub segments: usize,
+    /// The messages themselves, in bytes.
+    pub retained_bytes: u64,
+}
+
 /// What makes appends durable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Backing {
@@ -148,6 +157,11 @@ impl Log {
     /// What all entries take of memory, in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What the messages retained take of a disk.
+    pub fn disk_usage(&self) -> DiskUsage {
+        self.segments.usage()
     }
 
     /// How many topics exist, those included that nobody may see yet.

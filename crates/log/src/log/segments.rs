@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use heartwire_proto::Time;
 
+use super::DiskUsage;
 use crate::store::{DiskPlace, SegmentId};
 
 /// Fewer segments than that are not worth emptying.
@@ -90,6 +91,14 @@ impl Segments {
             && live < on_disk / 4
             && oldest.live_bytes < segment_bytes / 2;
         is_sparse.then_some(*id)
+    }
+
+    /// What is held, all together.
+    pub(crate) fn usage(&self) -> DiskUsage {
+        DiskUsage {
+            segments: self.by_id.len(),
+            retained_bytes: self.by_id.values().map(|segment| segment.live_bytes).sum(),
+        }
     }
 
     /// Moves the segments out that hold no message any more and get no new ones.

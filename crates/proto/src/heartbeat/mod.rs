@@ -62,6 +62,15 @@ pub enum Verdict {
     },
 }
 
+/// A question whose answer is awaited.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Awaited {
+    /// Since when the answer's clock runs; nothing once a pause of the process has moved it.
+    pub since: Option<Time>,
+    /// When the answer is due.
+    pub due_at: Time,
+}
+
 /// Where the latest question stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum State {
@@ -174,6 +183,28 @@ impl Heartbeat {
     /// When the latest ping was handed to the driver; before the first, when the connection opened.
     pub const fn asked_at(&self) -> Time {
         self.asked_at
+    }
+
+    /// Whether anything has been asked yet.
+    pub const fn has_asked(&self) -> bool {
+        self.pings > 0
+    }
+
+    /// The question under way, for people who want to know why a peer was declared dead.
+    pub fn awaited(&self) -> Option<Awaited> {
+        let State::Asked {
+            allowance_ms,
+            due_at,
+            extended,
+        } = self.state
+        else {
+            return None;
+        };
+        let since = due_at.as_millis().saturating_sub(allowance_ms.into());
+        Some(Awaited {
+            since: (!extended).then_some(Time::from_millis(since)),
+            due_at,
+        })
     }
 
     /// Whether a ping waits for its answer.

@@ -91,11 +91,16 @@ impl HttpError {
     }
 }
 
+/// The code of the error that a response tells, for whoever counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct RefusedAs(pub(super) &'static str);
+
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let mut body = self.to_json().to_string();
         body.push('\n');
         let mut response = (self.status, [(header::CONTENT_TYPE, JSON)], body).into_response();
+        response.extensions_mut().insert(RefusedAs(self.code));
         let headers = response.headers_mut();
         if let Some(delay) = self.retry_after {
             // Whole seconds, rounded up: coming a little late is better than too early.

@@ -11,7 +11,7 @@ use http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use super::error::{HttpError, JSON};
-use super::parameters;
+use super::{account, parameters};
 use crate::shared::Shared;
 
 /// How many topics or connections a page has where nobody says.
@@ -38,13 +38,19 @@ pub(super) async fn topics(
     Ok(answer(&json!({ "topics": topics, "next": next })))
 }
 
-/// `{"connections": […], "next"}`; `?after=ID` continues after `next`.
+/// `{"connections": […], "next"}`; `?after=ID` continues after `next`, `?state=ended` asks for those
+/// that are gone.
 pub(super) async fn connections(
     State(shared): State<Arc<Shared>>,
     request: Request,
 ) -> Result<Response, HttpError> {
     let (parts, _) = request.into_parts();
     let limit = parameters::limit(&parts, PAGE)?;
+    match parameters::query(&parts, "state").as_deref() {
+        None | Some("live") => {}
+        Some("ended") => return Ok(account::ended(&shared, limit)),
+        Some(_) => return Err(bad_state()),
+    }
     let after = parameters::query(&parts, "after")
         .map(|id| parse_id(&id))
         .transpose()?;
@@ -71,7 +77,7 @@ pub(super) async fn close(
     }
 }
 
-fn parse_id(id: &str) -> Result<ConnectionId, HttpError> {
+pub(super) fn parse_id(id: &str) -> Result<ConnectionId, HttpError> {
     id.parse().map_err(|_| {
         HttpError::bad_request(
             "bad-connection",
@@ -80,10 +86,15 @@ fn parse_id(id: &str) -> Result<ConnectionId, HttpError> {
     })
 }
 
-fn no_such_connection() -> HttpError {
+fn bad_state() -> HttpError {
+    HttpError::bad_request("bad-state", "state is live or ended")
+}
+
+pub(super) fn no_such_connection() -> HttpError {
     HttpError::not_found(
         "no-such-connection",
-        "no connection has this id; GET /v1/connections lists them",
+        "no connection has this id; GET /v1/connections lists them, and with ?state=ended those that \
+         ended last",
     )
 }
 
@@ -100,7 +111,7 @@ fn topic(info: &TopicInfo) -> Value {
     })
 }
 
-fn connection(info: &ConnectionInfo) -> Value {
+pub(super) fn connection(info: &ConnectionInfo) -> Value {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     json!({
         "connection": info.id.as_str(),
@@ -116,7 +127,7 @@ fn connection(info: &ConnectionInfo) -> Value {
     })
 }
 
-fn answer(value: &Value) -> Response {
+pub(super) fn answer(value: &Value) -> Response {
     let mut body = value.to_string();
     body.push('\n');
     ([(header::CONTENT_TYPE, JSON)], body).into_response()

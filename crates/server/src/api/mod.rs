@@ -6,14 +6,17 @@
 //! | `POST /v1/topics/{topic}`, `POST /v1/publish` | [`publish`], [`batch`], [`idempotency`] |
 //! | `GET /v1/topics/{topic}` | [`history`], or [`sse`] where events are asked for |
 //! | `GET /v1/topics`, `/v1/connections`, `DELETE /v1/connections/{id}` | [`live`] |
+//! | `GET /v1/connections/{id}` | [`account`] |
 //! | `/v1/subjects…` | [`subjects`] |
 //! | `GET /`, `/page/…`, `/heartwire.js` | [`page`] |
 //! | `GET /healthz`, `/readyz` | [`status`] |
+//! | `GET /metrics` | [`mod@metrics`] |
 //!
 //! Every request passes the [guard](crate::guard) first ([`access`]); every refusal is JSON
 //! `{"error": code, "message": …}`.
 
 mod access;
+mod account;
 mod batch;
 mod body;
 mod error;
@@ -22,6 +25,7 @@ mod history;
 mod idempotency;
 mod json;
 mod live;
+mod metrics;
 mod page;
 mod parameters;
 mod publish;
@@ -40,7 +44,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use http::StatusCode;
 
+use crate::metrics::{Over, Weight};
 use crate::shared::Shared;
+
+use error::RefusedAs;
 
 pub(crate) use error::HttpError;
 pub(crate) use idempotency::IdempotencyKeys;
@@ -60,7 +67,11 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/topics", get(live::topics))
         .route("/v1/publish", post(publish::many))
         .route("/v1/connections", get(live::connections))
-        .route("/v1/connections/{id}", delete(live::close))
+        .route(
+            "/v1/connections/{id}",
+            get(account::one).delete(live::close),
+        )
+        .route("/metrics", get(metrics::page))
         .route("/v1/subjects", get(subjects::list))
         .route("/v1/subjects/{subject}", delete(subjects::kick))
         .route("/v1/subjects/{subject}/readmit", post(subjects::readmit))
@@ -83,7 +94,28 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/readyz", get(status::readiness))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::map_response_with_state(
+            shared.clone(),
+            note_refusal,
+        ))
         .with_state(shared)
+}
+
+/// Counts errors by their code. Who may not, and what is at a limit, is also logged as a warning.
+async fn note_refusal(State(shared): State<Arc<Shared>>, response: Response) -> Response {
+    if let Some(RefusedAs(code)) = response.extensions().get().copied() {
+        let weight = match response.status() {
+            StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::INSUFFICIENT_STORAGE => Weight::Warning,
+            _ => Weight::Mistake,
+        };
+        let now = shared.clock.time();
+        shared.metrics.refusals.note(Over::Http, code, weight, now);
+    }
+    response
 }
 
 /// One topic: live where events are asked for, else its history.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::error::{HttpError, JSON};
 use super::idempotency::{First, REMEMBERED, Repeat, Turn};
 use super::{batch, body, parameters};
+use crate::metrics::Origin;
 use crate::publish::{Position, PublishError, STORED_WITHIN};
 use crate::shared::Shared;
 
@@ -148,7 +149,8 @@ fn append(
     payload: &Payload,
     within: Duration,
 ) -> Result<impl Future<Output = Result<Position, HttpError>> + Send + use<>, HttpError> {
-    let storing = shared.publish(topic.as_topic(), payload.as_message(), None, within)?;
+    let (topic, payload) = (topic.as_topic(), payload.as_message());
+    let storing = shared.publish(Origin::Http, topic, payload, None, within)?;
     Ok(async move { storing.await.map_err(HttpError::from) })
 }
 

@@ -87,6 +87,9 @@ impl Conn {
             Ok(grant) => {
                 let handle = Handle::Connection(self.clone());
                 connection.welcome(hello, grant.as_ref(), hub, &handle, now);
+                if let Some(key) = connection.key() {
+                    tracing::debug!(connection = %key.id(), attempt = hello.attempt.0, "welcomed");
+                }
             }
             Err(refusal) => connection.close(refusal.into(), now.time),
         }

@@ -155,6 +155,7 @@ impl<'a> Intake<'a> {
         };
         match step {
             Step::Done => {}
+            Step::RoundTrip(span) => shared.metrics.round_trips.observe_duration(span),
             Step::Hub(request) => {
                 let hub = hub.get_or_insert_with(|| shared.lock_hub());
                 connection.apply(request, hub, shared.clock.now());
@@ -188,7 +189,12 @@ impl<'a> Intake<'a> {
         let connection = &mut self.output.connection;
         match control.kind() {
             ControlKind::Ping => connection.receive_ping(payload),
-            ControlKind::Pong => connection.receive_pong(payload, self.now),
+            ControlKind::Pong => {
+                if let Some(span) = connection.receive_pong(payload, self.now) {
+                    let metrics = &self.conn.shared.metrics;
+                    metrics.round_trips.observe_duration(span);
+                }
+            }
             ControlKind::Close => {
                 match ClosePayload::parse(payload) {
                     Ok(close) => connection.receive_close(close.code, self.now),

@@ -15,6 +15,7 @@
 //! **Invariant**: one place writes to the socket ([`Output`]), under the connection's lock. A
 //! connection's lock comes before the hub's; nobody ever holds two connections' locks.
 
+mod account;
 mod admit;
 mod input;
 mod open;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
+use heartwire_hub::Mode;
 use heartwire_proto::{Close, Time};
 
 use crate::shared::{Shared, Wakes};
@@ -44,6 +46,10 @@ pub(crate) struct Conn {
     output: Mutex<Output>,
     /// Somebody came to pump while the lock was held: whoever holds it looks here afterwards.
     came: AtomicBool,
+    mode: Mode,
+    /// When the request was upgraded: the low 32 bits of the time, in the room that is left beside the
+    /// flags. It is told by a time soon after, see [`Conn::opened_at`].
+    opened_ms: u32,
 }
 
 impl Conn {
@@ -170,6 +176,7 @@ mod tests {
     use super::transport::{ReadHalf, WriteHalf};
     use crate::admission::Seat;
     use crate::builder::HubBuilder;
+    use crate::metrics::Origin;
     use crate::shared::Handle;
 
     /// What a connection costs beside the socket, the task's frame and the hub's record; the sizes
@@ -194,6 +201,8 @@ mod tests {
             shared: shared.clone(),
             output: Mutex::new(Output::new(unnamed, write)),
             came: AtomicBool::new(false),
+            mode: Mode::Plain,
+            opened_ms: now.time.as_millis() as u32,
         });
         let topics = ["t".parse().expect("a topic")];
         let handle = Handle::Connection(conn.clone());
@@ -223,7 +232,13 @@ mod tests {
         });
         let topic = TopicRef::parse("t").expect("a topic");
         for _ in 0..2_000 {
-            let stored = shared.publish(topic, Message::Text("x"), None, Duration::ZERO);
+            let stored = shared.publish(
+                Origin::Embedded,
+                topic,
+                Message::Text("x"),
+                None,
+                Duration::ZERO,
+            );
             stored.expect("it is taken").await.expect("it is stored");
             let mut frame = [0; 3];
             let arrives = peer.read_exact(&mut frame);

@@ -55,7 +55,15 @@ pub(crate) fn open(upgraded: Upgraded, opening: Opening) -> Task {
         shared: shared.clone(),
         output: Mutex::new(Output::new(greeting, write)),
         came: AtomicBool::new(false),
+        mode: opening.mode,
+        opened_ms: now.time.as_millis() as u32,
     });
+    shared.metrics.opened(opening.mode);
+    tracing::debug!(
+        mode = opening.mode.as_str(),
+        peer = opening.address.map(|address| address.to_string()),
+        "a connection opened"
+    );
     let (grant, entrance, refusal) = match opening.admission {
         Admission::Granted(grant) => (grant, None, None),
         Admission::Hello(entrance) => (None, Some(entrance), None),

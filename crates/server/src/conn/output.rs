@@ -46,7 +46,7 @@ pub(super) enum Pumped {
     /// There is more, but others have their turn first.
     Yielded,
     /// The socket is broken, or given up.
-    Broken,
+    Broken(io::ErrorKind),
 }
 
 impl Output {
@@ -114,7 +114,7 @@ impl Output {
             match self.write_all(shared, cx.as_deref_mut()) {
                 Ok((bytes, true)) => written += bytes,
                 Ok((_, false)) => return Pumped::Blocked,
-                Err(_) => return Pumped::Broken,
+                Err(error) => return Pumped::Broken(error.kind()),
             }
             if !self.may_have_more {
                 return Pumped::Drained;

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use heartwire_hub::Due;
-use heartwire_proto::{CloseCode, Time};
+use heartwire_proto::Time;
 
 use super::Conn;
 use super::input::{Input, Intake};
@@ -45,13 +45,15 @@ pub(crate) struct Task {
 
 /// How a turn of the task ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Turn {
+pub(super) enum Turn {
     /// Everything waits for somebody else.
     Wait,
     /// There is more to do; others have their turn first.
     Yield,
     /// Both ends have said goodbye, or the peer hung up.
     HangUp,
+    /// The socket failed.
+    Broken(io::ErrorKind),
     /// The peer is dead, or its time is over.
     Abandon,
 }
@@ -67,6 +69,8 @@ enum Read {
     Paused,
     /// The peer hung up.
     End,
+    /// The socket failed.
+    Broken(io::ErrorKind),
 }
 
 impl Future for Task {
@@ -83,7 +87,7 @@ impl Future for Task {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Turn::HangUp | Turn::Abandon => {
+            Turn::HangUp | Turn::Broken(_) | Turn::Abandon => {
                 self.finish(turn);
                 Poll::Ready(())
             }
@@ -130,7 +134,8 @@ impl Task {
 
         let mut intake = Intake::new(&conn, &mut output, now, wakes);
         let read = read(&mut self.read, &mut self.input, &mut intake, cx);
-        if was_due && read != Read::End && self.is_due_to_end(&mut output, now, cx, wakes) {
+        let has_ended = matches!(read, Read::End | Read::Broken(_));
+        if was_due && !has_ended && self.is_due_to_end(&mut output, now, cx, wakes) {
             return Turn::Abandon;
         }
         let pumped = match somebody_came {
@@ -138,10 +143,13 @@ impl Task {
             true => output.pump(shared, Some(cx), wakes),
             false => output.drain(shared, Some(cx), wakes),
         };
-        // A peer that has sent its last may still read what it is answered.
-        let is_finished = read == Read::End || output.connection.is_finished();
-        if pumped == Pumped::Broken || is_finished {
-            return Turn::HangUp;
+        match (read, pumped) {
+            (Read::Broken(kind), _) => return Turn::Broken(kind),
+            // A peer that has sent its last may still read what it is answered.
+            (Read::End, _) => return Turn::HangUp,
+            _ if output.connection.is_finished() => return Turn::HangUp,
+            (_, Pumped::Broken(kind)) => return Turn::Broken(kind),
+            _ => {}
         }
         if pumped == Pumped::Drained && self.input.is_deaf() {
             // The peer broke the framing and has been told: it is shown the end of the stream, and
@@ -216,21 +224,9 @@ impl Task {
         }
         output.waker = None;
         self.input.forget(shared);
-        let connection = &mut output.connection;
-        match (connection.key(), connection.closing()) {
-            (Some(key), Some(close)) if close.code == CloseCode::HEARTBEAT_TIMEOUT => {
-                tracing::info!(connection = %key.id(), %close, "a dead connection was dropped");
-            }
-            (Some(key), Some(close)) => {
-                tracing::debug!(connection = %key.id(), %close, "a connection ended");
-            }
-            (Some(key), None) => {
-                tracing::debug!(connection = %key.id(), "a peer hung up");
-            }
-            (None, _) => tracing::debug!("a connection ended that had not said hello"),
-        }
+        self.conn.bury(&output, turn);
         let mut hub = shared.lock_hub();
-        connection.leave(&mut hub);
+        output.connection.leave(&mut hub);
     }
 }
 
@@ -255,7 +251,7 @@ fn read(
                     }
                 }
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Poll::Ready(Err(_)) => return Read::End,
+                Poll::Ready(Err(error)) => return Read::Broken(error.kind()),
             }
         }
         Read::More

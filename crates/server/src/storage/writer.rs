@@ -168,8 +168,14 @@ impl Writer {
             self.places.clear();
             return Ok(());
         }
+        let began = Instant::now();
         self.store.write(&self.batch, &mut self.places)?;
-        self.store.sync()
+        self.store.sync()?;
+        if let Some(shared) = self.shared.upgrade() {
+            let (records, bytes) = (self.batch.records.len(), self.batch.bytes);
+            shared.metrics.wrote(records, bytes, began.elapsed());
+        }
+        Ok(())
     }
 
     /// The batch is durable: followers are woken, publishers answered. Their own tasks do it, so

@@ -1,15 +1,18 @@
 //! A server on real loopback sockets, seen from outside. One file per behaviour.
 
 mod access_table;
+mod dashboard;
 mod drain;
 mod durable;
 mod embedding;
+mod explained;
 mod garbage;
 mod grants;
 mod http_api;
 mod late_runtime;
 mod limits;
 mod liveness;
+mod metrics;
 mod own_check;
 mod plain_mode;
 mod proxies;

@@ -5,6 +5,7 @@
 #![allow(dead_code)] // each test file uses its own part
 
 pub(crate) mod http;
+pub(crate) mod metrics;
 pub(crate) mod peer;
 pub(crate) mod token;
 
