@@ -11,6 +11,7 @@ mod browser;
 mod javascript;
 mod licences;
 mod process;
+mod simulate;
 mod steps;
 mod tidy;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run as run_command, works};
-use crate::{javascript, licences, tidy};
+use crate::{javascript, licences, simulate, tidy};
 
 /// One step: it runs alone with `--only NAME`.
 struct Step {
@@ -40,6 +40,11 @@ const STEPS: &[Step] = &[
         name: "rust",
         about: "tests, documentation tests and examples of the workspace",
         run: rust_tests,
+    },
+    Step {
+        name: "simulate",
+        about: "2,000 seeds of the simulator, every order of its small core, and planted bugs",
+        run: simulate::all,
     },
     Step {
         name: "docs",

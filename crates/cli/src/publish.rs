@@ -15,6 +15,7 @@ use crate::output;
 use crate::signals::Stop;
 use crate::span::Span;
 use crate::story::Story;
+use crate::token::TokenArgs;
 use crate::{AGENT, url};
 
 /// How many messages are on their way at the same time: what a server takes unacknowledged by
@@ -48,12 +49,16 @@ pub(crate) struct PubArgs {
         env = "HEARTWIRE_PUB_TIMEOUT"
     )]
     timeout: Span,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 /// Publishes everything.
 pub(crate) async fn run(args: PubArgs) -> Result<(), Failure> {
     let mut stop = Stop::on_signals()?;
-    let link = Link::builder(&url::of_heartwire(&args.url))
+    let link = args
+        .token
+        .apply(Link::builder(&url::of_heartwire(&args.url)))?
         .agent(AGENT)
         .outbox(OutboxLimits {
             messages_max: UNCONFIRMED_MAX,

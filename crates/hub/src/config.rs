@@ -22,6 +22,8 @@ pub struct HubConfig {
     pub connections_max: usize,
     /// How many topics all connections together may follow: 4,000,000, about 100 MB.
     pub follows_max: usize,
+    /// How many identities that were shut out, or lost topics, are remembered: 10,000.
+    pub subjects_max: usize,
     /// How long a client waits before it sends again what was refused for the moment: 1 s.
     pub unavailable_retry: Duration,
     /// How long a client stays away that came at a limit: 5 s.
@@ -41,6 +43,7 @@ impl HubConfig {
             log: LogConfig::default(),
             connections_max: 1_000_000,
             follows_max: 4_000_000,
+            subjects_max: 10_000,
             unavailable_retry: Duration::from_secs(1),
             overload_retry: Duration::from_secs(5),
             durability: Durability::Memory,

@@ -136,11 +136,11 @@ fn message(number: usize) -> (TopicName, Record) {
     let Ok(Appended::Pending(place)) = log.append(append, now) else {
         unreachable!("an empty log takes a message");
     };
-    log.commit(place.lsn, &mut Default::default());
+    log.commit(place.lsn, &[], &mut Default::default());
     let topic: TopicName = name.parse().expect("a topic");
     let mut entry = None;
-    log.read(place.topic, Offset::ZERO, |_, read| {
-        entry = Some(read.clone());
+    let _ = log.read(place.topic, Offset::ZERO, |_, read| {
+        entry = read.cloned();
         true
     });
     let record = Record::Message {
@@ -249,13 +249,15 @@ fn append(folder: &Path, seconds: u64) {
         for round in 0..ROUNDS {
             writer.settle();
             let mut batch = Batch::default();
-            let (start, mut count) = (Instant::now(), 0);
-            while start.elapsed() < span {
+            let (mut spent, mut count) = (Duration::ZERO, 0);
+            while spent < span {
                 source.fill(&mut batch, size);
+                let start = Instant::now();
                 frame = writer.commit(&batch);
+                spent += start.elapsed();
                 count += 1;
             }
-            ours = ours.max(f64::from(count) / start.elapsed().as_secs_f64());
+            ours = ours.max(f64::from(count) / spent.as_secs_f64());
             let path = folder.join(format!("bare-{size}-{round}"));
             bare = bare.max(bare_loop(&path, frame, span));
         }

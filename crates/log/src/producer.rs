@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::Hasher as _;
 
+use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::{ClientId, Seq, Time};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
@@ -160,6 +161,10 @@ impl Producers {
             });
         };
         let appended = producer.appended;
+        if seq <= appended && planted::has(Bug::NoDedup) {
+            let appended_before = Some(appended);
+            return Ok(Admission::New { appended_before });
+        }
         if seq <= appended {
             Ok(Admission::Repeated)
         } else if seq.0 - appended.0 > window {

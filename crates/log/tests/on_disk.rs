@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use heartwire_log::store::{Batch, DiskPlace, Record, Recovered, SegmentId};
+use heartwire_log::store::{Batch, DiskPlace, Record, Recovered, RecoveredTopic, SegmentId};
 use heartwire_log::{
     Append, AppendError, Appended, Committed, Entry, Fate, Load, Log, LogConfig, Lsn, Now, Place,
-    Policy, ProducerId, ProducerKey, Retention, TopicId, TopicPattern,
+    Policy, ProducerId, ProducerKey, Retention, TopicId,
 };
 use heartwire_proto::frame::{Durability, Message};
 use heartwire_proto::id::TopicRef;
-use heartwire_proto::{LogId, Offset, Seq, Time, WallTime};
+use heartwire_proto::{Epoch, LogId, Offset, Seq, Time, WallTime};
 
 const PER_SEGMENT: usize = 4;
 
@@ -64,7 +64,7 @@ impl World {
     fn new(change: impl FnOnce(&mut LogConfig)) -> Self {
         let mut config = LogConfig {
             policies: vec![(
-                TopicPattern::new("memory:*"),
+                "memory:*".parse().unwrap(),
                 Policy {
                     durability: Durability::Memory,
                     ..Policy::default()
@@ -277,23 +277,7 @@ fn segments_go_when_nothing_in_them_is_retained() {
 
 #[test]
 fn a_few_old_messages_do_not_keep_segments() {
-    let newest_only = Policy {
-        retention: Retention {
-            count_max: 1,
-            ..Retention::default()
-        },
-        ..Policy::default()
-    };
-    let mut world = World::new(|config| {
-        config
-            .policies
-            .push((TopicPattern::new("churn"), newest_only));
-    });
-    for n in 1..=10 {
-        world.publish("old", [n]);
-        world.publish("churn", [n, n, n]);
-    }
-    let old = world.log.find(TopicRef::parse("old").unwrap()).unwrap();
+    let (mut world, old) = sparse();
     let mut unused = Vec::new();
     world.log.take_unused(&mut unused);
     assert_eq!(unused, [], "each holds an old message");
@@ -315,6 +299,56 @@ fn a_few_old_messages_do_not_keep_segments() {
     world.read(old, 0);
     let load = world.loads().remove(0);
     world.bring(&load);
+    assert_eq!(world.read(old, 0), (texts(1..=10), false));
+}
+
+/// Ten old messages, each in a segment that holds nothing else, and the topic they are of.
+fn sparse() -> (World, TopicId) {
+    let newest_only = Policy {
+        retention: Retention {
+            count_max: 1,
+            ..Retention::default()
+        },
+        ..Policy::default()
+    };
+    let mut world = World::new(|config| {
+        config
+            .policies
+            .push(("churn".parse().unwrap(), newest_only));
+    });
+    for n in 1..=10 {
+        world.publish("old", [n]);
+        world.publish("churn", [n, n, n]);
+    }
+    let old = world.log.find(TopicRef::parse("old").unwrap()).unwrap();
+    (world, old)
+}
+
+#[test]
+fn what_moves_while_it_is_read_is_lost_to_nobody() {
+    let (mut world, old) = sparse();
+    world.cool();
+    world.read(old, 0);
+    let slow = world.loads().remove(0);
+    let mut moves = Vec::new();
+    world.log.sweep(800, 100, &mut moves);
+    for load in moves {
+        world.bring(&load);
+    }
+    world.write();
+    // The first segment is gone by the time the reader comes to it.
+    let mut messages: Vec<_> = slow.places.iter().map(|_| None).collect();
+    for (place, message) in slow.places.iter().zip(&mut messages).skip(1) {
+        *message = Some(world.shelf.entry(*place));
+    }
+    world.log.loaded(&slow, messages);
+    assert_eq!(
+        world.read(old, 0),
+        (Vec::new(), true),
+        "it is asked for again"
+    );
+    let again = world.loads().remove(0);
+    world.bring(&again);
     assert_eq!(world.read(old, 0), (texts(1..=10), false));
 }
 
@@ -430,4 +464,42 @@ fn what_failed_is_told_from_what_waits() {
     assert_eq!(world.log.fate(Lsn(failed.lsn.0 + 1)), Fate::Pending);
     assert!(!world.log.has_batch());
     assert_eq!(world.read(stored.topic, 0).0, ["1"]);
+}
+
+#[test]
+fn a_segment_that_one_topic_lets_go_of_at_the_start_stays_for_the_others() {
+    let at = |position| DiskPlace {
+        segment: SegmentId(1),
+        position,
+        bytes: 100,
+    };
+    let topic = |name: &str, places: Vec<DiskPlace>| RecoveredTopic {
+        name: name.parse().unwrap(),
+        origin: Epoch::from_random(1),
+        epoch: Epoch::from_random(1),
+        base: Offset::ZERO,
+        end: Offset(places.len() as u64),
+        last_append: Time::ZERO,
+        places,
+        gaps: Vec::new(),
+    };
+    let newer = DiskPlace {
+        segment: SegmentId(2),
+        ..at(0)
+    };
+    let recovered = Recovered {
+        log: LogId::from_random(1),
+        key: ProducerKey::new(1),
+        log_time: Time::ZERO,
+        topics: vec![topic("a", vec![at(0), newer]), topic("b", vec![at(1)])],
+        producers: Vec::new(),
+        segments: Vec::new(),
+        report: Default::default(),
+    };
+    let mut config = LogConfig::default();
+    config.policy.retention.count_max = 1;
+    let (mut log, _) = Log::recover(config, recovered);
+    let mut unused = Vec::new();
+    log.take_unused(&mut unused);
+    assert_eq!(unused, [], "b has a message in it");
 }

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::planted::{self, Bug};
+
 /// The first delay of an outage is drawn from zero to this.
 const FIRST_MAX: Duration = Duration::from_secs(3);
 /// The least delay, but for a first one and for local causes.
@@ -211,6 +213,10 @@ impl Reconnect {
 
 /// A delay between `low` and `high`, `random` being a 64-bit fraction; whole milliseconds.
 pub fn uniform(low: Duration, high: Duration, random: u64) -> Duration {
+    let random = match planted::has(Bug::NoJitter) {
+        true => u64::MAX / 2,
+        false => random,
+    };
     let range_ms = high.saturating_sub(low).as_millis();
     let part_ms = (range_ms * u128::from(random)) >> 64;
     low + Duration::from_millis(u64::try_from(part_ms).unwrap_or(u64::MAX))

@@ -50,7 +50,24 @@ const MEMBERS: &[Member] = &[
             "heartwire-hub",
             "heartwire-log",
             "heartwire-proto",
+            "heartwire-websocket",
         ],
+        nature: Nature::Shell,
+    },
+    Member {
+        name: "heartwire-sim",
+        on: &[
+            "heartwire-disk",
+            "heartwire-hub",
+            "heartwire-log",
+            "heartwire-proto",
+            "heartwire-websocket",
+        ],
+        nature: Nature::Shell,
+    },
+    Member {
+        name: "heartwire-websocket",
+        on: &["heartwire-proto"],
         nature: Nature::Shell,
     },
     Member {

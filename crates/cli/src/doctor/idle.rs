@@ -244,7 +244,7 @@ mod tests {
         }
     }
 
-    fn judged(idle: [Idle; 3], busy: Option<u64>, interval: Option<u64>) -> Check {
+    fn judged(idle: &[Idle; 3], busy: Option<u64>, interval: Option<u64>) -> Check {
         let busy = busy.map(|age| BusyEnd {
             age: secs(age),
             end: Some(End::Reset),
@@ -255,7 +255,7 @@ mod tests {
 
     fn with_idle_time_out(interval: Option<u64>) -> Check {
         judged(
-            [alive_after(17), alive_after(35), cut_after(60)],
+            &[alive_after(17), alive_after(35), cut_after(60)],
             None,
             interval,
         )
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn busy_connections_cut_at_the_same_age_are_not_cut_for_silence() {
         let check = judged(
-            [alive_after(17), alive_after(35), cut_after(60)],
+            &[alive_after(17), alive_after(35), cut_after(60)],
             Some(61),
             Some(10),
         );
@@ -304,7 +304,7 @@ mod tests {
             end,
         };
         let check = judged(
-            [alive_after(17), dead(35, None), dead(70, None)],
+            &[alive_after(17), dead(35, None), dead(70, None)],
             None,
             None,
         );
@@ -312,7 +312,7 @@ mod tests {
         assert!(advice.contains("tells nobody"), "{advice}");
         assert!(advice.contains("interval under 8.5 s"), "{advice}");
         let noticed = judged(
-            [alive_after(17), dead(35, Some(End::Reset)), dead(70, None)],
+            &[alive_after(17), dead(35, Some(End::Reset)), dead(70, None)],
             None,
             None,
         );
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn a_path_that_keeps_silence_needs_no_advice() {
         let check = judged(
-            [alive_after(17), alive_after(35), alive_after(70)],
+            &[alive_after(17), alive_after(35), alive_after(70)],
             None,
             Some(10),
         );
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn a_refused_further_connection_is_no_dead_one() {
         let refused = Idle::NotOpened("status 503".to_owned());
-        let check = judged([alive_after(17), refused, alive_after(70)], None, None);
+        let check = judged(&[alive_after(17), refused, alive_after(70)], None, None);
         assert_eq!(check.verdict(), Verdict::Warning);
     }
 }

@@ -42,7 +42,7 @@ const PASS_UPGRADES: &str = "If a proxy stands in front, let it pass the upgrade
 
 /// What came of one request.
 enum Attempt {
-    Open(Check, Session),
+    Open(Check, Box<Session>),
     /// Refused by a status for which the client is to blame.
     Refused(Check),
     Failed(Check),
@@ -52,7 +52,7 @@ enum Attempt {
 /// asked once more without; the path then speaks plain mode.
 pub(super) async fn upgrade(path: &mut Path, wire: Box<dyn Wire>) -> Outcome<Session> {
     let refusal = match attempt(path, wire).await {
-        Attempt::Open(check, session) => return (check, Some(session)),
+        Attempt::Open(check, session) => return (check, Some(*session)),
         Attempt::Failed(check) => return (check, None),
         Attempt::Refused(check) => check,
     };
@@ -64,7 +64,7 @@ pub(super) async fn upgrade(path: &mut Path, wire: Box<dyn Wire>) -> Outcome<Ses
             let check = check.fact("refuses_subprotocol", true).advise(
                 "The server refuses requests that offer heartwire.v1, instead of passing it over: its clients have to be plain ones.",
             );
-            return (check, Some(session));
+            return (check, Some(*session));
         }
     }
     // It is refused without the offer too, which is therefore not the reason.
@@ -93,7 +93,7 @@ async fn attempt(path: &mut Path, mut wire: Box<dyn Wire>) -> Attempt {
     path.v1 = answer.subprotocol() == Some(SUBPROTOCOL);
     let check = with_headers(switched(&answer), &answer.headers);
     let session = Session::new(wire, answer.read_ahead, path.v1).await;
-    Attempt::Open(check, session)
+    Attempt::Open(check, Box::new(session))
 }
 
 fn switched(answer: &Answer) -> Check {

@@ -257,7 +257,8 @@ fn excerpt(bytes: &[u8]) -> String {
             words.push_str(word);
         }
     }
-    words.chars().take(BODY_CHARS_MAX).collect()
+    let shown: String = words.chars().take(BODY_CHARS_MAX).collect();
+    shown.trim_end().to_owned()
 }
 
 /// Reads a header of the user's: `NAME: VALUE`.
@@ -334,7 +335,7 @@ mod tests {
     fn an_excerpt_holds_words_and_no_tags() {
         let page = b"<html><h1>404  Not\nFound</h1><hr>nginx</html>";
         assert_eq!(excerpt(page), "404 Not Found nginx");
-        assert_eq!(excerpt("ä ".repeat(900).as_bytes()).chars().count(), 160);
+        assert_eq!(excerpt("ä".repeat(900).as_bytes()).chars().count(), 160);
     }
 
     #[test]

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use heartwire_proto::frame::{ServerFrame, Tails};
 use heartwire_proto::heartbeat::{self, Heartbeat, HeartbeatConfig, Verdict};
+use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::server::websocket::{Opcode, write_frame};
 use heartwire_proto::{Close, CloseCode, Time};
 
+use super::extra::Extra;
 use super::progress::NEVER;
 use super::{Connection, Live, Speech, State, push_frame};
 use crate::Now;
@@ -46,10 +48,12 @@ impl Connection {
         match &self.state {
             State::Greeting(greeting) => greeting.session.deadline().unwrap_or(NEVER),
             State::Closing(closing) => closing.until,
+            State::Live(_) if planted::has(Bug::NoServerTimeout) => NEVER,
             State::Live(live) => live
                 .due_at()
                 .min(self.blocked_until(live))
-                .min(self.measure_at(live)),
+                .min(self.measure_at(live))
+                .min(live.extra.expires_at()),
         }
     }
 
@@ -59,6 +63,10 @@ impl Connection {
             State::Greeting(_) if now >= self.deadline() => Due::Look,
             State::Closing(closing) if now >= closing.until => Due::Drop,
             State::Greeting(_) | State::Closing(_) => Due::Nothing,
+            State::Live(live) if now >= live.extra.expires_at() => {
+                self.expire(now);
+                Due::Nothing
+            }
             State::Live(live) => self.poll_live(live, now),
         }
     }
@@ -211,12 +219,19 @@ impl Connection {
 }
 
 impl Live {
-    pub(super) const fn new(key: ConnKey, heartbeat: Heartbeat, speech: Speech) -> Self {
+    pub(super) fn new(
+        key: ConnKey,
+        heartbeat: Heartbeat,
+        speech: Speech,
+        expires_at: Time,
+    ) -> Self {
+        let mut extra = Extra::default();
+        extra.set_expires_at(expires_at);
         Self {
             key,
             heartbeat,
             speech,
-            late_pong: None,
+            extra,
         }
     }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heartwire_hub::{
-    Append, Connection, Due, Filled, HubConfig, HubState, Now, Peer, Place, ProducerKey, Step,
+    Append, Connection, Due, Filled, Grant, HubConfig, HubState, Now, Peer, Place, ProducerKey,
+    Step,
 };
 use heartwire_proto::frame::Message;
 use heartwire_proto::heartbeat::HeartbeatConfig;
@@ -47,6 +48,8 @@ pub(crate) struct World {
     pub(crate) gate_is_held: bool,
     /// The part of an interval after which first pings come, of 2^64.
     pub(crate) random: u64,
+    /// What whoever comes next may do.
+    pub(crate) grant: Option<Arc<Grant>>,
 }
 
 pub(crate) fn config() -> HubConfig {
@@ -83,6 +86,7 @@ impl World {
             clock: 0,
             gate_is_held: false,
             random: u64::MAX / 2,
+            grant: None,
         }
     }
 
@@ -121,7 +125,8 @@ impl World {
         let now = self.moment();
         let topics = names(topics);
         let hub = &mut self.hub;
-        let connection = Connection::plain(Peer::default(), &topics, None, hub, &index, now);
+        let grant = self.grant.as_ref();
+        let connection = Connection::plain(Peer::default(), &topics, grant, hub, &index, now);
         self.add(connection);
         self.pump(index);
         index
@@ -171,7 +176,14 @@ impl World {
         }
         match connection.receive(message, now.time) {
             Step::Done => {}
-            Step::Hello(hello) => connection.welcome(&hello, None, &mut self.hub, &end, now),
+            Step::Hello(hello) => {
+                let grant = self.grant.as_ref();
+                connection.welcome(&hello, grant, &mut self.hub, &end, now);
+            }
+            Step::Token(_) => match self.grant.clone() {
+                Some(grant) => connection.renew(Ok(grant), &mut self.hub, now.time),
+                None => connection.keep_grant(),
+            },
             Step::Hub(request) => {
                 let random = self.hub.log().topics_len() as u64 + 1;
                 connection.apply(request, &mut self.hub, Now { random, ..now });

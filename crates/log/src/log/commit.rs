@@ -161,6 +161,11 @@ impl Log {
         self.last_lsn
     }
 
+    /// Everything up to here was committed.
+    pub const fn committed(&self) -> Lsn {
+        self.committed
+    }
+
     /// What has become of an append.
     pub fn fate(&self, lsn: Lsn) -> Fate {
         let (failed_from, failed_through) = self.failed;
@@ -221,7 +226,7 @@ impl Log {
             self.segments.hold(place, self.clock);
         }
         let retention = match self.topics.get(id.0) {
-            Some(topic) => self.config.policy(topic.name().as_str()).retention,
+            Some(topic) => self.config.policy(topic.name().as_topic()).retention,
             None => return,
         };
         self.change(id, |topic, _| {

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use heartwire_proto::Time;
+use heartwire_proto::planted::{self, Bug};
 
 use super::{Backing, Log};
 use crate::config::LogConfig;
 use crate::producer::ProducerKey;
 use crate::store::{DiskPlace, Recovered, RecoveredTopic};
-use crate::topic::{OnDisk, TopicLog};
+use crate::topic::{OnDisk, TopicId, TopicLog};
 
 impl Log {
     /// A log that goes on from what its disk held; its driver writes what is
@@ -25,12 +26,17 @@ impl Log {
             log.segments.add(segment.id, segment.last_time);
         }
         for (id, seq, published) in recovered.producers {
-            log.producers.restore(id, seq, published);
+            if !planted::has(Bug::DedupForgottenAtRestart) {
+                log.producers.restore(id, seq, published);
+            }
         }
-        for topic in recovered.topics {
-            log.restore_topic(topic);
-        }
+        let topics = recovered.topics.into_iter();
+        let restored: Vec<TopicId> = topics.map(|topic| log.restore_topic(topic)).collect();
         log.segments.settle();
+        // Only once every message is counted: a segment of which one topic lets go may hold others'.
+        for id in restored {
+            log.trim_restored(id);
+        }
         log.keep_within_bounds();
         (log, recovered.key)
     }
@@ -40,17 +46,22 @@ impl Log {
         self.clock
     }
 
-    fn restore_topic(&mut self, recovered: RecoveredTopic) {
-        let retention = self.config.policy(recovered.name.as_str()).retention;
+    fn restore_topic(&mut self, recovered: RecoveredTopic) -> TopicId {
         let places = with_gaps(&recovered);
         for place in places.iter().filter(|place| !place.is_lost()) {
             self.index_len += 1;
             self.segments.hold_restored(*place);
         }
         let topic = TopicLog::restore(recovered, OnDisk::new(places));
-        let id = self.add_topic(topic);
-        self.change(id, |topic, _| topic.trim(&retention));
-        self.rearm(id);
+        self.add_topic(topic)
+    }
+
+    fn trim_restored(&mut self, id: TopicId) {
+        if let Some(topic) = self.topics.get(id.0) {
+            let retention = self.config.policy(topic.name().as_topic()).retention;
+            self.change(id, |topic, _| topic.trim(&retention));
+            self.rearm(id);
+        }
     }
 }
 

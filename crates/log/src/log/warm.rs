@@ -15,7 +15,7 @@ use heartwire_proto::{Epoch, Offset, TopicName};
 
 use super::Log;
 use crate::store::DiskPlace;
-use crate::topic::{ReadBack, Run, TopicId};
+use crate::topic::{ReadBack, Run, TopicId, TopicLog};
 
 /// Neighbouring messages of a topic that somebody waits for, and where they stand.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -122,6 +122,10 @@ impl Log {
         let Some(topic) = topic.filter(|topic| topic.is_on_disk()) else {
             return;
         };
+        let messages = without_moved(topic, load, messages);
+        if messages.is_empty() {
+            return;
+        }
         let bytes = messages.iter().flatten();
         let bytes = bytes.map(crate::Entry::memory_bytes).sum();
         let run = Run {
@@ -169,4 +173,16 @@ impl Log {
         self.warm.order.remove(&(run.used, id, before));
         self.warm.bytes -= run.bytes;
     }
+}
+
+/// What was read, up to a message that was not where it had been: moved while it was being read, and
+/// its old segment gone. It is lost to nobody, and asked for again at its new place.
+fn without_moved(topic: &TopicLog, load: &Load, mut messages: Vec<ReadBack>) -> Vec<ReadBack> {
+    let offsets = (load.after.0 + 1..).map(Offset);
+    let mut read = messages.iter().zip(offsets.zip(&load.places));
+    let moved = read.position(|(message, (offset, place))| {
+        message.is_none() && topic.place_of(offset) != Some(*place)
+    });
+    messages.truncate(moved.unwrap_or(messages.len()));
+    messages
 }

@@ -2,6 +2,7 @@
 
 use heartwire_proto::frame::{Durability, ServerFrame};
 use heartwire_proto::id::TopicRef;
+use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::{Epoch, Offset, Seq};
 
 use super::{Backing, Log};
@@ -179,6 +180,9 @@ impl Log {
         let mut waits = on_disk || topic.in_flight > 0 || !self.is_on_disk();
         self.change(id, |topic, _| {
             topic.push(entry);
+            if planted::has(Bug::DeliverBeforeSync) {
+                topic.commit(offset, None);
+            }
             Trimmed::default()
         });
         if was_empty {
@@ -241,7 +245,7 @@ impl Log {
             return;
         };
         let segments = &self.segments;
-        let policy = self.config.policy(topic.name().as_str());
+        let policy = self.config.policy(topic.name().as_topic());
         let due = topic.next_due(policy, &self.config, |place| segments.appended_by(place));
         self.calendar.remove(&(topic.due, id));
         topic.due = due;

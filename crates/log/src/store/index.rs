@@ -10,9 +10,12 @@ use heartwire_proto::{Epoch, Seq, Time};
 use super::bytes::Put as _;
 use super::checksum::Hashes;
 use super::keys::Keys;
-use super::record::{Key, View, epoch};
+use super::record::{Key, MessageView, View, epoch};
 use super::view::{IndexView, PartView};
 use crate::producer::ProducerId;
+
+/// How many records are added together, at best.
+pub(super) const GROUP: usize = 64;
 
 type Producers = hashbrown::HashMap<ProducerId, (Seq, Time), foldhash::fast::FixedState>;
 
@@ -23,6 +26,23 @@ struct Row {
     topic: u32,
     position: u32,
     bytes: u32,
+}
+
+/// A record, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed<'a> {
+    pub(super) view: View<'a>,
+    pub(super) position: u32,
+    pub(super) bytes: u32,
+}
+
+impl<'a> Placed<'a> {
+    fn key(&self) -> Option<Key<'a>> {
+        match self.view {
+            View::Message(message) => Some(message.key),
+            _ => None,
+        }
+    }
 }
 
 /// What few segments have of few topics.
@@ -43,6 +63,8 @@ pub(super) struct SegmentIndex {
     /// When each topic had its last message here.
     last_appends: Vec<Time>,
     rows: Vec<Row>,
+    /// The topics of the records that are being added; empty between calls.
+    found: Vec<Option<u32>>,
     rarities: BTreeMap<u32, Rarity>,
     producers: Producers,
     /// Damage that was accepted: position and length.
@@ -60,6 +82,7 @@ impl SegmentIndex {
             topics: Keys::new(hashes),
             last_appends: Vec::new(),
             rows: Vec::new(),
+            found: Vec::new(),
             rarities: BTreeMap::new(),
             accepted: BTreeMap::new(),
             valid,
@@ -67,54 +90,76 @@ impl SegmentIndex {
         }
     }
 
-    /// Takes in a record; `None` if it names no topic.
-    #[inline]
+    /// Takes in records of one frame. Those that name no topic are refused.
     pub(super) fn add(
         &mut self,
-        view: View<'_>,
-        position: u32,
-        bytes: u32,
+        records: &[Placed<'_>],
         time: Time,
-    ) -> Option<()> {
-        match view {
-            View::Message(message) => {
-                let topic = self.topic(message.key, message.at)?;
-                self.rows.push(Row {
-                    offset: message.offset.0,
-                    topic,
-                    position,
-                    bytes,
-                });
-                if let Some((producer, seq)) = message.producer {
-                    self.add_producer(producer, seq, message.at);
-                }
+        mut refuse: impl FnMut(&Placed<'_>),
+    ) {
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        let keys: Vec<Key<'_>> = records.iter().filter_map(Placed::key).collect();
+        self.topics.numbers(&keys, &mut found);
+        let mut topics = found.drain(..);
+        for record in records {
+            let added = match record.view {
+                View::Message(message) => topics.next().flatten().map(|topic| {
+                    self.add_message(topic, &message, record);
+                }),
+                view => self.add_other(view, record, time),
+            };
+            if added.is_none() {
+                refuse(record);
             }
+        }
+        drop(topics);
+        self.found = found;
+    }
+
+    #[inline]
+    fn add_message(&mut self, topic: u32, message: &MessageView<'_>, record: &Placed<'_>) {
+        self.note_time(topic, message.at);
+        self.rows.push(Row {
+            offset: message.offset.0,
+            topic,
+            position: record.position,
+            bytes: record.bytes,
+        });
+        if let Some((producer, seq)) = message.producer {
+            self.add_producer(producer, seq, message.at);
+        }
+    }
+
+    fn add_other(&mut self, view: View<'_>, record: &Placed<'_>, time: Time) -> Option<()> {
+        match view {
+            View::Message(_) => return None,
             View::Moved(message) => {
-                let moved = (message.offset.0, position, bytes);
-                self.rarity(message.key, Time::ZERO)?.moved.push(moved);
+                let moved = (message.offset.0, record.position, record.bytes);
+                self.rarity(message.key)?.moved.push(moved);
             }
             View::Number { producer, seq } => self.add_producer(producer, seq, time),
             View::Epoch { key, epoch: bytes } => {
                 let epoch = epoch(bytes)?;
-                self.rarity(key, Time::ZERO)?.epoch = Some(epoch);
+                self.rarity(key)?.epoch = Some(epoch);
             }
         }
         Some(())
     }
 
-    /// The topic's number; it has had a message at that time.
+    /// The topic has had a message at that time.
     #[inline]
-    fn topic(&mut self, key: Key<'_>, at: Time) -> Option<u32> {
-        let topic = self.topics.number(key)?;
-        match self.last_appends.get_mut(topic as usize) {
-            Some(last) => *last = at.max(*last),
-            None => self.last_appends.push(at),
+    fn note_time(&mut self, topic: u32, at: Time) {
+        let topic = topic as usize;
+        if topic >= self.last_appends.len() {
+            self.last_appends.resize(topic + 1, Time::ZERO);
         }
-        Some(topic)
+        self.last_appends[topic] = self.last_appends[topic].max(at);
     }
 
-    fn rarity(&mut self, key: Key<'_>, at: Time) -> Option<&mut Rarity> {
-        let topic = self.topic(key, at)?;
+    fn rarity(&mut self, key: Key<'_>) -> Option<&mut Rarity> {
+        let topic = self.topics.number(key)?;
+        self.note_time(topic, Time::ZERO);
         Some(self.rarities.entry(topic).or_default())
     }
 
@@ -140,7 +185,8 @@ impl SegmentIndex {
     }
 
     fn take_part(&mut self, from: PartView<'_>, is_bad: impl Fn(u32) -> bool) -> Option<()> {
-        let topic = self.topic(from.key, from.last_append)?;
+        let topic = self.topics.number(from.key)?;
+        self.note_time(topic, from.last_append);
         let mut rarity = Rarity {
             epoch: from.epoch,
             moved: Vec::new(),

@@ -45,6 +45,26 @@ impl Keys {
         }
     }
 
+    /// The numbers of several keys, as [`number`](Self::number) gives them, added to `numbers`. One
+    /// step is made for all before the next is made for any, so that the processor waits for the
+    /// memory of many at once.
+    pub(super) fn numbers(&mut self, wanted: &[Key<'_>], numbers: &mut Vec<Option<u32>>) {
+        let start = numbers.len();
+        numbers.extend(wanted.iter().map(|key| {
+            let hash = self.hashes.of(key.0);
+            self.table.iter_hash(hash).next().copied()
+        }));
+        for (number, wanted) in numbers[start..].iter_mut().zip(wanted) {
+            let is_it = |number: &u32| key(&self.bounds, &self.bytes, *number) == wanted.0;
+            *number = number.filter(is_it);
+        }
+        for (number, wanted) in numbers[start..].iter_mut().zip(wanted) {
+            if number.is_none() {
+                *number = self.number(*wanted);
+            }
+        }
+    }
+
     #[cold]
     fn add(&mut self, new: Key<'_>, hash: u64) -> Option<u32> {
         new.parse()?;

@@ -13,11 +13,10 @@ use super::checksum::Hashes;
 use super::envelope;
 use super::error::{Damage, FileError, OpenError};
 use super::files::{Files, Kind, Listing, META};
-use super::load::{Loaded, Trust, facts_bytes, load, read_index};
+use super::load::{IndexFile, Loaded, Trust, load, read_index};
 use super::meta::{BadHeader, FORMAT_VERSION, Identity, SEGMENT_HEADER_BYTES};
 use super::scan::Region;
 use super::state::{Depth, Position, State};
-use super::view::IndexView;
 
 /// Everything that a folder holds.
 #[derive(Debug)]
@@ -271,14 +270,7 @@ impl Read {
             self.marks.push((id, 0));
             return Ok(());
         };
-        let mut loaded = Loaded {
-            id,
-            index,
-            has_file: true,
-            scanned: None,
-            index_is_bad: false,
-            is_exact: true,
-        };
+        let mut loaded = Loaded::by_index(id, index);
         loaded.lose_all(self.identity.store);
         self.segments.push(loaded);
         Ok(())
@@ -357,6 +349,9 @@ impl Read {
         }
         let below = self.segments.partition_point(|segment| segment.id < at);
         let (below, after) = self.segments.split_at(below);
+        for segment in &self.segments {
+            state.expect(segment.view());
+        }
         for segment in below {
             fold_segment(&mut state, segment);
         }
@@ -364,10 +359,7 @@ impl Read {
             state.overlay(at, checkpoint);
         }
         let mut gone = gone.into_iter().peekable();
-        self.index_bytes = after
-            .iter()
-            .map(|segment| facts_bytes(&segment.index))
-            .sum();
+        self.index_bytes = after.iter().map(Loaded::facts_bytes).sum();
         for segment in after {
             while let Some((id, index)) = gone.next_if(|(id, _)| *id < segment.id) {
                 fold_gone(&mut state, id, &index);
@@ -415,8 +407,6 @@ fn fold_segment(state: &mut State, segment: &Loaded) {
     state.fold(segment.id, segment.view(), Depth::Places);
 }
 
-fn fold_gone(state: &mut State, id: SegmentId, index: &[u8]) {
-    let view = IndexView::parse(envelope::body(index));
-    let view = view.expect("an index is checked when it is read");
-    state.fold(id, view, Depth::Gone);
+fn fold_gone(state: &mut State, id: SegmentId, index: &IndexFile) {
+    state.fold(id, index.view(), Depth::Gone);
 }

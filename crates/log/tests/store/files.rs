@@ -61,7 +61,7 @@ fn a_folder_that_can_only_be_read_is_checked_and_not_opened() {
         panic!("{refused}");
     };
     assert!(error.is_read_only(), "{refused}");
-    let checked = check(disk.clone(), &InTurn).unwrap();
+    let checked = check(disk, &InTurn).unwrap();
     assert_eq!(
         checked
             .topics

@@ -79,7 +79,7 @@ fn room_is_what_fits_for_certain() {
         let bytes = entry.wire_bytes(heartwire_log::Form::V1)
             + Store::<CrashDisk>::RECORD_OVERHEAD_BYTES_MAX;
         let room = store.room_bytes();
-        match store.write(&batch(&[record.clone()]), &mut Vec::new()) {
+        match store.write(&batch(std::slice::from_ref(&record)), &mut Vec::new()) {
             Ok(()) => store.sync().unwrap(),
             Err(WriteError::NoRoom { .. }) => {
                 assert!(room < bytes as u64, "{room} bytes were promised");

@@ -26,6 +26,7 @@ use crate::close::{Close, CloseCode};
 use crate::frame::FrameError;
 use crate::heartbeat::Heartbeat;
 use crate::id::{Attempt, Token};
+use crate::planted::{self, Bug};
 use crate::time::Time;
 
 /// After how long a connection counts as stable, so that the next loss begins a new outage
@@ -139,7 +140,9 @@ impl ClientSession {
         self.state = State::Dialing(attempt);
         self.not_before = Time::ZERO;
         self.looking = None;
-        self.timers.stop(Timer::Dial);
+        if !planted::has(Bug::DialTimerKept) {
+            self.timers.stop(Timer::Dial);
+        }
         self.timers
             .set(Timer::Attempt, now.time + self.config.attempt_timeout);
         self.tell_status(Status::Connecting { attempt });
@@ -186,6 +189,9 @@ impl ClientSession {
         self.counters.opened += 1;
         self.timers.stop(Timer::Attempt);
         self.timers.set(Timer::Stable, now.time + STABLE_AFTER);
+        if planted::has(Bug::CountResetEarly) {
+            self.backoff.stable();
+        }
         self.tell_status(Status::Open { attempt });
     }
 

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::event::{Counters, Event, SubscribeError, TopicMessage};
 use crate::frame::{FrameError, Gap, GapReason, Message, Publisher, RefusedCode, SubFrom};
 use crate::id::{Cursor, Epoch, Offset, TopicName, TopicRef};
+use crate::planted::{self, Bug};
 use crate::time::WallTime;
 
 /// How often in a row a topic may show a hole before the server is taken to be broken.
@@ -106,10 +107,20 @@ impl Topic {
 
     /// Where the next `sub` begins.
     fn beginning(&self) -> SubFrom {
+        if planted::has(Bug::ResumeOffByOne)
+            && let Some(Cursor::At { epoch, offset }) = self.cursor
+        {
+            let offset = offset.next();
+            return SubFrom::After(Cursor::At { epoch, offset });
+        }
         self.cursor.map_or(self.from, SubFrom::After)
     }
 
-    const fn delivers(&self) -> bool {
+    fn delivers(&self) -> bool {
+        let is_asked = matches!(self.wire, Wire::Asked(_)) && self.cursor.is_some();
+        if is_asked && planted::has(Bug::CountsBeforeSubbed) {
+            return self.wish == Wish::Follow;
+        }
         matches!((self.wish, self.wire), (Wish::Follow, Wire::On)) && !self.again
     }
 
@@ -299,6 +310,7 @@ impl Topics {
             }
             topic.cursor = Some(cursor);
             let topic = name.to_name();
+            let gap = gap.filter(|_| !planted::has(Bug::GapNotReported));
             events.extend(gap.map(|gap| Event::Gap {
                 topic: topic.clone(),
                 gap,

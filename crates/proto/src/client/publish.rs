@@ -10,6 +10,7 @@ use crate::backoff;
 use crate::frame::{ClientFrame, FrameError, NackCode, Payload, Welcome};
 use crate::id::{ClientId, LogId, Seq, TopicName};
 use crate::outbox::{Outbox, OutboxLimits, Window};
+use crate::planted::{self, Bug};
 use crate::time::Time;
 
 const ACK: FrameError = FrameError::new("PUB-4", "ack of a publish that was never sent");
@@ -72,8 +73,10 @@ impl Publishing {
         self.asked = false;
     }
 
-    pub(super) const fn disconnected(&mut self) {
-        self.outbox.resend_all();
+    pub(super) fn disconnected(&mut self) {
+        if !planted::has(Bug::NoResend) {
+            self.outbox.resend_all();
+        }
     }
 
     /// The time that what is in flight may take to go up.

@@ -10,6 +10,7 @@ use super::session::ClientSession;
 use super::timer::Timer;
 use crate::heartbeat::{Due, HeartbeatConfig, Verdict};
 use crate::id::PingId;
+use crate::planted::{self, Bug};
 use crate::time::Time;
 
 /// How long the answer to a probe may take `[LIVE-6]`.
@@ -205,7 +206,9 @@ impl ClientSession {
         if self.looking.is_some() {
             return;
         }
-        if let State::Open(connection) = &self.state {
+        if let State::Open(connection) = &self.state
+            && !planted::has(Bug::NoClientTimeout)
+        {
             self.timers
                 .set(Timer::Heartbeat, connection.heartbeat.deadline());
         }

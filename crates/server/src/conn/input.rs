@@ -6,11 +6,12 @@ use std::sync::Arc;
 use heartwire_hub::Step;
 use heartwire_proto::limits::HEADER_BYTES_MAX;
 use heartwire_proto::{Close, CloseCode, Time};
+use heartwire_websocket::{Caps, ClosePayload, Control, ControlKind, Decoder, Event};
 
 use super::Conn;
+use super::admit::{Answer, Entrance};
 use super::output::Output;
-use crate::shared::{Handle, HubGuard, Shared, Wakes};
-use crate::ws::{Caps, ClosePayload, Control, ControlKind, Decoder, Event};
+use crate::shared::{HubGuard, Shared, Wakes};
 
 /// What a connection keeps between two reads: nothing, mostly.
 #[derive(Default)]
@@ -20,6 +21,8 @@ pub(super) struct Input {
     held: Box<[u8]>,
     /// What comes means nothing any more: the framing was broken, or the peer has closed.
     is_deaf: bool,
+    /// What a v1 connection came with, until its `hello` has come.
+    entrance: Option<Box<Entrance>>,
 }
 
 /// What handling input needs for the length of a turn.
@@ -28,15 +31,22 @@ pub(super) struct Intake<'a> {
     output: &'a mut Output,
     now: Time,
     wakes: &'a mut Wakes,
+    /// A token was looked at, which takes long beside all else: once in a turn is enough.
+    has_looked: bool,
 }
 
 impl Input {
     /// Input that begins with bytes that came right behind the upgrade request `[WS-6]`.
-    pub(super) fn beginning_with(early: Box<[u8]>, shared: &Shared) -> Self {
+    pub(super) fn beginning_with(
+        early: Box<[u8]>,
+        entrance: Option<Box<Entrance>>,
+        shared: &Shared,
+    ) -> Self {
         // They are taken in the first turn; whether there is room is judged by what that leaves.
         shared.account_partial(0, early.len());
         Self {
             held: early,
+            entrance,
             ..Self::default()
         }
     }
@@ -62,10 +72,12 @@ impl Input {
         let before = self.decoder.held_bytes();
         let mut rest = bytes;
         let mut hub = None;
-        while !self.is_deaf && intake.output.connection.wants_input() {
+        while !self.is_deaf && intake.wants_more() {
             match self.decoder.next(&mut rest, &intake.caps()) {
                 Ok(None) => break,
-                Ok(Some(event)) => self.is_deaf = intake.handle(event, &mut hub),
+                Ok(Some(event)) => {
+                    self.is_deaf = intake.handle(event, &mut self.entrance, &mut hub);
+                }
                 Err(violation) => {
                     intake.output.connection.close(violation.into(), intake.now);
                     self.is_deaf = true;
@@ -80,7 +92,7 @@ impl Input {
         if !intake.conn.shared.account_partial(before, after) {
             intake.close_for_memory();
         }
-        self.held.is_empty() && intake.output.connection.wants_input()
+        self.held.is_empty() && intake.wants_more()
     }
 
     /// The connection is over: its share of the bytes held for all is given back.
@@ -103,6 +115,7 @@ impl<'a> Intake<'a> {
             output,
             now,
             wakes,
+            has_looked: false,
         }
     }
 
@@ -120,7 +133,12 @@ impl<'a> Intake<'a> {
 
     /// Handles one event; whether it was the peer's last. The hub is locked when it is first
     /// needed, and stays so for the rest of what one read brought.
-    fn handle<'s>(&mut self, event: Event<'_>, hub: &mut Option<HubGuard<'s>>) -> bool
+    fn handle<'s>(
+        &mut self,
+        event: Event<'_>,
+        entrance: &mut Option<Box<Entrance>>,
+        hub: &mut Option<HubGuard<'s>>,
+    ) -> bool
     where
         'a: 's,
     {
@@ -141,13 +159,25 @@ impl<'a> Intake<'a> {
                 let hub = hub.get_or_insert_with(|| shared.lock_hub());
                 connection.apply(request, hub, shared.clock.now());
             }
-            Step::Hello(_) if shared.is_draining() => {
-                connection.close(shared.draining(), self.now);
-            }
             Step::Hello(hello) => {
-                let hub = hub.get_or_insert_with(|| shared.lock_hub());
-                let handle = Handle::Connection(self.conn.clone());
-                connection.welcome(&hello, None, hub, &handle, shared.clock.now());
+                let answer = self.conn.look_at_hello(&hello, entrance.take());
+                if let Answer::Now(granted) = answer {
+                    let hub = hub.get_or_insert_with(|| shared.lock_hub());
+                    self.conn.welcome(self.output, hub, &hello, granted);
+                }
+            }
+            Step::Token(token) => {
+                // Others need the hub meanwhile.
+                self.put_down(hub.take());
+                self.has_looked = true;
+                match self.conn.look_at_token(token) {
+                    None => self.output.connection.keep_grant(),
+                    Some(Answer::Later) => {}
+                    Some(Answer::Now(granted)) => {
+                        let hub = hub.insert(shared.lock_hub());
+                        self.conn.renew(self.output, hub, granted);
+                    }
+                }
             }
         }
         false
@@ -173,6 +203,15 @@ impl<'a> Intake<'a> {
     /// Everything that one read brought has been handled: it is stored, and answered by one write.
     fn finish(&mut self, hub: Option<HubGuard<'_>>) {
         self.output.connection.heard(self.now);
+        self.put_down(hub);
+    }
+
+    /// Whether the next message is to be taken in this turn.
+    fn wants_more(&self) -> bool {
+        !self.has_looked && self.output.connection.wants_input()
+    }
+
+    fn put_down(&mut self, hub: Option<HubGuard<'_>>) {
         if let Some(mut hub) = hub {
             hub.store();
             self.output.fill_from(&mut hub, self.now);

@@ -78,10 +78,18 @@ impl Writer {
             let turn = self.turn();
             match turn {
                 Turn::Wrote => {}
-                Turn::Failed => return self.refuse(),
+                Turn::Failed => break self.refuse(),
                 Turn::Idle if self.signal.is_stopping() => break,
                 Turn::Idle => self.rest(),
             }
+        }
+        for done in self.helper.finish() {
+            if let Err(error) = self.store.done(done) {
+                tracing::warn!(%error, "the log's upkeep failed at the end");
+            }
+        }
+        if self.store.failure().is_some() {
+            return;
         }
         if let Err(error) = self.store.close() {
             tracing::error!(%error, "the log was not closed cleanly; the next start reads it");
@@ -174,7 +182,7 @@ impl Writer {
                 hub.commit(through, &self.places);
                 hub.set_room(room, is_full);
             });
-            shared.stored.send_replace(());
+            shared.waiting.stored(through);
         }
         self.batch.clear();
     }
@@ -188,7 +196,7 @@ impl Writer {
                 hub.set_accepting(false);
                 hub.fail_all();
             });
-            shared.stored.send_replace(());
+            shared.waiting.failed();
         }
         self.batch.clear();
     }

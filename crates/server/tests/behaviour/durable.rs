@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryFutureExt as _};
-use heartwire_server::{
-    Delivery, Durability, Hub, HubBuilder, OpenError, Policy, SubFrom, TopicPattern,
-};
+use heartwire_server::{Delivery, Durability, Hub, HubBuilder, OpenError, Policy, SubFrom};
 use serde_json::json;
 
 use crate::support::peer::{Peer, hello};
@@ -158,7 +156,7 @@ async fn topics_of_a_pattern_stay_in_memory() {
     };
     let settings = |hub: HubBuilder| {
         hub.data(&folder)
-            .topic(TopicPattern::new("ticks:*"), in_memory)
+            .topic("ticks:*".parse().expect("a pattern"), in_memory)
     };
     let before = Fixture::with(settings).await;
     let tick = http::publish(before.address, "ticks:eur", "1.07").await;

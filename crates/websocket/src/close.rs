@@ -7,16 +7,16 @@ use super::violation::Violation;
 
 /// What a peer says when it closes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct ClosePayload<'a> {
+pub struct ClosePayload<'a> {
     /// `None` when the close frame was empty.
-    pub(crate) code: Option<CloseCode>,
+    pub code: Option<CloseCode>,
     /// For people; the peer's own text.
-    pub(crate) reason: &'a str,
+    pub reason: &'a str,
 }
 
 impl<'a> ClosePayload<'a> {
     /// Checks a close frame's payload as RFC 6455 sections 5.5.1 and 7.4 ask.
-    pub(crate) fn parse(payload: &'a [u8]) -> Result<Self, Violation> {
+    pub fn parse(payload: &'a [u8]) -> Result<Self, Violation> {
         match payload {
             [] => Ok(Self {
                 code: None,

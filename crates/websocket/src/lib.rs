@@ -5,6 +5,9 @@
 //! [`Decoder`] keeps only what an unfinished frame or message forces it to keep, so an idle
 //! connection owns no buffer. What leaves the server is encoded by `heartwire_hub`, once for all
 //! followers of a topic.
+//!
+//! It knows bytes and nothing else, so that whoever drives a server without sockets feeds it through
+//! the same code.
 
 mod close;
 mod decoder;
@@ -14,8 +17,9 @@ mod text;
 mod unfinished;
 mod violation;
 
-pub(crate) use close::ClosePayload;
-pub(crate) use decoder::{Caps, Control, ControlKind, Decoder, Event};
+pub use close::ClosePayload;
+pub use decoder::{Caps, Control, ControlKind, Decoder, Event};
+pub use violation::Violation;
 
 #[cfg(test)]
 mod tests;

@@ -17,18 +17,18 @@ use super::violation::Violation;
 
 /// How large a message may be, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Caps {
+pub struct Caps {
     /// The largest message that is handed on whole. Of a larger one only the head is kept.
-    pub(crate) whole_max: usize,
+    pub whole_max: usize,
     /// How much of the beginning of a larger one is handed on, so that it can be answered.
-    pub(crate) head_max: usize,
+    pub head_max: usize,
     /// The largest message that is read at all: beyond it the connection ends.
-    pub(crate) hard_max: usize,
+    pub hard_max: usize,
 }
 
 /// What the peer said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Event<'a> {
+pub enum Event<'a> {
     /// One whole message.
     Message(Message<'a>),
     /// A message above [`Caps::whole_max`] has gone by; this is how it began, unchecked.
@@ -42,7 +42,7 @@ pub(crate) enum Event<'a> {
 
 /// A control frame, by value: it is small, and rare.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Control {
+pub struct Control {
     pub(super) opcode: Opcode,
     pub(super) length: u8,
     pub(super) bytes: [u8; header::CONTROL_BYTES_MAX],
@@ -50,9 +50,12 @@ pub(crate) struct Control {
 
 /// Which control frame it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum ControlKind {
+pub enum ControlKind {
+    /// A ping.
     Ping,
+    /// A pong.
     Pong,
+    /// A close frame.
     Close,
 }
 
@@ -72,7 +75,8 @@ impl Control {
         self.length += bytes.len() as u8;
     }
 
-    pub(crate) const fn kind(&self) -> ControlKind {
+    /// Which of the three it is.
+    pub const fn kind(&self) -> ControlKind {
         match self.opcode {
             Opcode::Ping => ControlKind::Ping,
             Opcode::Pong => ControlKind::Pong,
@@ -81,14 +85,14 @@ impl Control {
     }
 
     /// At most 125 bytes.
-    pub(crate) fn payload(&self) -> &[u8] {
+    pub fn payload(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }
 }
 
 /// Turns what a client sends into [`Event`]s. An idle one is a null pointer.
 #[derive(Default)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     unfinished: Option<Box<Unfinished>>,
 }
 
@@ -98,7 +102,7 @@ impl Decoder {
     /// its memory is given back by the call after it: so call until `None`.
     ///
     /// After a [`Violation`] the stream means nothing any more, and the decoder is not to be used.
-    pub(crate) fn next<'s, 'a: 's>(
+    pub fn next<'s, 'a: 's>(
         &'s mut self,
         input: &mut &'a mut [u8],
         caps: &Caps,
@@ -121,7 +125,7 @@ impl Decoder {
     }
 
     /// Memory held for what is unfinished, in bytes.
-    pub(crate) fn held_bytes(&self) -> usize {
+    pub fn held_bytes(&self) -> usize {
         self.unfinished.as_deref().map_or(0, Unfinished::held_bytes)
     }
 

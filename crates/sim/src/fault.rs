@@ -1,0 +1,172 @@
+//! What goes wrong in a run, by name and number.
+
+use std::fmt;
+
+/// One kind of fault. Each seed enables some of them, at rates of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Fault {
+    /// The latency of one client's network rises for a while.
+    Jitter,
+    /// What a client sends is held up without a word, and arrives when the cut heals.
+    CutUp,
+    /// The same for what the server sends.
+    CutDown,
+    /// Both ways.
+    CutBoth,
+    /// One connection is dead for ever, in one or both directions, and nobody is told. New dials
+    /// work.
+    Death,
+    /// One connection stalls, and what was sent on it arrives much later, while new dials work.
+    Stall,
+    /// Bytes of a connection arrived after its client had opened a later one.
+    LateBytes,
+    /// One end's socket is reset; the other end is not told.
+    ResetOne,
+    /// Both ends' sockets are reset.
+    ResetBoth,
+    /// A dial is refused.
+    DialRefused,
+    /// A dial takes seconds.
+    DialSlow,
+    /// A dial is never answered.
+    DialHangs,
+    /// The proxy before the server accepts connections and drops them soon after.
+    Flap,
+    /// A write is cut into pieces that arrive one by one.
+    Split,
+    /// A client's process is copied, with everything that it knows, and both run on.
+    Clone,
+    /// A client's machine sleeps: its clock stands still and its network is gone.
+    Sleep,
+    /// A client's process stands still while its clock goes on: its timers fire at once afterwards.
+    Freeze,
+    /// A client's process dies, and begins anew from the cursors that it had saved.
+    Restart,
+    /// A client reads from its socket slowly.
+    SlowReader,
+    /// A follower came too late: the topic had been trimmed behind its cursor.
+    Retention,
+    /// The server's process stands still for a while.
+    ServerPause,
+    /// The server's process dies, or its machine loses power.
+    ServerCrash,
+    /// A sync takes 0.5 to 15 s.
+    SlowSync,
+    /// A sync fails.
+    FailedSync,
+    /// The disk is full for a while.
+    DiskFull,
+    /// A bit of an old segment, or of an index, flips.
+    BitFlip,
+    /// The folder is replaced by an older copy of itself.
+    OlderCopy,
+    /// A message that stood on disk alone was read back.
+    ColdRead,
+}
+
+impl Fault {
+    /// All kinds.
+    pub const ALL: [Self; 28] = [
+        Self::Jitter,
+        Self::CutUp,
+        Self::CutDown,
+        Self::CutBoth,
+        Self::Death,
+        Self::Stall,
+        Self::LateBytes,
+        Self::ResetOne,
+        Self::ResetBoth,
+        Self::DialRefused,
+        Self::DialSlow,
+        Self::DialHangs,
+        Self::Flap,
+        Self::Split,
+        Self::Clone,
+        Self::Sleep,
+        Self::Freeze,
+        Self::Restart,
+        Self::SlowReader,
+        Self::Retention,
+        Self::ServerPause,
+        Self::ServerCrash,
+        Self::SlowSync,
+        Self::FailedSync,
+        Self::DiskFull,
+        Self::BitFlip,
+        Self::OlderCopy,
+        Self::ColdRead,
+    ];
+
+    /// Those that come by themselves, so many a minute. The others follow from what happens, or are
+    /// decided where they happen.
+    pub(crate) const TIMED: [Self; 17] = [
+        Self::Jitter,
+        Self::CutUp,
+        Self::CutDown,
+        Self::CutBoth,
+        Self::Death,
+        Self::Stall,
+        Self::ResetOne,
+        Self::ResetBoth,
+        Self::Flap,
+        Self::Clone,
+        Self::Sleep,
+        Self::Freeze,
+        Self::Restart,
+        Self::SlowReader,
+        Self::ServerPause,
+        Self::ServerCrash,
+        Self::DiskFull,
+    ];
+
+    /// The place in tables by kind.
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// How often each kind has struck.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts([u64; Fault::ALL.len()]);
+
+impl Counts {
+    /// How often that kind has struck.
+    pub const fn of(&self, fault: Fault) -> u64 {
+        self.0[fault.index()]
+    }
+
+    pub(crate) const fn count(&mut self, fault: Fault) {
+        self.0[fault.index()] += 1;
+    }
+
+    /// Adds what another run counted.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, more) in self.0.iter_mut().zip(other.0) {
+            *sum += more;
+        }
+    }
+
+    /// The kinds that never struck.
+    pub fn missing(&self) -> Vec<Fault> {
+        let all = Fault::ALL.into_iter();
+        all.filter(|fault| self.of(*fault) == 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_place() {
+        for (index, fault) in Fault::ALL.into_iter().enumerate() {
+            assert_eq!(fault.index(), index);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! An exhaustive check of the small core: every order of everything, for a few messages, cuts and
+//! crashes.
+//!
+//! One client has published to a topic, which it follows, over the real client session, the real connection,
+//! hub and log. Where the simulator draws one of the many orders in which things may happen, here all
+//! of them are tried. A cut is seen by the client at once and by the server whenever it likes: what
+//! was under way may still arrive, or not. A crash keeps what is durable, and any beginning of what
+//! was being written.
+//!
+//! Time stands still but for the delays before dials, as life and death of connections are the
+//! simulator's matter. Bytes are whole messages for the same reason.
+
+mod state;
+
+use std::time::{Duration, Instant};
+
+use stateright::{Checker, Model, Property};
+
+pub use state::{Action, State};
+
+/// The bounds of a check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// How many messages are published.
+    pub messages: u8,
+    /// How many connections are cut.
+    pub cuts: u8,
+    /// How often the server crashes.
+    pub crashes: u8,
+}
+
+/// What a check came to.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// How many different states there are.
+    pub states: usize,
+    /// How many steps lead from one to another.
+    pub steps: usize,
+    /// How many steps the longest way has.
+    pub depth: usize,
+    /// How long it took.
+    pub took: Duration,
+    /// What does not hold, and the shortest way there.
+    pub broken: Vec<(&'static str, Vec<String>)>,
+}
+
+impl Model for Bounds {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::new(self)]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        state.actions(actions);
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        let mut next = state.clone();
+        next.act(action);
+        (next != *state).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(
+                "I1 I2: handed over in order, once, without a hole",
+                |_, state: &State| state.is_in_order(),
+            ),
+            Property::always("I3: what is acknowledged is durable", |_, state: &State| {
+                state.acknowledged() <= state.durable()
+            }),
+            Property::always("I4: what is handed over is durable", |_, state: &State| {
+                state.handed_over() <= state.durable()
+            }),
+            Property::always("I2: stored once", |model: &Self, state: &State| {
+                state.durable() <= u64::from(model.messages)
+            }),
+            Property::always("I5: one live connection", |_, state: &State| {
+                state.live() <= 1
+            }),
+            Property::always("no rule is broken, no link given up", |_, state: &State| {
+                !state.is_closed()
+            }),
+            Property::eventually(
+                "everything is stored and handed over",
+                |model: &Self, state: &State| state.is_done(model),
+            ),
+            Property::sometimes("all cuts and crashes happen", |_, state: &State| {
+                state.has_suffered()
+            }),
+        ]
+    }
+}
+
+/// Tries everything within the bounds, on so many threads.
+pub fn check(bounds: Bounds, threads: usize) -> Checked {
+    let start = Instant::now();
+    let checker = bounds.checker().threads(threads).spawn_bfs().join();
+    let discoveries = checker.discoveries();
+    // What is only to be reached once is discovered when all is well.
+    let reached = "all cuts and crashes happen";
+    let mut broken: Vec<(&'static str, Vec<String>)> = discoveries
+        .into_iter()
+        .filter(|(name, _)| *name != reached)
+        .map(|(name, path)| {
+            let actions = path.into_actions();
+            (
+                name,
+                actions.iter().map(|action| format!("{action:?}")).collect(),
+            )
+        })
+        .collect();
+    if checker.discovery(reached).is_none() {
+        broken.push((reached, Vec::new()));
+    }
+    broken.sort();
+    Checked {
+        states: checker.unique_state_count(),
+        steps: checker.state_count(),
+        depth: checker.max_depth(),
+        took: start.elapsed(),
+        broken,
+    }
+}

@@ -1,0 +1,468 @@
+//! One state of the small core, and what may happen in it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use heartwire_hub::{
+    Connection, Filled, HubConfig, HubState, Lsn, Now as HubNow, Peer, ProducerKey, Step,
+};
+use heartwire_proto::client::{
+    ClientConfig, ClientSession, Event, Input, Now, Output, Status, Transmit,
+};
+use heartwire_proto::frame::{Payload, SubFrom};
+use heartwire_proto::{Attempt, ClientId, Cursor, Time, TopicName, WallTime};
+
+use super::Bounds;
+
+/// How much is taken from the hub at once, in bytes: more than there ever is.
+const FILL_BYTES: usize = 64 * 1024;
+
+/// One thing that may happen.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Action {
+    /// A connection brings the server its next message.
+    Up(u8),
+    /// A connection brings the client its next message.
+    Down(u8),
+    /// The first append that waits is durable, or all that do.
+    Commit {
+        /// All of them.
+        all: bool,
+    },
+    /// The client loses its connection; the server may learn of it later.
+    Cut,
+    /// The server learns that a connection is gone; what was under way is lost.
+    Notice(u8),
+    /// The server dies after so many of the appends that wait were written, and begins anew.
+    Crash {
+        /// Written, and nobody was told.
+        written: u8,
+    },
+    /// The client learns that the server has let go of its connection.
+    Hear,
+    /// The delay before the next dial is over.
+    Dial,
+}
+
+/// A connection, with what is under way on it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Wire {
+    attempt: Attempt,
+    server: Option<Connection>,
+    up: VecDeque<Payload>,
+    down: VecDeque<Payload>,
+    client_has_it: bool,
+}
+
+/// See the [module](self).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct State {
+    client: ClientSession,
+    /// The client's clock, in milliseconds.
+    now_ms: u64,
+    hub: HubState<u8>,
+    wires: Vec<Wire>,
+    cuts: u8,
+    crashes: u8,
+    /// The numbers of the messages that the application was handed.
+    handed: Vec<u8>,
+    /// How many publishes it was told are stored.
+    stored: u64,
+    /// Something that must not happen has.
+    is_closed: bool,
+}
+
+fn topic() -> TopicName {
+    "t".parse().expect("one letter is a name")
+}
+
+impl State {
+    pub(super) fn new(bounds: &Bounds) -> Self {
+        let config = Arc::new(HubConfig::default());
+        let log = "log1".parse().expect("it is an id");
+        let mut client = ClientSession::new(ClientConfig::default(), ClientId::from_random(1));
+        let from = SubFrom::After(Cursor::Start);
+        client
+            .subscribe(&topic(), from)
+            .expect("one topic is not too many");
+        let mut state = Self {
+            client,
+            now_ms: 0,
+            hub: HubState::new(config, log, ProducerKey::new(7)),
+            wires: Vec::new(),
+            cuts: bounds.cuts,
+            crashes: bounds.crashes,
+            handed: Vec::new(),
+            stored: 0,
+            is_closed: false,
+        };
+        for number in 1..=bounds.messages {
+            state
+                .client
+                .publish(topic(), Payload::Binary(vec![number]))
+                .expect("few messages fit into an outbox");
+        }
+        let now = state.now();
+        state.client.start(now);
+        state.obey();
+        state
+    }
+
+    const fn now(&self) -> Now {
+        Now {
+            time: Time::from_millis(self.now_ms),
+            random: u128::MAX / 2,
+        }
+    }
+
+    const fn hub_now() -> HubNow {
+        HubNow {
+            time: Time::ZERO,
+            wall: WallTime::from_unix_millis(0),
+            random: 1 << 63,
+        }
+    }
+
+    // ---- What may happen ----
+
+    pub(super) fn actions(&self, actions: &mut Vec<Action>) {
+        for (number, wire) in (0..).zip(&self.wires) {
+            if wire.server.is_some() && !wire.up.is_empty() {
+                actions.push(Action::Up(number));
+            }
+            if wire.client_has_it && !wire.down.is_empty() {
+                actions.push(Action::Down(number));
+            }
+            if wire.server.is_some() && !wire.client_has_it {
+                actions.push(Action::Notice(number));
+            }
+        }
+        let pending = self.hub.log().pending().count() as u8;
+        if pending > 0 {
+            actions.push(Action::Commit { all: true });
+        }
+        if pending > 1 {
+            actions.push(Action::Commit { all: false });
+        }
+        let held = self.wires.iter().find(|wire| wire.client_has_it);
+        if self.cuts > 0 && held.is_some_and(|wire| wire.server.is_some()) {
+            actions.push(Action::Cut);
+        }
+        if held.is_some_and(|wire| wire.server.is_none() && wire.down.is_empty()) {
+            actions.push(Action::Hear);
+        }
+        if self.crashes > 0 {
+            actions.extend((0..=pending).map(|written| Action::Crash { written }));
+        }
+        let waits = matches!(
+            self.client.status(),
+            Status::Lost { .. } | Status::Suspended { .. }
+        );
+        if waits {
+            actions.push(Action::Dial);
+        }
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Up(wire) => self.up(wire),
+            Action::Down(wire) => self.down(wire),
+            Action::Commit { all } => self.commit(all),
+            Action::Cut => {
+                self.cuts -= 1;
+                self.lose();
+            }
+            Action::Hear => self.lose(),
+            Action::Notice(wire) => self.notice(wire),
+            Action::Crash { written } => self.crash(written),
+            Action::Dial => {
+                if let Some(due) = self.client.next_timeout() {
+                    self.now_ms = self.now_ms.max(due.as_millis());
+                }
+                let now = self.now();
+                self.client.timeout(now);
+            }
+        }
+        self.obey();
+        self.wake();
+        self.forget();
+    }
+
+    fn up(&mut self, number: u8) {
+        let wire = &mut self.wires[usize::from(number)];
+        let (Some(message), Some(server)) = (wire.up.pop_front(), &mut wire.server) else {
+            return;
+        };
+        let now = Self::hub_now();
+        match server.receive(message.as_message(), now.time) {
+            Step::Done => {}
+            Step::Hub(request) => server.apply(request, &mut self.hub, now),
+            Step::Hello(hello) => server.welcome(&hello, None, &mut self.hub, &number, now),
+            Step::Token(_) => server.keep_grant(),
+        }
+        server.heard(now.time);
+        self.pump(number);
+    }
+
+    fn down(&mut self, number: u8) {
+        let wire = &mut self.wires[usize::from(number)];
+        let attempt = wire.attempt;
+        let Some(message) = wire.down.pop_front() else {
+            return;
+        };
+        let now = self.now();
+        let message = message.as_message();
+        self.client.handle(Input::Message { attempt, message }, now);
+    }
+
+    fn commit(&mut self, all: bool) {
+        let pending: Vec<Lsn> = self.pending();
+        let through = if all { pending.last() } else { pending.first() };
+        if let Some(through) = through {
+            self.hub.commit(*through, &[]);
+        }
+    }
+
+    fn pending(&self) -> Vec<Lsn> {
+        let pending = self.hub.log().pending();
+        pending.map(|(pending, _)| pending.lsn).collect()
+    }
+
+    /// The client's connection is over.
+    fn lose(&mut self) {
+        let Some(wire) = self.wires.iter_mut().find(|wire| wire.client_has_it) else {
+            return;
+        };
+        wire.client_has_it = false;
+        wire.down.clear();
+        let attempt = wire.attempt;
+        let now = self.now();
+        let closed = Input::Closed {
+            attempt,
+            code: None,
+            reason: "",
+        };
+        self.client.handle(closed, now);
+    }
+
+    fn notice(&mut self, number: u8) {
+        let wire = &mut self.wires[usize::from(number)];
+        wire.up.clear();
+        if let Some(mut server) = wire.server.take() {
+            server.leave(&mut self.hub);
+        }
+    }
+
+    fn crash(&mut self, written: u8) {
+        self.crashes -= 1;
+        for wire in &mut self.wires {
+            wire.up.clear();
+            if let Some(mut server) = wire.server.take() {
+                server.leave(&mut self.hub);
+            }
+        }
+        let pending = self.pending();
+        if let Some(last) = usize::from(written).checked_sub(1) {
+            self.hub.commit(pending[last], &[]);
+        }
+        self.hub.fail_all();
+        self.hub.take_wakes(&mut Vec::new());
+    }
+
+    // ---- What follows from it ----
+
+    /// Does what the client asks for.
+    fn obey(&mut self) {
+        loop {
+            let Some(output) = self.client.poll_output() else {
+                if self.transmit() {
+                    continue;
+                }
+                return;
+            };
+            match output {
+                Output::Dial { attempt } => self.dial(attempt),
+                Output::Abandon { attempt, .. } => {
+                    let mut wires = self.wires.iter_mut();
+                    if let Some(wire) = wires.find(|wire| wire.attempt == attempt) {
+                        wire.client_has_it = false;
+                        wire.down.clear();
+                    }
+                }
+                Output::Look { attempt } => {
+                    let now = self.now();
+                    self.client.handle(Input::Looked { attempt }, now);
+                }
+                Output::Event(event) => self.event(&event),
+            }
+        }
+    }
+
+    fn dial(&mut self, attempt: Attempt) {
+        let config = self.hub.config().clone();
+        let server = Connection::v1(config, Peer::default(), Vec::new(), Time::ZERO);
+        self.wires.push(Wire {
+            attempt,
+            server: Some(server),
+            up: VecDeque::new(),
+            down: VecDeque::new(),
+            client_has_it: true,
+        });
+        let opened = Input::Opened {
+            attempt,
+            agreed: true,
+            token: None,
+        };
+        let now = self.now();
+        self.client.handle(opened, now);
+    }
+
+    fn transmit(&mut self) -> bool {
+        let now = self.now();
+        let Some(Transmit::Message(message)) = self.client.poll_transmit(now) else {
+            return false;
+        };
+        if let Some(wire) = self.wires.iter_mut().find(|wire| wire.client_has_it) {
+            wire.up.push_back(message);
+        }
+        true
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Message(message) => {
+                let number = message.payload.as_bytes().first().copied();
+                self.handed.push(number.unwrap_or_default());
+            }
+            Event::Stored { seq } => self.stored = self.stored.max(seq.0),
+            // Nothing is ever trimmed, refused or lost here.
+            Event::Gap { .. }
+            | Event::Refused { .. }
+            | Event::Ended { .. }
+            | Event::PublishRefused { .. }
+            | Event::InDoubt { .. }
+            | Event::LogLost { .. }
+            | Event::ClientChanged(_)
+            | Event::Status(Status::Closed { .. }) => self.is_closed = true,
+            Event::Status(_)
+            | Event::Welcome(_)
+            | Event::Followed { .. }
+            | Event::Rtt(_)
+            | Event::Received(_)
+            | Event::Unsent { .. } => {}
+        }
+    }
+
+    /// Whoever the hub has woken is filled.
+    fn wake(&mut self) {
+        let mut wakes = Vec::new();
+        self.hub.take_wakes(&mut wakes);
+        while let Some(number) = wakes.pop() {
+            self.pump(number);
+            self.hub.take_wakes(&mut wakes);
+        }
+    }
+
+    fn pump(&mut self, number: u8) {
+        let wire = &mut self.wires[usize::from(number)];
+        let Some(server) = &mut wire.server else {
+            return;
+        };
+        loop {
+            let filled = server.fill(&mut self.hub, FILL_BYTES, Time::ZERO);
+            let bytes = server.outgoing().to_bytes();
+            server.written(bytes.len(), Time::ZERO);
+            if wire.client_has_it {
+                wire.down.extend(messages(&bytes));
+            }
+            if filled == Filled::Drained {
+                break;
+            }
+        }
+        if server.closing().is_some() {
+            // It has said goodbye; the socket goes with what is under way.
+            server.leave(&mut self.hub);
+            wire.server = None;
+            wire.up.clear();
+        }
+    }
+
+    /// A connection that nobody has any more is as good as one that never was.
+    fn forget(&mut self) {
+        for wire in &mut self.wires {
+            if !wire.client_has_it && wire.server.is_none() {
+                wire.up.clear();
+                wire.down.clear();
+            }
+        }
+    }
+
+    // ---- What must hold ----
+
+    pub(super) fn is_in_order(&self) -> bool {
+        (1..)
+            .zip(&self.handed)
+            .all(|(expected, number)| expected == *number)
+    }
+
+    pub(super) const fn acknowledged(&self) -> u64 {
+        self.stored
+    }
+
+    pub(super) const fn handed_over(&self) -> u64 {
+        self.handed.len() as u64
+    }
+
+    /// How many messages are durable.
+    pub(super) fn durable(&self) -> u64 {
+        let log = self.hub.log();
+        let name = topic();
+        let found = log.find(name.as_topic()).and_then(|id| log.topic(id));
+        found.map_or(0, |topic| topic.end().0)
+    }
+
+    /// How many connections the hub has that do not know of an end.
+    pub(super) fn live(&self) -> usize {
+        let live = |wire: &&Wire| {
+            let server = wire.server.as_ref();
+            server.is_some_and(|server| server.key().is_some() && server.closing().is_none())
+        };
+        self.wires
+            .iter()
+            .filter(live)
+            .count()
+            .max(self.hub.connections_len())
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    pub(super) fn is_done(&self, bounds: &Bounds) -> bool {
+        let all = u64::from(bounds.messages);
+        self.handed_over() == all && self.stored == all && self.client.unacked() == 0
+    }
+
+    pub(super) const fn has_suffered(&self) -> bool {
+        self.cuts == 0 && self.crashes == 0
+    }
+}
+
+/// The text and binary messages in what a server wrote; it writes whole frames, none of them long.
+fn messages(mut bytes: &[u8]) -> Vec<Payload> {
+    let mut messages = Vec::new();
+    while let [first, second, rest @ ..] = bytes {
+        let (length, rest) = match (second, rest) {
+            (126, [high, low, rest @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+            (short, rest) => (usize::from(*short), rest),
+        };
+        let (payload, rest) = rest.split_at(length);
+        match first & 0x0F {
+            1 => messages.push(String::from_utf8_lossy(payload).into_owned().into()),
+            2 => messages.push(payload.to_vec().into()),
+            _ => {}
+        }
+        bytes = rest;
+    }
+    messages
+}

@@ -1,0 +1,164 @@
+//! The judgement when the faults are over and the log has been read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use heartwire_proto::{Cursor, Epoch, Offset, TopicName};
+
+use super::{Fate, Mark, Oracle};
+
+/// A topic as anybody reads it in the end.
+#[derive(Clone, Debug)]
+pub(crate) struct FinalTopic {
+    pub(crate) name: TopicName,
+    pub(crate) epoch: Epoch,
+    /// The last offset that was trimmed.
+    pub(crate) base: Offset,
+    pub(crate) end: Offset,
+    /// Everything between the two, in order; nothing for what damage took.
+    pub(crate) contents: Vec<Option<Vec<u8>>>,
+}
+
+impl FinalTopic {
+    fn cursor(&self, offset: u64) -> Cursor {
+        Cursor::At {
+            epoch: self.epoch,
+            offset: Offset(offset),
+        }
+    }
+}
+
+impl Oracle {
+    /// Judges the log as it was read in the end.
+    pub(crate) fn judge_log(&mut self, topics: &[FinalTopic]) {
+        let mut retained = BTreeSet::new();
+        for topic in topics {
+            self.judge_topic(topic, &mut retained);
+        }
+        self.judge_unwritten(topics);
+        self.judge_stored(topics, &retained);
+    }
+
+    fn judge_topic(&mut self, topic: &FinalTopic, retained: &mut BTreeSet<Mark>) {
+        let mut latest: BTreeMap<u32, Mark> = BTreeMap::new();
+        for (offset, content) in (topic.base.0 + 1..).zip(&topic.contents) {
+            let Some(content) = content else {
+                self.damaged(&topic.name, offset);
+                continue;
+            };
+            self.sighted(&topic.name, topic.cursor(offset), content);
+            let Some(mark) = Mark::of(content) else {
+                continue;
+            };
+            if self.may_repeat(mark) {
+                retained.insert(mark);
+                continue;
+            }
+            if !retained.insert(mark) {
+                self.violate("I2", format!("{mark} is stored twice"));
+            }
+            if let Some(before) = latest.insert(mark.life, mark)
+                && before > mark
+            {
+                let what = format!("{mark} is stored behind {before} in {:?}", topic.name);
+                self.violate("I2", what);
+            }
+        }
+        let count = topic.end.0 - topic.base.0;
+        if topic.contents.len() as u64 != count {
+            let what = format!(
+                "{:?} names {count} messages and gives {}",
+                topic.name,
+                topic.contents.len()
+            );
+            self.violate("I1", what);
+        }
+    }
+
+    /// Nothing that anybody saw lies beyond the end of its epoch.
+    fn judge_unwritten(&mut self, topics: &[FinalTopic]) {
+        let by_name: BTreeMap<_, _> = topics.iter().map(|topic| (&topic.name, topic)).collect();
+        let gone = self.places.iter().find(|((name, epoch, offset), _)| {
+            match by_name.get(name) {
+                Some(topic) if topic.epoch == *epoch => *offset > topic.end.0,
+                // Another epoch, or none: the log was lost, if it was allowed to be.
+                _ => !self.may_lose_log(),
+            }
+        });
+        if let Some(((name, epoch, offset), mark)) = gone {
+            let what = format!("{mark} was seen in {name:?} at {epoch:?}.{offset} and is gone");
+            self.violate("I4", what);
+        }
+    }
+
+    /// Everything that was acknowledged is there, or was trimmed.
+    fn judge_stored(&mut self, topics: &[FinalTopic], retained: &BTreeSet<Mark>) {
+        // Of those never seen anywhere it is known only how many were trimmed.
+        let mut trimmed: BTreeMap<&TopicName, u64> = topics
+            .iter()
+            .map(|topic| (&topic.name, self.trimmed_unseen(topic)))
+            .collect();
+        let mut lost = None;
+        for (mark, published) in &self.published {
+            if published.fate != Fate::Stored || published.is_shared {
+                continue;
+            }
+            let is_of = |(since, until): &(u64, u64)| {
+                published.at_ms <= *until && published.told_at_ms >= *since
+            };
+            let may_be_lost = self.losses.iter().any(is_of) || self.was_damaged(*mark, published);
+            if may_be_lost || retained.contains(mark) || self.was_trimmed(*mark, topics) {
+                continue;
+            }
+            match trimmed.get_mut(&published.topic) {
+                Some(count) if *count > 0 => *count -= 1,
+                _ => lost = Some((*mark, published.topic.clone())),
+            }
+        }
+        if let Some((mark, topic)) = lost {
+            self.violate(
+                "I3",
+                format!("{mark} was acknowledged and is not in {topic:?}"),
+            );
+        }
+    }
+
+    /// How many places behind the topic's base nobody saw.
+    fn trimmed_unseen(&self, topic: &FinalTopic) -> u64 {
+        let first = (topic.name.clone(), topic.epoch, 0);
+        let last = (topic.name.clone(), topic.epoch, topic.base.0);
+        topic.base.0 - self.places.range(first..=last).count() as u64
+    }
+
+    /// Whether the message was seen at a place that is trimmed.
+    fn was_trimmed(&self, mark: Mark, topics: &[FinalTopic]) -> bool {
+        topics.iter().any(|topic| {
+            let offset = self.seen.get(&(mark, topic.epoch));
+            offset.is_some_and(|offset| *offset <= topic.base.0)
+        })
+    }
+
+    /// Judges how far an application has come with a topic, when all is over.
+    pub(crate) fn judge_follower(
+        &mut self,
+        client: usize,
+        name: &TopicName,
+        topic: Option<&FinalTopic>,
+    ) {
+        let at = self
+            .positions
+            .get(&(client, name.clone()))
+            .copied()
+            .flatten();
+        let end = match topic {
+            Some(topic) => topic.cursor(topic.end.0),
+            None => Cursor::Start,
+        };
+        // Whoever followed before the topic was born knows no epoch while nothing has come.
+        let is_there =
+            at == Some(end) || (at == Some(Cursor::Start) && end.offset() == Offset::ZERO);
+        if !is_there {
+            let what = format!("client {client} has {at:?} of {name:?}, which ends at {end:?}");
+            self.violate("I1", what);
+        }
+    }
+}

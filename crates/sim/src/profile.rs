@@ -1,0 +1,166 @@
+//! What a seed makes of a run: its size, its settings, and how often each fault strikes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use heartwire_hub::{HubConfig, LogConfig, Retention};
+use heartwire_log::Policy;
+use heartwire_proto::Limits;
+use heartwire_proto::frame::Durability;
+use heartwire_proto::heartbeat::HeartbeatConfig;
+
+use crate::fault::Fault;
+use crate::rng::Rng;
+
+/// Where the server keeps its log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Backend {
+    /// In memory: everything is durable at once, and gone with the process.
+    Memory,
+    /// On a perfect disk: durable after a while, and exactly what is durable outlives a crash.
+    Ideal,
+    /// On a simulated disk, by the real store.
+    Disk {
+        /// How large a segment is.
+        segment_bytes: u32,
+    },
+}
+
+/// The settings of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) clients: usize,
+    pub(crate) topics: usize,
+    /// How long faults strike, in milliseconds.
+    pub(crate) chaos_ms: u64,
+    pub(crate) backend: Backend,
+    /// The mean time between two faults of a timed kind, in milliseconds.
+    mean_ms: [Option<u64>; Fault::ALL.len()],
+    /// How often faults strike that are decided where they happen, of a thousand.
+    per_mille: [u64; Fault::ALL.len()],
+    pub(crate) latency_ms: u64,
+    pub(crate) jitter_ms: u64,
+    /// The mean time between two doings of one application, in milliseconds.
+    pub(crate) act_every_ms: u64,
+    /// The largest payload, in bytes.
+    pub(crate) payload_max: u64,
+    /// What one direction of a connection holds, in bytes.
+    pub(crate) capacity: usize,
+    /// How long a sync takes when nothing is wrong, at most, in milliseconds.
+    pub(crate) sync_ms: u64,
+    pub(crate) hub: Arc<HubConfig>,
+}
+
+impl Profile {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let mut profile = Self {
+            clients: rng.between(1, 5) as usize,
+            topics: rng.between(1, 4) as usize,
+            chaos_ms: rng.between(20, 120) * 1_000,
+            backend: draw_backend(rng),
+            mean_ms: [None; Fault::ALL.len()],
+            per_mille: [0; Fault::ALL.len()],
+            latency_ms: rng.pick(&[0, 1, 20, 80, 300]),
+            jitter_ms: rng.pick(&[0, 1, 10, 100]),
+            act_every_ms: rng.pick(&[100, 500, 2_000, 10_000]),
+            payload_max: rng.pick(&[0, 100, 2_000, 10_000]),
+            capacity: rng.pick(&[4 * 1024, 16 * 1024, 256 * 1024]),
+            sync_ms: rng.pick(&[0, 5, 50]),
+            hub: Arc::new(HubConfig::default()),
+        };
+        profile.hub = Arc::new(hub_config(rng, profile.backend));
+        for fault in Fault::TIMED {
+            profile.mean_ms[fault.index()] = mean_ms(rng);
+        }
+        for fault in [
+            Fault::DialRefused,
+            Fault::DialSlow,
+            Fault::DialHangs,
+            Fault::Split,
+            Fault::SlowSync,
+        ] {
+            profile.per_mille[fault.index()] = rng.pick(&[0, 0, 20, 200]);
+        }
+        if profile.backend != Backend::Memory {
+            profile.per_mille[Fault::FailedSync.index()] = rng.pick(&[0, 0, 0, 2]);
+            profile.per_mille[Fault::BitFlip.index()] = rng.pick(&[0, 0, 300]);
+        }
+        // A publisher that has come further than the copy knows, by more than the window, has no
+        // way to go on in this version of the protocol.
+        if profile.hub.limits.unacked_max >= 1_024 {
+            profile.per_mille[Fault::OlderCopy.index()] = rng.pick(&[0, 300]);
+        }
+        profile
+    }
+
+    /// How long until the next fault of a timed kind; nothing where the seed has none.
+    pub(crate) fn until_next(&self, fault: Fault, rng: &mut Rng) -> Option<u64> {
+        let mean = self.mean_ms[fault.index()]?;
+        Some(rng.between(1, 2 * mean))
+    }
+
+    /// Whether a fault strikes that is decided where it may happen.
+    pub(crate) fn strikes(&self, fault: Fault, rng: &mut Rng) -> bool {
+        let of = self.per_mille[fault.index()];
+        of > 0 && rng.per_mille(of)
+    }
+}
+
+/// Half of the kinds do not strike in a run; the others every few seconds to every few minutes.
+fn mean_ms(rng: &mut Rng) -> Option<u64> {
+    rng.coin().then(|| rng.pick(&[8_000, 30_000, 90_000]))
+}
+
+fn draw_backend(rng: &mut Rng) -> Backend {
+    let segment_bytes = rng.pick(&[64 * 1024, 256 * 1024]);
+    match rng.below(6) {
+        0 => Backend::Memory,
+        1 => Backend::Ideal,
+        _ => Backend::Disk { segment_bytes },
+    }
+}
+
+fn hub_config(rng: &mut Rng, backend: Backend) -> HubConfig {
+    let limits = Limits {
+        message_bytes_max: 8 * 1024,
+        frame_bytes_max: 32 * 1024,
+        topics_max: rng.pick(&[3, 100]),
+        unacked_max: rng.pick(&[4, 32, 1_024]),
+        unacked_bytes_max: rng.pick(&[2_000, 4 << 20]),
+        output_bytes_max: rng.pick(&[512, 8 * 1024, 64 * 1024]),
+        ..Limits::default()
+    };
+    let second = Duration::from_secs(1);
+    let heartbeat = match rng.below(3) {
+        0 => HeartbeatConfig::new(
+            second * rng.between(2, 20) as u32,
+            second * rng.between(3, 10) as u32,
+        ),
+        _ => Ok(HeartbeatConfig::default()),
+    };
+    let mut config = HubConfig::new(limits, heartbeat.unwrap_or_default());
+    config.log = LogConfig {
+        policy: Policy {
+            retention: Retention {
+                count_max: rng.pick(&[8, 60, 100_000, 100_000]),
+                bytes_max: 1 << 30,
+                ..Retention::default()
+            },
+            ..Policy::default()
+        },
+        hot_age_max: second * rng.pick(&[1, 10, 600]),
+        warm_bytes_max: rng.pick(&[4_000, 64 << 20]),
+        load_bytes_max: rng.pick(&[2_000, 256 * 1024]),
+        ..LogConfig::default()
+    };
+    if let Backend::Disk { segment_bytes } = backend {
+        // A segment takes a few batches, as the server sees to with larger numbers.
+        config.log.pending_max = 100;
+        config.log.pending_bytes_max = segment_bytes as usize / 4;
+    }
+    config.durability = match backend {
+        Backend::Memory => Durability::Memory,
+        Backend::Ideal | Backend::Disk { .. } => Durability::Disk,
+    };
+    config
+}

@@ -1,0 +1,292 @@
+//! The server's log on a simulated disk: the real store, and what its threads would do beside it.
+
+use std::collections::VecDeque;
+
+use heartwire_disk::{CrashDisk, Disk as _, DiskFile as _, InTurn};
+use heartwire_hub::{HubState, Lsn, ProducerKey};
+use heartwire_log::store::{
+    Batch, DiskPlace, Done, Fresh, Job, JobError, OpenError, Opening, ReadError, Recovered,
+    SegmentId, SegmentReader, Store, StoreConfig, WriteError, reset_epochs,
+};
+use heartwire_log::{Entry, Load, ReadBack};
+use heartwire_proto::{LogId, Offset};
+
+use crate::rng::Rng;
+use crate::wire::WireId;
+
+/// What the store's threads hold while a process lives.
+#[derive(Debug)]
+struct Running {
+    store: Store<CrashDisk>,
+    reader: SegmentReader<CrashDisk>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Storage {
+    pub(crate) disk: CrashDisk,
+    config: StoreConfig,
+    running: Option<Running>,
+    /// What was taken from the log and is not durable yet; empty in between.
+    batch: Batch,
+    places: Vec<DiskPlace>,
+    jobs: VecDeque<Job<CrashDisk>>,
+    loads: VecDeque<Load>,
+    /// The last segment could not be prepared for want of space.
+    pub(crate) is_full: bool,
+    /// An older copy of the folder, and when it was made.
+    pub(crate) copy: Option<(CrashDisk, u64)>,
+}
+
+/// How the writer's turn began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Begun {
+    /// There is nothing to write, or no room for it yet.
+    Nothing,
+    /// A batch is written and has to be synced.
+    Written,
+    /// Nothing more can be written.
+    Failed,
+}
+
+impl Storage {
+    pub(crate) fn new(segment_bytes: u32) -> Self {
+        Self {
+            disk: CrashDisk::new(),
+            config: StoreConfig {
+                segment_bytes,
+                batch_bytes_max: segment_bytes / 2,
+                ..StoreConfig::default()
+            },
+            running: None,
+            batch: Batch::default(),
+            places: Vec::new(),
+            jobs: VecDeque::new(),
+            loads: VecDeque::new(),
+            is_full: false,
+            copy: None,
+        }
+    }
+
+    /// Opens the folder, as a new process does.
+    pub(crate) fn open(&mut self, opening: Opening, rng: &mut Rng) -> Result<Recovered, OpenError> {
+        let fresh = Fresh {
+            store: rng.u64(),
+            log: LogId::from_random(rng.u64()),
+            key: ProducerKey::new(rng.u128()),
+            epochs: rng.u64(),
+        };
+        let opened = Store::open(
+            self.disk.clone(),
+            self.config.clone(),
+            fresh,
+            opening,
+            &InTurn,
+        );
+        let (store, recovered) = opened?;
+        let reader = store.reader();
+        self.running = Some(Running { store, reader });
+        Ok(recovered)
+    }
+
+    /// Gives all topics new epochs, as whoever restores an older copy does.
+    pub(crate) fn reset_epochs(&self, rng: &mut Rng) -> Result<usize, OpenError> {
+        reset_epochs(self.disk.clone(), &self.config, rng.u64(), &InTurn)
+    }
+
+    pub(crate) const fn segment_bytes(&self) -> u64 {
+        self.config.segment_bytes as u64
+    }
+
+    // ---- Writing ----
+
+    /// Takes what the store wants to have done; how many jobs there are.
+    pub(crate) fn take_jobs(&mut self) -> usize {
+        let Some(running) = &mut self.running else {
+            return 0;
+        };
+        let jobs = running.store.take_jobs();
+        let count = jobs.len();
+        self.jobs.extend(jobs);
+        count
+    }
+
+    /// The helper does the next job.
+    pub(crate) fn help(&mut self, hub: &mut HubState<WireId>) -> Result<(), JobError> {
+        let Some(done) = self.jobs.pop_front().map(Job::run) else {
+            return Ok(());
+        };
+        self.done(done, hub)
+    }
+
+    fn done(&mut self, done: Done<CrashDisk>, hub: &mut HubState<WireId>) -> Result<(), JobError> {
+        let Some(running) = &mut self.running else {
+            return Ok(());
+        };
+        let outcome = running.store.done(done);
+        match &outcome {
+            Ok(()) => self.is_full = false,
+            Err(error) => self.is_full = matches!(error, JobError::NoSpace(_)),
+        }
+        hub.set_room(running.store.room_bytes(), self.is_full);
+        outcome
+    }
+
+    /// Writes the next batch, if there is one.
+    pub(crate) fn begin(&mut self, hub: &mut HubState<WireId>) -> Begun {
+        let Some(running) = &mut self.running else {
+            return Begun::Nothing;
+        };
+        let mut unused: Vec<SegmentId> = Vec::new();
+        hub.take_unused(&mut unused);
+        running.store.remove(&unused);
+        if self.batch.through == Lsn(0) && !hub.take_batch(&mut self.batch) {
+            return Begun::Nothing;
+        }
+        if self.batch.is_empty() {
+            self.places.clear();
+            return Begun::Written;
+        }
+        match running.store.write(&self.batch, &mut self.places) {
+            Ok(()) => Begun::Written,
+            Err(WriteError::NoRoom { .. }) => Begun::Nothing,
+            Err(_) => Begun::Failed,
+        }
+    }
+
+    /// Syncs what was written, and tells the hub.
+    pub(crate) fn finish(
+        &mut self,
+        hub: &mut HubState<WireId>,
+        fails: bool,
+    ) -> Result<(), WriteError> {
+        let Some(running) = &mut self.running else {
+            return Ok(());
+        };
+        self.disk.set_faults(|faults| faults.fail_syncs = fails);
+        let synced = match self.batch.is_empty() {
+            true => Ok(()),
+            false => running.store.sync(),
+        };
+        self.disk.set_faults(|faults| faults.fail_syncs = false);
+        synced?;
+        let through = std::mem::take(&mut self.batch.through);
+        hub.commit(through, &self.places);
+        hub.set_room(running.store.room_bytes(), self.is_full);
+        self.batch.clear();
+        Ok(())
+    }
+
+    // ---- Reading back ----
+
+    /// Takes what followers wait for; how many loads there are.
+    pub(crate) fn take_loads(&mut self, hub: &mut HubState<WireId>) -> usize {
+        let mut loads = Vec::new();
+        hub.take_loads(&mut loads);
+        self.add_loads(loads)
+    }
+
+    /// Goes on emptying segments that hold few messages; how many loads that takes.
+    pub(crate) fn sweep(&mut self, hub: &mut HubState<WireId>) -> usize {
+        let mut loads = Vec::new();
+        hub.sweep(self.segment_bytes(), &mut loads);
+        self.add_loads(loads)
+    }
+
+    fn add_loads(&mut self, loads: Vec<Load>) -> usize {
+        let count = loads.len();
+        self.loads.extend(loads);
+        count
+    }
+
+    /// Reads what was asked for first. Returns what could not be read.
+    pub(crate) fn load(&mut self, hub: &mut HubState<WireId>) -> Vec<ReadError> {
+        let (Some(load), Some(running)) = (self.loads.pop_front(), &self.running) else {
+            return Vec::new();
+        };
+        let mut errors = Vec::new();
+        let messages = read(&running.reader, &load, &mut errors);
+        hub.loaded(&load, messages);
+        errors
+    }
+
+    // ---- Ends ----
+
+    /// The process is gone; without power, an arbitrary part of what was not synced is gone too, and
+    /// perhaps a job was in the middle.
+    pub(crate) fn crash(&mut self, has_power: bool, rng: &mut Rng) {
+        if rng.coin()
+            && let Some(job) = self.jobs.pop_front()
+        {
+            let stop = self.disk.calls().changes() + rng.below(6);
+            self.disk
+                .set_faults(|faults| faults.changes_before_stop = Some(stop));
+            drop(job.run());
+        }
+        self.disk = match has_power {
+            true => self.disk.kill(),
+            false => self.disk.crash(rng.u64()),
+        };
+        self.running = None;
+        self.batch = Batch::default();
+        self.places.clear();
+        self.jobs.clear();
+        self.loads.clear();
+        self.is_full = false;
+    }
+
+    /// How many bytes the files take.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        let files = self.disk.list().unwrap_or_default();
+        let lengths = files
+            .iter()
+            .filter_map(|name| self.disk.open(name).ok()?.len().ok());
+        lengths.sum()
+    }
+
+    /// Flips a bit somewhere in a segment or index that is not the newest; whether there was one.
+    pub(crate) fn flip_bit(&self, rng: &mut Rng) -> Option<String> {
+        let mut files = self.disk.list().unwrap_or_default();
+        files.retain(|name| name.ends_with(".seg") || name.ends_with(".idx"));
+        files.sort();
+        files.truncate(files.len().saturating_sub(2));
+        if files.is_empty() {
+            return None;
+        }
+        let name = &files[rng.below(files.len() as u64) as usize];
+        let length = self.disk.contents(name)?.len() as u64;
+        if length == 0 {
+            return None;
+        }
+        let position = rng.below(length);
+        self.disk.flip_bit(name, position, rng.below(8) as u8);
+        Some(format!("{name} at {position}"))
+    }
+}
+
+/// One message for each place; what cannot be read is lost.
+fn read(
+    reader: &SegmentReader<CrashDisk>,
+    load: &Load,
+    errors: &mut Vec<ReadError>,
+) -> Vec<ReadBack> {
+    let mut messages: Vec<ReadBack> = Vec::with_capacity(load.places.len());
+    while messages.len() < load.places.len() {
+        let rest = &load.places[messages.len()..];
+        if rest[0].is_lost() {
+            messages.push(None);
+            continue;
+        }
+        let whole = rest.iter().position(DiskPlace::is_lost);
+        let places = &rest[..whole.unwrap_or(rest.len())];
+        let first = Offset(load.after.0 + messages.len() as u64 + 1);
+        let mut entries: Vec<Entry> = Vec::with_capacity(places.len());
+        let outcome = reader.read(&load.name, load.origin, first, places, &mut entries);
+        messages.extend(entries.into_iter().map(Some));
+        if let Err(error) = outcome {
+            errors.push(error);
+            messages.push(None);
+        }
+    }
+    messages
+}

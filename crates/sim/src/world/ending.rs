@@ -1,0 +1,188 @@
+//! After the faults: everything comes back, and the log is read.
+
+use heartwire_hub::{Delivery, Filled};
+use heartwire_proto::client::Status;
+use heartwire_proto::frame::SubFrom;
+use heartwire_proto::{Cursor, Offset, TopicName};
+
+use super::{Heal, World};
+use crate::client::Client;
+use crate::oracle::FinalTopic;
+use crate::server::Process;
+use crate::trace::note;
+
+/// Within this everything is open again: a suspended link tries by itself after 7.5 min at most,
+/// and has its attempts then; a dead connection is noticed before, in milliseconds.
+pub(crate) const OPEN_WITHIN_MS: u64 = 600_000;
+/// How much one reading of the log takes, in bytes.
+const READ_BYTES: usize = 1 << 20;
+
+impl World {
+    /// All faults end.
+    pub(crate) fn calm_down(&mut self) {
+        note!(self, "the faults are over");
+        self.is_chaos = false;
+        self.flaps = false;
+        let heals = std::mem::take(&mut self.queue);
+        for entry in heals.into_sorted_vec().into_iter().rev() {
+            let std::cmp::Reverse((at, order, happening)) = entry;
+            match happening {
+                super::Happening::Heal(Heal::Start) | super::Happening::Strike(_) => {}
+                super::Happening::Heal(heal) => self.heal(heal),
+                happening => self.queue.push(std::cmp::Reverse((at, order, happening))),
+            }
+        }
+        if self.server.fails_at.is_some() {
+            self.crash(true);
+        }
+        if matches!(self.server.process, Process::Down { .. }) {
+            self.heal(Heal::Start);
+        }
+        for client in 0..self.clients.len() {
+            self.unpause(client);
+        }
+    }
+
+    fn unpause(&mut self, client: usize) {
+        for name in self.followed_by(client) {
+            let it = &mut self.clients[client];
+            if let Some(topic) = it.app.topics.get_mut(&name)
+                && std::mem::take(&mut topic.is_paused)
+            {
+                it.session.resume(&name);
+            }
+        }
+        // An application that is asleep by its own wish stays so until it wakes.
+        let moment = self.clients[client].moment(self.now, &mut self.rng);
+        self.clients[client].session.wake(moment);
+        self.clients[client].dials.excuse();
+        self.drive(client);
+    }
+
+    /// Whether everything is open, sent, stored and handed over.
+    pub(crate) fn is_settled(&self) -> bool {
+        let has_pending = self.server.hub.log().pending().next().is_some();
+        self.server.runs()
+            && !has_pending
+            && self
+                .clients
+                .iter()
+                .all(|client| self.is_client_settled(client))
+    }
+
+    fn is_client_settled(&self, client: &Client) -> bool {
+        let is_open = matches!(client.session.status(), Status::Open { .. });
+        is_open
+            && client.session.unacked() == 0
+            && client
+                .app
+                .topics
+                .keys()
+                .all(|name| client.session.cursor(name) == Some(self.end_of(name)))
+    }
+
+    /// The durable end of a topic; a follower that was there before its birth is at the start.
+    fn end_of(&self, name: &TopicName) -> Cursor {
+        let log = self.server.hub.log();
+        let topic = log.find(name.as_topic()).and_then(|id| log.topic(id));
+        topic.map_or(Cursor::Start, |topic| topic.cursor(topic.end()))
+    }
+
+    /// Judges what the run has led to.
+    pub(crate) fn judge(&mut self) {
+        if self.oracle.violation().is_some() {
+            return;
+        }
+        self.judge_settled();
+        let topics = self.read_log();
+        self.oracle.judge_log(&topics);
+        for client in 0..self.clients.len() {
+            for name in self.followed_by(client) {
+                let topic = topics.iter().find(|topic| topic.name == name);
+                self.oracle.judge_follower(client, &name, topic);
+            }
+        }
+    }
+
+    fn judge_settled(&mut self) {
+        if self.is_settled() {
+            return;
+        }
+        let unsettled = self
+            .clients
+            .iter()
+            .enumerate()
+            .find(|(_, client)| !self.is_client_settled(client));
+        let what = match unsettled {
+            Some((index, client)) => format!(
+                "client {index} is {} with {} publishes unanswered, at {:?}",
+                client.session.status().name(),
+                client.session.unacked(),
+                client
+                    .app
+                    .topics
+                    .keys()
+                    .map(|name| (client.session.cursor(name), self.end_of(name)))
+                    .collect::<Vec<_>>(),
+            ),
+            None => "the server has not stored everything".to_owned(),
+        };
+        self.oracle.violate("I10", what);
+    }
+
+    /// Reads everything that the log holds, as readers inside the server do.
+    fn read_log(&mut self) -> Vec<FinalTopic> {
+        let names = self.topics.clone();
+        names
+            .iter()
+            .filter_map(|name| self.read_topic(name))
+            .collect()
+    }
+
+    fn read_topic(&mut self, name: &TopicName) -> Option<FinalTopic> {
+        let mut topic = self.begin_topic(name)?;
+        // No connection has this number.
+        let reader = self.server.hub.open_reader(usize::MAX).ok()?;
+        let hub = &mut self.server.hub;
+        hub.follow(reader, name.as_topic(), SubFrom::Head).ok()?;
+        loop {
+            let filled = hub.read(reader, READ_BYTES, &mut |delivery| match delivery {
+                Delivery::Message { entry, .. } => {
+                    topic
+                        .contents
+                        .push(Some(entry.payload().as_bytes().to_vec()));
+                }
+                Delivery::Gap { gap, .. } => {
+                    let count = gap.last.map_or(0, |last| last.0 + 1 - gap.first.0);
+                    topic.contents.extend((0..count).map(|_| None));
+                }
+                Delivery::Epoch { .. } => {}
+            });
+            let loads = self
+                .server
+                .storage
+                .as_mut()
+                .map_or(0, |storage| storage.take_loads(hub));
+            for _ in 0..loads {
+                if let Some(storage) = &mut self.server.storage {
+                    storage.load(hub);
+                }
+            }
+            if filled == Filled::Drained && loads == 0 {
+                return Some(topic);
+            }
+        }
+    }
+
+    fn begin_topic(&self, name: &TopicName) -> Option<FinalTopic> {
+        let log = self.server.hub.log();
+        let topic = log.find(name.as_topic()).and_then(|id| log.topic(id))?;
+        Some(FinalTopic {
+            name: name.clone(),
+            epoch: topic.epoch(),
+            base: topic.base(),
+            end: topic.end().max(Offset::ZERO),
+            contents: Vec::new(),
+        })
+    }
+}

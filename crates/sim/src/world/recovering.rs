@@ -1,0 +1,137 @@
+//! The end of a server's process, and what the next one finds.
+
+use std::sync::Arc;
+
+use heartwire_hub::{HubState, Lsn};
+use heartwire_log::store::{OpenError, Opening, Recovered};
+
+use super::{Happening, Heal, World};
+use crate::fault::Fault;
+use crate::oracle::Fate;
+use crate::profile::Backend;
+use crate::server::{Process, empty_hub};
+use crate::trace::note;
+use crate::wire::{Piece, Way};
+
+impl World {
+    /// The server's process is gone; with power, its kernel resets what it had.
+    pub(crate) fn crash(&mut self, has_power: bool) {
+        note!(self, "server: crashes, power {has_power}");
+        let conns = std::mem::take(&mut self.server.conns);
+        for (wire, mut conn) in conns {
+            conn.connection.leave(&mut self.server.hub);
+            self.hang_up(wire, Way::Down, has_power.then_some(Piece::Reset));
+        }
+        for waiting in std::mem::take(&mut self.server.waiting) {
+            self.oracle.told(waiting.mark, Fate::Doubtful);
+        }
+        self.server.process = Process::Down { has_power };
+        self.server.fails_at = None;
+        self.leave_behind(has_power);
+        self.server.is_writing = false;
+        self.server.starts += 1;
+        self.disk_calm_since = self.now;
+        let after_ms = self.rng.between(100, 20_000);
+        self.schedule(after_ms, Happening::Heal(Heal::Start));
+    }
+
+    /// What is left for the next process.
+    fn leave_behind(&mut self, has_power: bool) {
+        match self.server.backend {
+            Backend::Memory => {
+                let config = Arc::clone(self.server.hub.config());
+                self.server.hub = empty_hub(config, self.rng.u128());
+                self.oracle.log_was_lost(0);
+            }
+            Backend::Ideal => self.leave_ideal(),
+            Backend::Disk { .. } => self.leave_disk(has_power),
+        }
+    }
+
+    /// A part of what was being written has reached the disk, and nobody was told.
+    fn leave_ideal(&mut self) {
+        let hub = &mut self.server.hub;
+        let pending = hub.log().pending().map(|(pending, _)| pending.lsn);
+        let through = self.server.through;
+        let written: Vec<Lsn> = pending.filter(|lsn| *lsn <= through).collect();
+        let count = self.rng.below(written.len() as u64 + 1) as usize;
+        if self.server.is_writing && count > 0 {
+            hub.commit(written[count - 1], &[]);
+        }
+        hub.fail_all();
+        hub.set_accepting(true);
+        hub.take_wakes(&mut Vec::new());
+    }
+
+    fn leave_disk(&mut self, has_power: bool) {
+        let Some(storage) = &mut self.server.storage else {
+            return;
+        };
+        storage.crash(has_power, &mut self.rng);
+        if !self.is_chaos {
+            return;
+        }
+        if self.profile.strikes(Fault::OlderCopy, &mut self.rng) {
+            match storage.copy.take() {
+                None => storage.copy = Some((storage.disk.copy(), self.now)),
+                Some((disk, since)) => {
+                    storage.disk = disk;
+                    self.count(Fault::OlderCopy);
+                    self.restore(since);
+                }
+            }
+        } else if self.profile.strikes(Fault::BitFlip, &mut self.rng)
+            && let Some(place) = storage.flip_bit(&mut self.rng)
+        {
+            self.count(Fault::BitFlip);
+            note!(self, "disk: a bit flips in {place}");
+            self.oracle.bit_was_flipped();
+        }
+    }
+
+    /// Somebody has put an older copy in place of the folder, and says so.
+    fn restore(&mut self, since: u64) {
+        note!(self, "disk: is an older copy, of {since} ms");
+        self.oracle.log_was_lost(since);
+        let Some(storage) = &self.server.storage else {
+            return;
+        };
+        if let Err(error) = storage.reset_epochs(&mut self.rng) {
+            self.oracle
+                .violate("I3", format!("an older copy is not taken: {error}"));
+        }
+    }
+
+    /// A new process opens its log.
+    pub(crate) fn open_log(&mut self) {
+        let Some(storage) = &mut self.server.storage else {
+            return;
+        };
+        let opened = match storage.open(Opening::Careful, &mut self.rng) {
+            Err(OpenError::Damaged { .. }) if self.oracle.may_be_damaged() => {
+                note!(self, "server: accepts damage");
+                self.oracle.damage_was_accepted();
+                storage.open(Opening::AcceptDataLoss, &mut self.rng)
+            }
+            opened => opened,
+        };
+        match opened {
+            Ok(recovered) => self.go_on_from(recovered),
+            Err(error) => self
+                .oracle
+                .violate("I3", format!("the log does not open: {error}")),
+        }
+    }
+
+    fn go_on_from(&mut self, recovered: Recovered) {
+        note!(
+            self,
+            "server: finds {} topics, {}",
+            recovered.topics.len(),
+            recovered.report
+        );
+        self.oracle.recovered(&recovered.report);
+        self.server.hub = HubState::recover(self.profile.hub.clone(), recovered);
+        self.call_helper();
+    }
+}
