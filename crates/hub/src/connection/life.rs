@@ -61,11 +61,7 @@ impl Connection {
     /// Does what is due, or says what it takes.
     pub fn poll(&mut self, now: Time) -> Due {
         match &self.state {
-            State::Greeting(_) if now >= self.deadline() => {
-                let reason = "HELLO-1: hello was not complete in time";
-                self.close(Close::new(CloseCode::HEARTBEAT_TIMEOUT, reason), now);
-                Due::Nothing
-            }
+            State::Greeting(_) if now >= self.deadline() => Due::Look,
             State::Closing(closing) if now >= closing.until => Due::Drop,
             State::Greeting(_) | State::Closing(_) => Due::Nothing,
             State::Live(live) if now >= live.extra.expires_at() => {
@@ -156,8 +152,14 @@ impl Connection {
     }
 
     /// Decides after a look. If the peer is dead, the connection closes with 4200: write once more
-    /// what can be written, then drop the socket.
+    /// what can be written, then drop the socket. Who has not said hello in time is closed as well, but
+    /// is there: it is told and may answer.
     pub fn judge(&mut self, now: Time) -> bool {
+        if matches!(self.state, State::Greeting(_)) && now >= self.deadline() {
+            let reason = "HELLO-1: hello was not complete in time";
+            self.close(Close::new(CloseCode::HEARTBEAT_TIMEOUT, reason), now);
+            return false;
+        }
         // Whoever does not read what stands here is not read from: that it is silent says nothing.
         let is_choked = !self.wants_input();
         let State::Live(live) = &mut self.state else {

@@ -120,9 +120,9 @@ impl Task {
     /// process has missed is judged by everything that has arrived `[LIVE-10]`.
     ///
     /// The runtime hands out what had arrived when it last asked the system. Something may have held
-    /// it up since, so before a peer is judged a TCP socket is asked itself whether bytes wait. Any
-    /// other transport is read once more in the wheel's next slot: timers fire only after the runtime
-    /// has asked for news.
+    /// it up since, so before a peer is judged a TCP socket is asked itself whether bytes wait. If so,
+    /// or if a transport cannot tell, it is read once more in the wheel's next slot: timers fire only
+    /// after the runtime has asked for news.
     fn turn(&mut self, cx: &mut Context<'_>, wakes: &mut Wakes) -> Turn {
         let conn = self.conn.clone();
         let shared = &conn.shared;
@@ -135,7 +135,7 @@ impl Task {
         let mut intake = Intake::new(&conn, &mut output, now, wakes);
         let read = read(&mut self.read, &mut self.input, &mut intake, cx);
         let has_ended = matches!(read, Read::End | Read::Broken(_));
-        if was_due && !has_ended && self.is_due_to_end(&mut output, now, cx, wakes) {
+        if was_due && !has_ended && self.is_due_to_end(read, &mut output, now, cx, wakes) {
             return Turn::Abandon;
         }
         let pumped = match somebody_came {
@@ -173,6 +173,7 @@ impl Task {
     /// Does what is due; whether that was the end.
     fn is_due_to_end(
         &mut self,
+        read: Read,
         output: &mut Output,
         now: Time,
         cx: &mut Context<'_>,
@@ -194,12 +195,13 @@ impl Task {
                     output.pump(shared, Some(cx), wakes);
                     output.measure(now);
                     match self.read.has_unread() {
-                        Some(true) => output.connection.heard(now),
-                        None if !has_looked => {
+                        Some(false) => {}
+                        _ if read == Read::Dry && !has_looked => {
                             self.has_looked = true;
                             return false;
                         }
-                        Some(false) | None => {}
+                        Some(true) => output.connection.heard(now),
+                        None => {}
                     }
                     if output.connection.judge(now) {
                         // The goodbye is best effort: it goes if there is room.

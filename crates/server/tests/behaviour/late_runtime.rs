@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::support::{Fixture, lives_by_late_answers, quick_heartbeat};
-use heartwire_server::Hub;
+use crate::support::peer::{Heard, Peer, hello, text, upgrade};
+use crate::support::{Fixture, ON_THE_WAY, TRIES, lives_by_late_answers, quick_heartbeat};
+use heartwire_server::{Hub, Limits};
 use tokio::io::BufReader;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -75,6 +76,47 @@ async fn an_answer_that_waits_in_another_transport_counts_as_well() {
         (serve_buffered(hub.clone()).await, hub)
     });
     lives_by_late_answers(server.address, TIMEOUT, ANSWER_AFTER).await;
+}
+
+/// `[HELLO-1]`
+#[tokio::test]
+async fn a_hello_that_waits_in_the_socket_counts_before_its_deadline() {
+    let server = HeldUp::start(async || {
+        let server = Fixture::with(|hub| {
+            hub.limits(Limits {
+                hello_timeout: TIMEOUT,
+                ..Limits::default()
+            })
+        });
+        let server = server.await;
+        (server.address, server)
+    });
+    let mut in_time = 0;
+    for attempt in 1..=TRIES {
+        // The server's timers run every other time that it is there: it is met at both.
+        tokio::time::sleep(HELD_UP * (attempt % 2)).await;
+        let mut peer = Peer::tcp(server.address).await;
+        let v1 = ["sec-websocket-protocol: heartwire.v1"];
+        peer.send(upgrade("/websocket", &v1).as_bytes()).await;
+        let (_, upgraded_after) = peer.noticing(Peer::head).await;
+        tokio::time::sleep(ANSWER_AFTER).await;
+        let hello = text(&hello("late", attempt.into()));
+        let is_said = peer.try_send(&hello).await.is_ok();
+        let took = upgraded_after.map(|since| since.elapsed());
+        let is_welcome = is_said
+            && matches!(peer.heard().await, Heard::Text(said) if said.starts_with("welcome"));
+        if took.is_some_and(|took| took < TIMEOUT - ON_THE_WAY) {
+            assert!(
+                is_welcome,
+                "closed although it had said hello after {took:?}"
+            );
+            in_time += 1;
+        }
+        if in_time == 4 {
+            return;
+        }
+    }
+    panic!("{in_time} of {TRIES} were in time: this machine is too busy");
 }
 
 /// Serves over a stream of which the hub does not know that TCP is below.

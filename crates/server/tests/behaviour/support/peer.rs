@@ -273,22 +273,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         }
     }
 
+    /// What `next` brings, and a moment at which it had not come yet; `None` if it stood there when it
+    /// was first looked for.
+    pub(crate) async fn noticing<T>(
+        &mut self,
+        mut next: impl AsyncFnMut(&mut Self) -> T,
+    ) -> (T, Option<Instant>) {
+        let mut not_before = None;
+        loop {
+            let looked_at = Instant::now();
+            match tokio::time::timeout(LOOK_EVERY, next(self)).await {
+                Ok(came) => return (came, not_before),
+                Err(_) => not_before = Some(looked_at),
+            }
+        }
+    }
+
     /// The next question of a v1 server; `None` when it has closed the connection instead.
     pub(crate) async fn question(&mut self) -> Option<Question> {
-        let mut not_before = None;
         let looking = async {
             loop {
-                let looked_at = Instant::now();
-                match tokio::time::timeout(LOOK_EVERY, self.next()).await {
-                    Err(_) => not_before = Some(looked_at),
-                    Ok(Heard::Text(text)) => {
+                let (heard, not_before) = self.noticing(Self::next).await;
+                match heard {
+                    Heard::Text(text) => {
                         if let Some(id) = text.strip_prefix("ping ") {
                             let id = id.lines().next().expect("an id").to_owned();
                             return Some(Question { id, not_before });
                         }
                     }
-                    Ok(Heard::Close(..) | Heard::End) => return None,
-                    Ok(_) => {}
+                    Heard::Close(..) | Heard::End => return None,
+                    _ => {}
                 }
             }
         };
