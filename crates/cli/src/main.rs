@@ -3,15 +3,19 @@
 //! Each command is a module with its arguments and a `run`; this file parses, dispatches and turns
 //! the outcome into an exit code: 0 done, 1 failed, 2 wrong usage.
 
+mod config;
 mod connect;
+mod doctor;
 mod failure;
 mod followed;
 mod lines;
+mod log;
 mod output;
 mod payload;
 mod place;
 mod proxy;
 mod publish;
+mod secret;
 mod serve;
 mod signals;
 mod size;
@@ -19,6 +23,7 @@ mod span;
 mod story;
 mod style;
 mod sub;
+mod token;
 mod url;
 
 use std::process::ExitCode;
@@ -45,10 +50,13 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<serve::ServeArgs>),
+    Config(config::ConfigArgs),
     Sub(sub::SubArgs),
     Pub(publish::PubArgs),
     Connect(connect::ConnectArgs),
     Proxy(proxy::ProxyArgs),
+    Log(log::LogArgs),
+    Doctor(Box<doctor::DoctorArgs>),
 }
 
 fn main() -> ExitCode {
@@ -71,10 +79,13 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve::run(*args).await,
+        Command::Config(args) => config::run(args),
         Command::Sub(args) => sub::run(args).await,
         Command::Pub(args) => publish::run(args).await,
         Command::Connect(args) => connect::run(args).await,
         Command::Proxy(args) => proxy::run(args).await,
+        Command::Log(args) => log::run(&args),
+        Command::Doctor(args) => doctor::run(*args).await,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::output;
 use crate::signals::Stop;
 use crate::span::Span;
 use crate::story::Story;
+use crate::token::TokenArgs;
 use crate::{AGENT, url};
 
 /// How many messages are on their way at the same time: what a server takes unacknowledged by
@@ -48,12 +49,16 @@ pub(crate) struct PubArgs {
         env = "HEARTWIRE_PUB_TIMEOUT"
     )]
     timeout: Span,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 /// Publishes everything.
 pub(crate) async fn run(args: PubArgs) -> Result<(), Failure> {
     let mut stop = Stop::on_signals()?;
-    let link = Link::builder(&url::of_heartwire(&args.url))
+    let link = args
+        .token
+        .apply(Link::builder(&url::of_heartwire(&args.url)))?
         .agent(AGENT)
         .outbox(OutboxLimits {
             messages_max: UNCONFIRMED_MAX,
@@ -120,11 +125,22 @@ impl<'a> Publisher<'a> {
             let has_room = self.has_room();
             tokio::select! {
                 message = self.source.next(), if has_room => self.take(message?),
-                Some(event) = events.next() => {
-                    if let Some(told) = story.tell(&event, Instant::now()) {
-                        output::note(told);
+                event = events.next() => match event {
+                    Some(event) => {
+                        if let Some(told) = story.tell(&event, Instant::now()) {
+                            output::note(told);
+                        }
                     }
-                }
+                    // What is on its way says itself what has become of it.
+                    None if waits => {
+                        let outcome = oldest(&mut self.unconfirmed).await;
+                        self.settle(outcome)?;
+                    }
+                    None => {
+                        let why = link_closed(self.link);
+                        return Err(Failure::failed("the link is closed", why));
+                    }
+                },
                 outcome = oldest(&mut self.unconfirmed), if waits => self.settle(outcome)?,
                 () = sleep_until(deadline.into()), if waits => {
                     return Err(self.given_up("nothing was acknowledged in time"));

@@ -15,6 +15,7 @@ use crate::payload;
 use crate::place;
 use crate::signals::Stop;
 use crate::story::Story;
+use crate::token::TokenArgs;
 use crate::{AGENT, url};
 
 /// Print the messages of topics.
@@ -44,6 +45,8 @@ pub(crate) struct SubArgs {
     /// Print JSON, one object a line.
     #[arg(long, env = "HEARTWIRE_SUB_JSON")]
     json: bool,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 /// Prints until a signal comes.
@@ -80,7 +83,8 @@ pub(crate) async fn run(args: SubArgs) -> Result<(), Failure> {
 }
 
 fn connect(args: &SubArgs) -> Result<Link, Failure> {
-    Link::builder(&url::of_heartwire(&args.url))
+    args.token
+        .apply(Link::builder(&url::of_heartwire(&args.url)))?
         .agent(AGENT)
         .topics_max(args.topics.len())
         .reconnect(Reconnect::default().unlimited())

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{Server, Signal};
 use heartwire::{Delivery, Link, Reconnect, SubFrom};
+use heartwire_testing::lasting_address;
 use tokio::task::JoinSet;
 
 /// How often the server is killed. HEARTWIRE_KILL_ROUNDS asks for more.
@@ -108,8 +109,8 @@ async fn what_was_acknowledged_survives_kill_minus_nine() {
         "--retain-messages",
         "100000000",
     ];
-    let mut server = Server::start(&flags);
-    let address = server.url();
+    let address = lasting_address().to_string();
+    let mut server = Server::start_on(&address, &flags);
 
     let (acknowledge, mut acknowledged) = tokio::sync::mpsc::channel(1_024);
     let (stop, stopping) = tokio::sync::watch::channel(false);

@@ -42,7 +42,10 @@ fn what_is_out_of_range_is_named_with_its_range() {
 
 #[test]
 fn an_open_address_without_a_key_is_refused() {
-    refuses(&["--listen", "0.0.0.0:0"], &["0.0.0.0:0", "--api-key"]);
+    refuses(
+        &["--listen", "0.0.0.0:0"],
+        &["0.0.0.0:0", "--api-key", "--insecure-open"],
+    );
     refuses(&["--open-websocket"], &["open-websocket"]);
 }
 
@@ -109,4 +112,75 @@ fn log_lines_can_be_json_and_standard_output_holds_the_ready_line_alone() {
     server.publish("task:42", "hello");
     server.process.interrupt();
     assert_eq!(server.process.output().lines().count(), 1);
+}
+
+#[test]
+fn an_open_address_is_served_to_whoever_insists_and_says_so() {
+    let listen = ["serve", "--listen", "0.0.0.0:0", "--insecure-open"];
+    let mut server = Heartwire::start(&listen);
+    let ready = server.line().text;
+    let port = common::address_in(&ready).port();
+    server.error_line("insecure-open: everybody");
+    let address = ([127, 0, 0, 1], port).into();
+    assert_eq!(common::http(address, "GET", "/v1/topics", &[], "").0, 200);
+    refuses(&["--insecure-open", "--api-key", "k"], &["insecure-open"]);
+}
+
+#[test]
+fn contradictions_about_tokens_are_refused() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    refuses(&["--jwt-secret", ""], &["jwt-secret", "empty"]);
+    refuses(
+        &["--jwt-public-key", "not-there"],
+        &["jwt-public-key", "not-there"],
+    );
+    refuses(&["--jwt-audience", "a"], &["jwt-audience"]);
+    let both = ["--jwt-secret", secret, "--jwt-public-key", "not-there"];
+    refuses(&both, &["one of jwt-secret"]);
+    let open = ["--jwt-secret", secret, "--open-websocket"];
+    refuses(&open, &["open-websocket"]);
+    let empty = file("no-keys", "\n");
+    refuses(
+        &["--api-key-file", empty.to_str().expect("UTF-8")],
+        &["no-keys", "no key"],
+    );
+}
+
+#[test]
+fn secrets_come_from_files_and_the_environment_and_are_never_shown() {
+    const SECRET: &str = "a-secret-that-nobody-may-ever-see-in-a-log";
+    let keys = file("keys", &format!("{SECRET}-1\n\n{SECRET}-2\n"));
+    let keys = keys.to_str().expect("UTF-8");
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--log-format", "json"];
+    let mut server = Heartwire::start_with(&arguments, |command| {
+        command
+            .env("RUST_LOG", "trace")
+            .env("HEARTWIRE_API_KEY_FILE", keys)
+            .env("HEARTWIRE_API_KEY", format!("{SECRET}-3"))
+            .env("HEARTWIRE_JWT_SECRET", format!("{SECRET}-4"))
+    });
+    let ready = server.line().text;
+    let addr = common::address_in(&ready);
+    for (key, status) in [("1", 200), ("2", 200), ("3", 200), ("4", 401)] {
+        let header = [("Authorization", &*format!("Bearer {SECRET}-{key}"))];
+        let answer = common::http(addr, "GET", "/v1/topics", &header, "");
+        assert_eq!(answer.0, status, "{key}: {}", answer.1);
+    }
+    let path = format!("/v1/topics/task:42?token={SECRET}-5");
+    assert_eq!(common::http(addr, "GET", &path, &[], "").0, 401);
+    let url = format!("ws://{addr}/websocket");
+    let (_, _, errors) = Heartwire::run(&["pub", "--token", SECRET, &url, "inbox", "x"]);
+    assert!(
+        errors.contains("unauthorized") && !errors.contains(SECRET),
+        "{errors}"
+    );
+    server.interrupt();
+    let all = server.errors() + &server.output();
+    assert!(all.contains("a connection ended"), "it does log: {all}");
+    assert!(!all.contains(SECRET), "{all}");
+    let help = Heartwire::start_with(&["serve", "--help"], |command| {
+        command.env("HEARTWIRE_JWT_SECRET", SECRET)
+    })
+    .output();
+    assert!(help.contains("--jwt-secret") && !help.contains(SECRET));
 }

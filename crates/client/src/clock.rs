@@ -89,6 +89,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(wall_s)
     }
 
+    /// `[RETRY-8]`
     #[test]
     fn only_a_leap_of_the_wall_clock_is_sleep() {
         let second = |s: u64| Time::from_millis(s * 1_000);

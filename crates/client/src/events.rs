@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use futures_util::StreamExt as _;
 use heartwire_proto::client::Event;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -29,7 +30,10 @@ pub struct Events(Pin<Box<dyn Stream<Item = Result<Event, Missed>> + Send>>);
 
 impl Events {
     pub(crate) fn new(receiver: broadcast::Receiver<Event>) -> Self {
-        Self(Box::pin(futures_util::stream::unfold(receiver, step)))
+        // Whoever asks again after the end, as a loop over several sources does, is told again.
+        Self(Box::pin(
+            futures_util::stream::unfold(receiver, step).fuse(),
+        ))
     }
 
     /// The next event; `None` once the link is closed.

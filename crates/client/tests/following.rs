@@ -162,5 +162,6 @@ async fn closing_ends_everything_with_the_reason() {
     assert_eq!(soon(task.next()).await, None);
     assert!(matches!(task.end(), Some(End::LinkClosed(_))));
     while soon(events.next()).await.is_some() {}
+    assert_eq!(soon(events.next()).await, None, "asked again after the end");
     assert_eq!(link.subscribe("other").err(), Some(SubscribeError::Closed));
 }

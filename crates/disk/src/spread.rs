@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn results_come_in_order_whoever_does_the_work() {
         let squares: Vec<usize> = (0..100).map(|n| n * n).collect();
-        let threads = Threads(NonZeroUsize::new(3).unwrap());
+        let threads = Threads(NonZeroUsize::new(3).expect("3 is not 0"));
         assert_eq!(InTurn.map(100, |n| n * n), squares);
         assert_eq!(threads.map(100, |n| n * n), squares);
         assert_eq!(threads.map(0, |n| n), Vec::new());

@@ -14,14 +14,16 @@ pub struct HubConfig {
     pub limits: Limits,
     /// Interval and timeout; clients may ask for another interval within the limits.
     pub heartbeat: HeartbeatConfig,
-    /// The bounds of the log; the two that `limits` holds as well, the largest payload and the
-    /// window of unacknowledged publishes, are taken from there.
+    /// The bounds of the log; those that `limits` holds as well, the largest payload and the window
+    /// of unacknowledged publishes, are taken from there.
     pub log: LogConfig,
     /// How many connections and in-process readers there may be: 1,000,000, more than one process
     /// can hold open; what admits sockets sets the bound that matters.
     pub connections_max: usize,
     /// How many topics all connections together may follow: 4,000,000, about 100 MB.
     pub follows_max: usize,
+    /// How many identities that were shut out, or lost topics, are remembered: 10,000.
+    pub subjects_max: usize,
     /// How long a client waits before it sends again what was refused for the moment: 1 s.
     pub unavailable_retry: Duration,
     /// How long a client stays away that came at a limit: 5 s.
@@ -41,6 +43,7 @@ impl HubConfig {
             log: LogConfig::default(),
             connections_max: 1_000_000,
             follows_max: 4_000_000,
+            subjects_max: 10_000,
             unavailable_retry: Duration::from_secs(1),
             overload_retry: Duration::from_secs(5),
             durability: Durability::Memory,
@@ -52,6 +55,7 @@ impl HubConfig {
         LogConfig {
             message_bytes_max: self.limits.message_bytes_max,
             window: self.limits.unacked_max,
+            window_bytes_max: self.limits.unacked_bytes_max,
             ..self.log.clone()
         }
     }

@@ -37,18 +37,22 @@
 mod agents;
 mod config;
 mod connection;
+mod grant;
 mod outgoing;
 mod state;
 
 pub use config::HubConfig;
 pub use connection::{Connection, Due, Step};
+pub use grant::Grant;
+pub use heartwire_log::Pattern;
 pub use heartwire_log::{
     Append, AppendError, Entry, Form, Log, LogConfig, Lsn, Now, Place, ProducerKey, Retention,
     Start, Stats, TopicLog,
 };
+pub use heartwire_proto::id::TopicRef;
 pub use heartwire_proto::server::Request;
 pub use outgoing::Outgoing;
 pub use state::{
     ConnKey, ConnectionInfo, Delivery, Filled, FollowError, Full, History, HubState, Mode, Peer,
-    TopicInfo,
+    SubjectInfo, SubjectsFull, TopicInfo,
 };

@@ -29,6 +29,13 @@ pub struct Append<'a> {
     pub producer: Option<(ProducerId, Seq)>,
 }
 
+impl Append<'_> {
+    /// What the payload takes of its producer's window; a message has far less than 4 GiB.
+    pub(crate) fn payload_bytes(&self) -> u32 {
+        u32::try_from(self.payload.len()).unwrap_or(u32::MAX)
+    }
+}
+
 /// The place of an append.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Place {
@@ -126,6 +133,8 @@ pub struct Pending {
     /// What the producer had appended before; `None` when it was not known.
     pub(crate) appended_before: Option<Seq>,
     pub(crate) bytes: usize,
+    /// What the payload takes of its producer's window.
+    pub(crate) payload_bytes: u32,
 }
 
 /// What waits to become durable.

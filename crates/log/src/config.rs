@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use heartwire_proto::frame::Durability;
+use heartwire_proto::id::TopicRef;
+
+use crate::pattern::Pattern;
 
 /// How much of a topic is kept; whichever bound is reached first trims the oldest messages.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -45,44 +48,13 @@ impl Default for Policy {
     }
 }
 
-/// The topics that a [`Policy`] is for: those of one name, or all whose names begin alike.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct TopicPattern {
-    name: String,
-    is_prefix: bool,
-}
-
-impl TopicPattern {
-    /// A name, or the beginning of names with `*` behind it.
-    pub fn new(pattern: &str) -> Self {
-        match pattern.strip_suffix('*') {
-            Some(prefix) => Self {
-                name: prefix.to_owned(),
-                is_prefix: true,
-            },
-            None => Self {
-                name: pattern.to_owned(),
-                is_prefix: false,
-            },
-        }
-    }
-
-    /// Whether a topic is one of them.
-    pub fn matches(&self, topic: &str) -> bool {
-        match self.is_prefix {
-            true => topic.starts_with(&self.name),
-            false => topic == self.name,
-        }
-    }
-}
-
 /// The bounds of a [`Log`](crate::Log).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct LogConfig {
     /// How a topic is kept for which `policies` say nothing.
     pub policy: Policy,
     /// How other topics are kept; the first pattern that matches counts.
-    pub policies: Vec<(TopicPattern, Policy)>,
+    pub policies: Vec<(Pattern, Policy)>,
     /// The bytes in memory of all topics together, taken from the largest topics first: 512 MiB,
     /// which a small machine can spare.
     pub hot_bytes_max: usize,
@@ -115,6 +87,8 @@ pub struct LogConfig {
     /// How far above *appended* a SEQ may lie, and how many publishes of one producer may wait to
     /// become durable `[PUB-8]`: 1,024, the unacknowledged publishes that a client may have.
     pub window: u64,
+    /// How many bytes of payload they may hold: 4 MiB.
+    pub window_bytes_max: usize,
     /// How many appends may wait to become durable, in all: 65,536, far more than one slow fsync
     /// gathers.
     pub pending_max: usize,
@@ -124,9 +98,9 @@ pub struct LogConfig {
 
 impl LogConfig {
     /// How the topic with this name is kept.
-    pub fn policy(&self, topic: &str) -> &Policy {
+    pub fn policy(&self, topic: TopicRef<'_>) -> &Policy {
         let mut policies = self.policies.iter();
-        let chosen = policies.find(|(pattern, _)| pattern.matches(topic));
+        let chosen = policies.find(|(pattern, _)| pattern.covers(topic));
         chosen.map_or(&self.policy, |(_, policy)| policy)
     }
 }
@@ -149,6 +123,7 @@ impl Default for LogConfig {
             producers_max: 1_000_000,
             producer_age_max: Duration::from_secs(24 * 3_600),
             window: 1_024,
+            window_bytes_max: 4 << 20,
             pending_max: 65_536,
             pending_bytes_max: 64 << 20,
         }

@@ -34,6 +34,7 @@ mod append;
 mod config;
 mod entry;
 mod log;
+mod pattern;
 mod producer;
 mod rate;
 pub mod slab;
@@ -43,9 +44,10 @@ mod topic;
 use heartwire_proto::{Time, WallTime};
 
 pub use append::{Append, AppendError, Appended, Committed, Fate, Lsn, Pending, Place, What};
-pub use config::{LogConfig, Policy, Retention, TopicPattern};
+pub use config::{LogConfig, Policy, Retention};
 pub use entry::{Entry, Form};
 pub use log::{Load, Log, Stats};
+pub use pattern::Pattern;
 pub use producer::{ProducerId, ProducerKey};
 pub use topic::{Read, ReadBack, Start, TopicId, TopicLog};
 

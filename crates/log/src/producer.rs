@@ -97,9 +97,24 @@ pub(crate) struct Producer {
     pub(crate) durable: Seq,
     /// How many of its appends wait to become durable.
     in_flight: u32,
+    /// The bytes of their payloads.
+    in_flight_bytes: u32,
     last_published: Time,
     /// Under which key the calendar holds it: never later than it is due, often earlier.
     listed: Time,
+}
+
+impl Producer {
+    /// Whether one more payload may wait to become durable. The first may, whatever its size.
+    fn has_room(&self, payload_bytes: u32, bytes_max: usize) -> bool {
+        let bytes = self.in_flight_bytes.checked_add(payload_bytes);
+        self.in_flight == 0 || bytes.is_some_and(|bytes| bytes as usize <= bytes_max)
+    }
+
+    fn settled(&mut self, payload_bytes: u32) {
+        self.in_flight -= 1;
+        self.in_flight_bytes -= payload_bytes;
+    }
 }
 
 /// Whether a publish is new.
@@ -130,13 +145,16 @@ impl Producers {
         self.get(id).is_some_and(|producer| producer.in_flight > 0)
     }
 
-    /// Looks where a number stands; changes nothing.
+    /// Looks where a number stands, and whether there is room for its payload `[PUB-8]`; changes
+    /// nothing.
     pub(crate) fn admit(
         &self,
         id: ProducerId,
         seq: Seq,
-        window: u64,
+        payload_bytes: u32,
+        config: &LogConfig,
     ) -> Result<Admission, AppendError> {
+        let window = config.window;
         let Some(producer) = self.by_id.get(&id) else {
             return Ok(Admission::New {
                 appended_before: None,
@@ -151,7 +169,9 @@ impl Producers {
             Ok(Admission::Repeated)
         } else if seq.0 - appended.0 > window {
             Err(AppendError::TooFarAhead { appended, window })
-        } else if u64::from(producer.in_flight) >= window {
+        } else if u64::from(producer.in_flight) >= window
+            || !producer.has_room(payload_bytes, config.window_bytes_max)
+        {
             Err(AppendError::Congested)
         } else {
             Ok(Admission::New {
@@ -188,7 +208,7 @@ impl Producers {
     }
 
     /// The producer has appended its number `seq`.
-    pub(crate) fn appended(&mut self, id: ProducerId, seq: Seq, now: Time) {
+    pub(crate) fn appended(&mut self, id: ProducerId, seq: Seq, payload_bytes: u32, now: Time) {
         let calendar = &mut self.calendar;
         let producer = self.by_id.entry(id).or_insert_with(|| {
             calendar.insert((now, id));
@@ -196,12 +216,14 @@ impl Producers {
                 appended: seq,
                 durable: Seq::ZERO,
                 in_flight: 0,
+                in_flight_bytes: 0,
                 last_published: now,
                 listed: now,
             }
         });
         producer.appended = seq;
         producer.in_flight += 1;
+        producer.in_flight_bytes += payload_bytes;
         producer.last_published = now;
     }
 
@@ -211,6 +233,7 @@ impl Producers {
             appended: durable,
             durable,
             in_flight: 0,
+            in_flight_bytes: 0,
             last_published,
             listed: last_published,
         };
@@ -219,22 +242,27 @@ impl Producers {
         }
     }
 
-    pub(crate) fn committed(&mut self, id: ProducerId, seq: Seq) {
+    pub(crate) fn committed(&mut self, id: ProducerId, seq: Seq, payload_bytes: u32) {
         if let Some(producer) = self.by_id.get_mut(&id) {
             producer.durable = producer.durable.max(seq);
-            producer.in_flight -= 1;
+            producer.settled(payload_bytes);
         }
     }
 
     /// Undoes an append: the producer falls back, or was never known.
-    pub(crate) fn undo(&mut self, id: ProducerId, appended_before: Option<Seq>) {
+    pub(crate) fn undo(
+        &mut self,
+        id: ProducerId,
+        appended_before: Option<Seq>,
+        payload_bytes: u32,
+    ) {
         let Some(producer) = self.by_id.get_mut(&id) else {
             return;
         };
         match appended_before {
             Some(appended) => {
                 producer.appended = appended;
-                producer.in_flight -= 1;
+                producer.settled(payload_bytes);
             }
             None => {
                 self.calendar.remove(&(producer.listed, id));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use heartwire_log::store::{Batch, DiskPlace, Record, Recovered, SegmentId};
 use heartwire_log::{
     Append, AppendError, Appended, Committed, Entry, Fate, Load, Log, LogConfig, Lsn, Now, Place,
-    Policy, ProducerId, ProducerKey, Retention, TopicId, TopicPattern,
+    Policy, ProducerId, ProducerKey, Retention, TopicId,
 };
 use heartwire_proto::frame::{Durability, Message};
 use heartwire_proto::id::TopicRef;
@@ -64,7 +64,7 @@ impl World {
     fn new(change: impl FnOnce(&mut LogConfig)) -> Self {
         let mut config = LogConfig {
             policies: vec![(
-                TopicPattern::new("memory:*"),
+                "memory:*".parse().unwrap(),
                 Policy {
                     durability: Durability::Memory,
                     ..Policy::default()
@@ -314,7 +314,7 @@ fn sparse() -> (World, TopicId) {
     let mut world = World::new(|config| {
         config
             .policies
-            .push((TopicPattern::new("churn"), newest_only));
+            .push(("churn".parse().unwrap(), newest_only));
     });
     for n in 1..=10 {
         world.publish("old", [n]);

@@ -277,6 +277,7 @@ fn refused_appends_create_nothing() {
     assert_eq!((log.topics_len(), log.pending().count()), (1, 0));
 }
 
+/// `[PUB-9]`
 #[test]
 fn silent_producers_are_forgotten_by_age() {
     let mut log = log(LogConfig::default());
@@ -325,6 +326,7 @@ fn the_longest_silent_producer_makes_room_for_a_new_one() {
     assert_eq!(known, [true, false, true]);
 }
 
+/// `[PUB-8]`
 #[test]
 fn one_producer_cannot_fill_what_all_wait_in() {
     let mut log = log(LogConfig {

@@ -9,6 +9,7 @@
 //! `[LIVE-3]` in this crate's documentation refer to its requirements.
 
 pub mod backoff;
+pub mod bucket;
 pub mod client;
 pub mod close;
 pub mod frame;

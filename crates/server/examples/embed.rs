@@ -4,8 +4,11 @@
 //! cargo run -p heartwire-server --example embed
 //! curl -X POST 127.0.0.1:3000/orders/42/ship           # a route of the application: it publishes
 //! curl 127.0.0.1:3000/orders/shipped                   # another one: it has followed
-//! heartwire sub ws://127.0.0.1:3000/realtime/websocket order:42
+//! heartwire sub --token secret-of-ann ws://127.0.0.1:3000/realtime/websocket order:42
 //! ```
+//!
+//! The application decides who may follow which order, for WebSockets, HTTP and event streams alike:
+//! Ann has order 42, Bob has none, and nobody else is known.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,8 +18,26 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use futures_util::StreamExt as _;
-use heartwire_server::{Delivery, Follower, Hub, SubFrom, UrlTopics};
+use heartwire_server::{
+    Check, CheckRequest, Delivery, Follower, Grant, Hub, Refusal, SubFrom, UrlTopics,
+};
 use http::StatusCode;
+
+/// Who has which orders. A real application would ask its database here.
+struct Customers;
+
+impl Check for Customers {
+    async fn check(&self, request: CheckRequest<'_>) -> Result<Grant, Refusal> {
+        match request.token {
+            Some("secret-of-ann") => {
+                let order = "order:42".parse().map_err(Refusal::forbidden)?;
+                Ok(Grant::new("ann").subscribe(order))
+            }
+            Some("secret-of-bob") => Ok(Grant::new("bob")),
+            _ => Err(Refusal::unauthorized("sign in first")),
+        }
+    }
+}
 
 /// What the application's own routes share.
 #[derive(Clone)]
@@ -29,6 +50,7 @@ struct App {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = Hub::builder()
         .url_topics(UrlTopics::new(["order"])?)
+        .check(Customers)
         .open()
         .await?;
     let shipped = Arc::new(AtomicU64::new(0));
@@ -42,7 +64,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         hub: hub.clone(),
         shipped,
     });
-    // The hub has to know where requests come from: without an API key it answers loopback only.
+    // The hub is told where requests come from, so that it can count connections by address.
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service)
         .with_graceful_shutdown(async move {

@@ -1,20 +1,24 @@
 //! What a hub can be told before it opens.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use heartwire_hub::HubConfig;
 use heartwire_log::store::Opening;
-use heartwire_log::{Policy, Retention, TopicPattern};
+use heartwire_log::{Pattern, Policy, Retention};
 use heartwire_proto::Limits;
 use heartwire_proto::frame::Durability;
 use heartwire_proto::heartbeat::HeartbeatConfig;
 use heartwire_proto::limits::HEADER_BYTES_MAX;
+use ipnet::IpNet;
 
 use crate::admission::ConnectionLimits;
 use crate::api::UrlTopics;
 use crate::gate::Gate;
-use crate::guard::{Access, ApiKey, Guard};
+use crate::guard::{
+    Access, ApiKey, Check, FileError, Guard, Keys, SharedCheck, Tokens, WebSockets,
+};
 use crate::hub::Hub;
 use crate::storage::{self, Place, StoreError};
 
@@ -52,19 +56,39 @@ pub(crate) struct Config {
 pub struct HubBuilder {
     config: Config,
     keys: Vec<ApiKey>,
+    key_files: Vec<PathBuf>,
+    tokens: Option<Tokens>,
+    check: Option<SharedCheck>,
     open_websocket: bool,
+    insecure_open: bool,
     by_application: bool,
 }
 
-/// Why a hub is not opened: settings contradict each other, or its log cannot be had.
+/// Why a hub is not opened: settings contradict each other, or files cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// [`HubBuilder::open_websocket`] was said, but no key makes a difference.
     #[error("WebSockets are open already: open_websocket needs an API key beside it")]
     NothingToOpen,
-    /// [`HubBuilder::access_by_application`] and [`HubBuilder::api_key`] were both said.
-    #[error("either the application decides about access, or API keys do")]
+    /// [`HubBuilder::open_websocket`] was said, but tokens or a check decide.
+    #[error("WebSockets are either open to everybody, or by token")]
+    OpenAndByToken,
+    /// [`HubBuilder::tokens`] and [`HubBuilder::check`] were both said.
+    #[error("either tokens decide, or a check of the application's")]
+    TokensAndCheck,
+    /// [`HubBuilder::insecure_open`] was said beside something that asks who comes.
+    #[error("the server is either open to everybody, or by keys, tokens or a check")]
+    OpenAndClosed,
+    /// [`HubBuilder::trusted_proxy`] was said where nobody is asked who they are: a proxy makes
+    /// loopback public.
+    #[error("a trusted proxy makes this server public: it needs a key, tokens or a check")]
+    PublicLoopback,
+    /// A file with keys cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// [`HubBuilder::access_by_application`] was said beside another way of access.
+    #[error("either the application decides about access, or keys, tokens or a check do")]
     TwoWaysOfAccess,
     /// [`Limits::frame_bytes_max`] leaves no room for the largest message.
     #[error(
@@ -113,7 +137,7 @@ impl HubBuilder {
     /// topic counts. A topic on disk that is to be in memory from now on, or the other way round,
     /// changes only once it was forgotten.
     #[must_use]
-    pub fn topic(mut self, pattern: TopicPattern, policy: Policy) -> Self {
+    pub fn topic(mut self, pattern: Pattern, policy: Policy) -> Self {
         self.config.hub.log.policies.push((pattern, policy));
         self
     }
@@ -155,6 +179,36 @@ impl HubBuilder {
         self
     }
 
+    /// Adds a file of keys, one a line; it is read again when it changes.
+    #[must_use]
+    pub fn api_keys_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.key_files.push(path.into());
+        self
+    }
+
+    /// WebSockets are opened by JSON Web Tokens, which also open GET of the topics that they grant.
+    #[must_use]
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    /// A check of the application's own decides about WebSockets and, beside API keys, about the
+    /// HTTP API. For whom it grants [everything](heartwire_hub::Grant::operator) the whole API is
+    /// open; for others, GET of the topics that they may follow.
+    #[must_use]
+    pub fn check(mut self, check: impl Check) -> Self {
+        self.check = Some(SharedCheck(Arc::new(check)));
+        self
+    }
+
+    /// Everybody who reaches the hub may do everything, on every address and behind every proxy.
+    #[must_use]
+    pub const fn insecure_open(mut self, open: bool) -> Self {
+        self.insecure_open = open;
+        self
+    }
+
     /// Opens WebSockets to everybody although an API key is set.
     #[must_use]
     pub const fn open_websocket(mut self, open: bool) -> Self {
@@ -175,6 +229,15 @@ impl HubBuilder {
     #[must_use]
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         self.config.guard.origins.push(origin.into());
+        self
+    }
+
+    /// Adds proxies whose word is taken about where a request comes from: by `X-Forwarded-For`, and
+    /// by the PROXY protocol where [`Server::proxy_protocol`](crate::Server::proxy_protocol) asks for
+    /// it. Nobody else's is.
+    #[must_use]
+    pub fn trusted_proxy(mut self, network: IpNet) -> Self {
+        self.config.guard.trusted_proxies.push(network);
         self
     }
 
@@ -199,7 +262,7 @@ impl HubBuilder {
     ///
     /// # Errors
     ///
-    /// When settings contradict each other, or the log on disk cannot be opened.
+    /// When settings contradict each other, a file cannot be used, or the log on disk cannot be opened.
     pub async fn open(self) -> Result<Hub, OpenError> {
         let config = self.checked()?;
         let opened = match config.place.clone() {
@@ -214,18 +277,44 @@ impl HubBuilder {
         Ok(Hub::start(config, opened))
     }
 
-    pub(crate) fn checked(self) -> Result<Config, OpenError> {
-        let mut config = self.config;
-        config.guard.access = match (self.by_application, self.keys.is_empty()) {
-            (true, false) => return Err(OpenError::TwoWaysOfAccess),
-            (_, true) if self.open_websocket => return Err(OpenError::NothingToOpen),
-            (true, true) => Access::Application,
-            (false, true) => Access::Loopback,
-            (false, false) => Access::Keys {
-                keys: self.keys,
-                open_websocket: self.open_websocket,
-            },
+    fn access(&self) -> Result<Access, OpenError> {
+        let keys = Keys {
+            given: self.keys.clone(),
+            files: self
+                .key_files
+                .iter()
+                .map(|path| Keys::open(path.clone()))
+                .collect::<Result<_, _>>()?,
         };
+        let websockets = match (&self.tokens, &self.check) {
+            (Some(_), Some(_)) => return Err(OpenError::TokensAndCheck),
+            (Some(_), _) | (_, Some(_)) if self.open_websocket => {
+                return Err(OpenError::OpenAndByToken);
+            }
+            (Some(tokens), None) => Some(WebSockets::ByToken(tokens.clone())),
+            (None, Some(check)) => Some(WebSockets::ByCheck(check.clone())),
+            (None, None) if keys.is_empty() && self.open_websocket => {
+                return Err(OpenError::NothingToOpen);
+            }
+            (None, None) if keys.is_empty() => None,
+            (None, None) if self.open_websocket => Some(WebSockets::Open),
+            (None, None) => Some(WebSockets::Closed),
+        };
+        match websockets {
+            Some(_) if self.by_application => Err(OpenError::TwoWaysOfAccess),
+            Some(_) if self.insecure_open => Err(OpenError::OpenAndClosed),
+            Some(websockets) => Ok(Access::Credentials { keys, websockets }),
+            None if self.by_application => Ok(Access::Application),
+            None if self.insecure_open => Ok(Access::Everybody),
+            None if !self.config.guard.trusted_proxies.is_empty() => Err(OpenError::PublicLoopback),
+            None => Ok(Access::Loopback),
+        }
+    }
+
+    pub(crate) fn checked(self) -> Result<Config, OpenError> {
+        let access = self.access();
+        let mut config = self.config;
+        config.guard.access = access?;
         let limits = &config.hub.limits;
         if limits.frame_bytes_max < limits.message_bytes_max + HEADER_BYTES_MAX + 1 {
             return Err(OpenError::FrameBelowMessage);
@@ -235,6 +324,7 @@ impl HubBuilder {
         }
         config.hub.log.message_bytes_max = limits.message_bytes_max;
         config.hub.log.window = limits.unacked_max;
+        config.hub.log.window_bytes_max = limits.unacked_bytes_max;
         Ok(config)
     }
 }

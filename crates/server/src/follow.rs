@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use futures_util::task::AtomicWaker;
-use heartwire_hub::{ConnKey, Delivery as HubDelivery, Entry, FollowError, Full};
+use heartwire_hub::{ConnKey, Delivery as HubDelivery, Entry, FollowError, Full, Grant, Pattern};
 use heartwire_proto::frame::{self, Gap, ServerFrame, SubFrom};
 use heartwire_proto::id::TopicRef;
-use heartwire_proto::{Cursor, Epoch, Offset, WallTime};
+use heartwire_proto::{Cursor, Epoch, Offset, TopicName, WallTime};
 
 use crate::shared::{Handle, Shared};
 use crate::sync::lock;
@@ -98,9 +99,25 @@ impl Message {
 #[derive(Default)]
 pub(crate) struct Reader {
     waker: AtomicWaker,
+    /// For whom it reads, and what; nothing for a reader of the application's own.
+    subject: Option<(Box<str>, TopicName)>,
+    is_ended: AtomicBool,
 }
 
 impl Reader {
+    /// Whether it reads for this identity, one of these topics.
+    pub(crate) fn is_of(&self, subject: &str, topics: Option<&Pattern>) -> bool {
+        self.subject.as_ref().is_some_and(|(known, topic)| {
+            **known == *subject && topics.is_none_or(|topics| topics.covers(topic.as_topic()))
+        })
+    }
+
+    /// Nothing more is read.
+    pub(crate) fn end(&self) {
+        self.is_ended.store(true, Ordering::Release);
+        self.wake();
+    }
+
     pub(crate) fn wake(&self) {
         self.waker.wake();
     }
@@ -126,6 +143,9 @@ pub enum FollowRefused {
     /// The name is no topic's.
     #[error(transparent)]
     Topic(#[from] heartwire_proto::id::IdError),
+    /// The grant does not cover it.
+    #[error("the topic is not granted")]
+    Forbidden,
     /// The topic is one of the server's own, and does not exist.
     #[error("the server has no such topic")]
     NoSuchTopic,
@@ -146,6 +166,7 @@ impl From<Full> for FollowRefused {
 impl From<FollowError> for FollowRefused {
     fn from(error: FollowError) -> Self {
         match error {
+            FollowError::Forbidden => Self::Forbidden,
             FollowError::BadTopic => Self::NoSuchTopic,
             FollowError::Limit | FollowError::Removed => Self::Limit,
         }
@@ -158,22 +179,44 @@ impl Follower {
         topic: TopicRef<'_>,
         from: SubFrom,
     ) -> Result<Self, FollowRefused> {
+        Self::granted(shared, topic, from, None)
+    }
+
+    /// The same for somebody with a grant.
+    pub(crate) fn granted(
+        shared: &Arc<Shared>,
+        topic: TopicRef<'_>,
+        from: SubFrom,
+        grant: Option<&Arc<Grant>>,
+    ) -> Result<Self, FollowRefused> {
         if shared.is_draining() {
             return Err(FollowRefused::Draining);
         }
-        let reader = Arc::new(Reader::default());
+        let grant = grant.map(|grant| &**grant);
+        let subject = grant.and_then(Grant::subject);
+        let reader = Arc::new(Reader {
+            subject: subject.map(|subject| (subject.into(), topic.to_name())),
+            ..Reader::default()
+        });
         let handle = Handle::Reader(reader.clone());
         let (key, start) = shared.hub(|hub| {
+            let is_granted = hub.admits(grant).is_ok() && hub.may_subscribe(grant, topic);
+            if !is_granted {
+                return Err(FollowRefused::Forbidden);
+            }
             let key = hub.open_reader(handle)?;
             match hub.follow(key, topic, from) {
-                Ok(start) => Ok((key, start)),
+                Ok(start) => {
+                    // Before the hub is unlocked: whoever shuts the subject out finds it here.
+                    lock(&shared.readers).insert(key, reader.clone());
+                    Ok((key, start))
+                }
                 Err(error) => {
                     hub.leave(key);
                     Err(FollowRefused::from(error))
                 }
             }
         })?;
-        lock(&shared.readers).insert(key, reader.clone());
         Ok(Self {
             shared: shared.clone(),
             reader,
@@ -214,6 +257,9 @@ impl Stream for Follower {
     type Item = Delivery;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if self.reader.is_ended.load(Ordering::Acquire) {
+            return Poll::Ready(None);
+        }
         if let Some(delivery) = self.ready.pop_front() {
             return Poll::Ready(Some(delivery));
         }
@@ -224,6 +270,7 @@ impl Stream for Follower {
         match self.ready.pop_front() {
             Some(delivery) => Poll::Ready(Some(delivery)),
             None if self.shared.is_draining() => Poll::Ready(None),
+            None if self.reader.is_ended.load(Ordering::Acquire) => Poll::Ready(None),
             None => Poll::Pending,
         }
     }

@@ -1,9 +1,11 @@
 //! The handle of a hub.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use heartwire_hub::{Pattern, SubjectsFull};
 use heartwire_log::store::Recovered;
 use heartwire_proto::frame::{Payload, SubFrom};
 use heartwire_proto::id::TopicRef;
@@ -11,6 +13,7 @@ use heartwire_proto::id::TopicRef;
 use crate::api;
 use crate::builder::{Config, HubBuilder};
 use crate::follow::{FollowRefused, Follower};
+use crate::guard;
 use crate::publish::{Position, PublishError, STORED_WITHIN};
 use crate::shared::Shared;
 use crate::storage::Opened;
@@ -49,6 +52,9 @@ impl Hub {
     pub(crate) fn start(config: Config, opened: Option<(Opened, Recovered)>) -> Self {
         let shared = Shared::start(config, opened);
         tokio::spawn(upkeep::run(Arc::downgrade(&shared)));
+        if shared.config.guard.reads_files() {
+            tokio::spawn(guard::keep_fresh(Arc::downgrade(&shared)));
+        }
         Self { shared }
     }
 
@@ -95,6 +101,43 @@ impl Hub {
         Follower::open(&self.shared, TopicRef::parse(topic)?, from)
     }
 
+    /// Closes every connection and event stream of an identity, and keeps it out for `span`: the
+    /// connections end with 4003, and those it tries meanwhile as well. Without any time they end
+    /// with 4202, after which a client comes back. Returns how many were closed. Forgotten when the
+    /// process ends.
+    ///
+    /// # Errors
+    ///
+    /// When as many identities are shut out as can be remembered; then nothing was done.
+    pub fn kick(&self, subject: &str, span: Duration) -> Result<usize, SubjectsFull> {
+        self.shared.kick(subject, span)
+    }
+
+    /// Takes topics from an identity for `span`, whatever its grants say: followers are told `ended`,
+    /// plain connections and event streams end. Returns how many that were.
+    ///
+    /// # Errors
+    ///
+    /// As [`kick`](Self::kick).
+    pub fn revoke(
+        &self,
+        subject: &str,
+        topics: &Pattern,
+        span: Duration,
+    ) -> Result<usize, SubjectsFull> {
+        self.shared.revoke(subject, topics, span)
+    }
+
+    /// Forgets what holds against an identity; whether anything did.
+    pub fn readmit(&self, subject: &str) -> bool {
+        self.shared.hub(|hub| hub.readmit(subject))
+    }
+
+    /// Reads files with keys and secrets again at once; they are read every second anyway.
+    pub async fn reload(&self) {
+        guard::reload(self.shared.clone()).await;
+    }
+
     /// Whether new connections and messages are taken: not any more once the hub drains.
     pub fn is_ready(&self) -> bool {
         !self.shared.is_draining()
@@ -103,6 +146,11 @@ impl Hub {
     /// How many connections and followers there are.
     pub fn connections(&self) -> usize {
         self.shared.lock_hub().connections_len()
+    }
+
+    /// Whether an address is a trusted proxy's.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.shared.config.guard.trusts(address)
     }
 
     /// How long a dead connection may go unnoticed: interval and timeout of the heartbeat.

@@ -5,11 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartwire_hub::{Append, AppendError, Place};
+use heartwire_hub::{Append, AppendError};
 use heartwire_log::Fate;
 use heartwire_proto::frame::{Message, Publisher};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Cursor, Epoch, Offset};
+
+use tokio::sync::oneshot;
 
 use crate::shared::Shared;
 
@@ -105,15 +107,16 @@ impl Shared {
             producer: None,
         };
         let now = self.clock.now();
-        let (place, stored) = self.hub(|hub| {
+        let (place, waiting) = self.hub(|hub| {
             let place = hub.publish(append, now)?;
             hub.store();
-            Ok::<_, AppendError>((place, hub.log().fate(place.lsn) == Fate::Durable))
+            let is_stored = hub.log().fate(place.lsn) == Fate::Durable;
+            let waiting = (!is_stored).then(|| self.waiting.wait_for(place.lsn));
+            Ok::<_, AppendError>((place, waiting))
         })?;
-        let shared = self.clone();
         Ok(async move {
-            if !stored {
-                shared.wait_until_stored(place, within).await?;
+            if let Some(waiting) = waiting {
+                wait_until_stored(waiting, within).await?;
             }
             Ok(Position {
                 epoch: place.epoch,
@@ -121,22 +124,16 @@ impl Shared {
             })
         })
     }
+}
 
-    async fn wait_until_stored(&self, place: Place, within: Duration) -> Result<(), PublishError> {
-        let mut stored = self.stored.subscribe();
-        let waiting = async {
-            loop {
-                stored.mark_unchanged();
-                let fate = self.lock_hub().log().fate(place.lsn);
-                match fate {
-                    Fate::Durable => return Ok(()),
-                    Fate::Failed => return Err(PublishError::Failed),
-                    // The sender lives as long as this hub.
-                    Fate::Pending => drop(stored.changed().await),
-                }
-            }
-        };
-        let in_time = tokio::time::timeout(within, waiting).await;
-        in_time.unwrap_or(Err(PublishError::Slow))
+async fn wait_until_stored(
+    waiting: oneshot::Receiver<Fate>,
+    within: Duration,
+) -> Result<(), PublishError> {
+    match tokio::time::timeout(within, waiting).await {
+        Ok(Ok(Fate::Durable)) => Ok(()),
+        Ok(Ok(Fate::Failed)) => Err(PublishError::Failed),
+        // Nobody is told that an append is pending, and the hub outlives its publishers.
+        Ok(Ok(Fate::Pending) | Err(_)) | Err(_) => Err(PublishError::Slow),
     }
 }

@@ -3,31 +3,20 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tower_service::Service as _;
+use tokio::sync::{Semaphore, watch};
 
 use crate::api::HttpError;
 use crate::guard::{Via, is_loopback};
+use crate::http_connection::HttpConnection;
 use crate::hub::Hub;
 use crate::socket;
+use crate::tls::Tls;
 
-/// How long a client may take to send the header of a request, the first one or a later one on a
-/// connection kept alive: whoever trickles bytes is gone by then.
-const REQUEST_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest request header, in bytes; a longer one is answered with 431.
-const REQUEST_HEADER_BYTES_MAX: usize = 32 * 1024;
 /// Connections that speak HTTP at the same time. WebSockets are counted elsewhere and do not count
 /// here once they are upgraded.
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
@@ -35,6 +24,8 @@ const HTTP_CONNECTIONS_MAX: usize = 4_096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long requests under way may take after the stop was asked for.
 const REQUESTS_END_WITHIN: Duration = Duration::from_secs(5);
+/// How often the certificate is read again.
+const RELOAD_EVERY: Duration = Duration::from_secs(1);
 /// How long a client is asked to stay away that found no room.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -57,6 +48,8 @@ pub struct Server {
     address: SocketAddr,
     router: Router,
     drain_window: Option<Duration>,
+    tls: Option<Tls>,
+    proxy_protocol: bool,
 }
 
 impl Server {
@@ -71,6 +64,8 @@ impl Server {
             address: listener.local_addr()?,
             router: hub.router(),
             drain_window: None,
+            tls: None,
+            proxy_protocol: false,
             hub,
             listener,
         })
@@ -91,6 +86,21 @@ impl Server {
         self
     }
 
+    /// Speaks TLS: HTTP/1.1 and WebSockets, and HTTP/2 for the API where a client prefers it.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Takes from [trusted proxies](crate::HubBuilder::trusted_proxy) connections that begin with a
+    /// PROXY header (version 1 or 2), and none without. Others connect as before.
+    #[must_use]
+    pub const fn proxy_protocol(mut self, is_spoken: bool) -> Self {
+        self.proxy_protocol = is_spoken;
+        self
+    }
+
     /// Where it listens; with the port that the system picked.
     pub const fn local_addr(&self) -> SocketAddr {
         self.address
@@ -108,17 +118,20 @@ impl Server {
             loop {
                 let (stream, peer) = accept(&self.listener).await;
                 let Ok(seat) = seats.clone().try_acquire_owned() else {
-                    refuse(&stream);
+                    if self.tls.is_none() {
+                        refuse(&stream);
+                    }
                     continue;
                 };
                 // Events leave at once, and a peer that takes nothing does not keep its seat.
                 socket::prepare(&stream, bound);
-                let via = Via { peer, loopback };
                 let connection = HttpConnection {
-                    via,
+                    via: Via { peer, loopback },
+                    is_proxied: self.proxy_protocol && self.hub.trusts(peer.ip()),
+                    tls: self.tls.clone(),
                     router: self.router.clone(),
                     stopping: stopping.subscribe(),
-                    _seat: seat,
+                    seat,
                 };
                 tokio::spawn(connection.serve(stream));
             }
@@ -126,6 +139,7 @@ impl Server {
         tokio::select! {
             () = stop => {}
             () = accepting => {}
+            () = keep_fresh(self.tls.as_ref()) => {}
         }
         drop(self.listener);
         let window = self
@@ -134,6 +148,17 @@ impl Server {
         stopping.send_replace(());
         let requests_end = tokio::time::timeout(REQUESTS_END_WITHIN, stopping.closed());
         let (_, ()) = tokio::join!(requests_end, self.hub.drain(window));
+    }
+}
+
+/// Reads a changed certificate, for ever.
+async fn keep_fresh(tls: Option<&Tls>) {
+    let Some(tls) = tls else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(RELOAD_EVERY).await;
+        tls.reload().await;
     }
 }
 
@@ -174,46 +199,4 @@ fn refuse(stream: &TcpStream) {
     );
     // The socket is not known to the runtime as writable yet; the system knows better.
     let _ = socket2::SockRef::from(stream).send(answer.as_bytes());
-}
-
-/// One connection that speaks HTTP/1.1, until it ends or becomes a WebSocket.
-struct HttpConnection {
-    via: Via,
-    router: Router,
-    stopping: watch::Receiver<()>,
-    _seat: OwnedSemaphorePermit,
-}
-
-impl HttpConnection {
-    async fn serve(self, stream: TcpStream) {
-        let Self {
-            via,
-            router,
-            mut stopping,
-            _seat,
-        } = self;
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            let extensions = request.extensions_mut();
-            extensions.insert(via);
-            extensions.insert(ConnectInfo(via.peer));
-            router.clone().call(request)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(REQUEST_HEADER_TIMEOUT)
-            .max_buf_size(REQUEST_HEADER_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            _ = stopping.changed() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(peer = %via.peer, %error, "an HTTP connection ended with an error");
-        }
-    }
 }

@@ -19,6 +19,7 @@ use crate::follow::Reader;
 use crate::gate::Gate;
 use crate::storage::{Opened, Storage};
 use crate::sync::lock;
+use crate::waiting::Waiting;
 use crate::wheel::{Ticks, Wheel};
 
 /// Whoever the hub can wake.
@@ -132,8 +133,8 @@ pub(crate) struct Shared {
     pub(crate) wheel: Mutex<Wheel<Weak<Conn>>>,
     pub(crate) seats: Seats,
     pub(crate) idempotency: IdempotencyKeys<Stored>,
-    /// Moves whenever something was stored that had to wait.
-    pub(crate) stored: watch::Sender<()>,
+    /// Publishers whose message is not stored yet.
+    pub(crate) waiting: Waiting,
     /// Moves whenever something was read back from disk.
     pub(crate) loaded: watch::Sender<()>,
     /// Bytes of half-received messages, over all connections.
@@ -158,7 +159,8 @@ impl Shared {
                 (HubState::new(hub_config.clone(), log, key), None)
             }
             Some((disk, recovered)) => {
-                let state = HubState::recover(hub_config.clone(), recovered);
+                let mut state = HubState::recover(hub_config.clone(), recovered);
+                state.set_room(disk.room_bytes, disk.is_full);
                 (state, Some(Storage::start(disk, shared)))
             }
         };
@@ -171,7 +173,7 @@ impl Shared {
             wheel: Mutex::new(Wheel::new(ticks, clock.time())),
             seats: Seats::new(config.connections),
             idempotency: IdempotencyKeys::default(),
-            stored: watch::Sender::new(()),
+            waiting: Waiting::default(),
             loaded: watch::Sender::new(()),
             partial_bytes: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -215,8 +217,11 @@ impl Shared {
 
     /// The gate has opened: what waited is stored.
     pub(crate) fn store_all(&self) {
-        self.hub(|hub| hub.store());
-        self.stored.send_replace(());
+        let through = self.hub(|hub| {
+            hub.store();
+            hub.log().committed()
+        });
+        self.waiting.stored(through);
     }
 
     /// A connection's half-received bytes have changed; false when there are too many in all.

@@ -1,4 +1,4 @@
-//! The numbered requirements of PROTOCOL.md, and where they are cited.
+//! The numbered requirements of PROTOCOL.md and docs/log-format.md, and where they are cited.
 //!
 //! Whatever the code cites must exist, and every MUST is cited by at least one source or test file:
 //! where it is kept or where it is shown.
@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use super::Finding;
 use super::files::{SourceFile, Tree};
 
-const DOCUMENT: &str = "PROTOCOL.md";
+/// Where requirements are defined, each document under prefixes of its own.
+const DOCUMENTS: [&str; 2] = ["PROTOCOL.md", "docs/log-format.md"];
 
 /// An id such as `LIVE-4`; sorted by its prefix, then by its number.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -25,6 +26,7 @@ struct Id {
 struct Requirement {
     /// Whether it holds a MUST.
     is_must: bool,
+    document: &'static str,
     line: usize,
     /// Files that cite it outside of tests.
     sources: BTreeSet<String>,
@@ -40,12 +42,15 @@ pub(super) struct Coverage {
 
 impl Coverage {
     pub(super) fn of(tree: &Tree) -> Result<Self> {
-        let document = tree.files.iter().find(|file| file.path == DOCUMENT);
-        let document = document.context("there is no PROTOCOL.md")?;
         let mut coverage = Self {
-            requirements: defined(document),
+            requirements: BTreeMap::new(),
             unknown: Vec::new(),
         };
+        for name in DOCUMENTS {
+            let document = tree.files.iter().find(|file| file.path == name);
+            let document = document.with_context(|| format!("there is no {name}"))?;
+            coverage.requirements.extend(defined(document, name));
+        }
         let prefixes: BTreeSet<String> = coverage
             .requirements
             .keys()
@@ -69,7 +74,7 @@ impl Coverage {
                     None => self.unknown.push(Finding {
                         file: file.path.clone(),
                         line: Some(number),
-                        what: format!("{id} is not in {DOCUMENT}"),
+                        what: format!("{id} is in none of {}", DOCUMENTS.join(", ")),
                     }),
                 }
             }
@@ -79,7 +84,7 @@ impl Coverage {
     /// Citations of what does not exist, and MUSTs that nobody cites.
     pub(super) fn check(&self) -> Vec<Finding> {
         let uncited = self.uncited().map(|(id, requirement)| Finding {
-            file: DOCUMENT.to_owned(),
+            file: requirement.document.to_owned(),
             line: Some(requirement.line),
             what: format!("{id} is cited by no source and no test"),
         });
@@ -154,12 +159,13 @@ impl fmt::Display for Id {
 
 /// The requirements that the document defines: paragraphs that begin with `**[ID]**`, each up to the
 /// next one or the next heading.
-fn defined(document: &SourceFile) -> BTreeMap<Id, Requirement> {
+fn defined(document: &SourceFile, name: &'static str) -> BTreeMap<Id, Requirement> {
     let mut requirements = BTreeMap::new();
     let mut current: Option<Id> = None;
     for (number, line) in document.lines() {
         if let Some(id) = definition(line) {
             let requirement = Requirement {
+                document: name,
                 line: number,
                 ..Requirement::default()
             };

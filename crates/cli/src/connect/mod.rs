@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::signals::Stop;
 use crate::story::Story;
+use crate::token::TokenArgs;
 use editor::Asked;
 use input::{Came, Input};
 use pulse::Pulse;
@@ -60,6 +61,8 @@ pub(crate) struct ConnectArgs {
         env = "HEARTWIRE_CONNECT_PONG"
     )]
     pong: Option<String>,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 /// Talks until the user has enough, or the server does not want to.

@@ -38,11 +38,12 @@ impl Session {
     /// Begins to dial.
     pub(super) fn open(args: &ConnectArgs) -> Result<Self, Failure> {
         if args.plain {
-            let link = plain_builder(args).connect().map_err(not_made)?;
+            let link = plain_builder(args)?.connect().map_err(not_made)?;
             let messages = link.messages();
             return Ok(Self::Plain { link, messages });
         }
-        let builder = Link::builder(&url_of(args)).agent(AGENT);
+        let builder = args.token.apply(Link::builder(&url_of(args)))?;
+        let builder = builder.agent(AGENT);
         Ok(Self::V1(Topics::new(builder.connect().map_err(not_made)?)))
     }
 
@@ -168,15 +169,15 @@ pub(super) fn url_of(args: &ConnectArgs) -> String {
     }
 }
 
-fn plain_builder(args: &ConnectArgs) -> Builder<Plain> {
-    let mut builder = Link::plain(&url_of(args));
+fn plain_builder(args: &ConnectArgs) -> Result<Builder<Plain>, Failure> {
+    let mut builder = args.token.apply(Link::plain(&url_of(args)))?;
     if let Some(ping) = &args.ping {
         builder = builder.ping(ping.as_str());
     }
     if let Some(pong) = args.pong.clone() {
         builder = builder.pong(move |message| message == Message::Text(&pong));
     }
-    builder
+    Ok(builder)
 }
 
 fn not_made(error: ConfigError) -> Failure {

@@ -1,18 +1,30 @@
 //! `heartwire serve`: the server as a program.
 
+mod access;
 mod logging;
 mod options;
+mod reload;
 mod settings;
 mod topic_rule;
 
 use heartwire_server::{OpenError, Server};
 
-pub(crate) use options::ServeArgs;
+pub(crate) use options::{Options, ServeArgs};
 
 use crate::failure::Failure;
 use crate::output;
 use crate::signals::Stop;
 use settings::Settings;
+
+/// Checks everything that can be checked without starting; what the operator should hear of it.
+pub(crate) fn check(args: ServeArgs) -> Result<Vec<&'static str>, Failure> {
+    check_options(&args.options()?).map(|settings| settings.warnings)
+}
+
+/// The same for keys alone.
+pub(crate) fn check_options(options: &Options) -> Result<Settings, Failure> {
+    Settings::check(options)
+}
 
 /// Serves until a signal comes, then drains.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
@@ -20,17 +32,27 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     logging::install(settings.log_format);
     let mut stop = Stop::on_signals()?;
     let hub = settings.hub.open().await.map_err(refused)?;
-    let mut server = Server::bind(settings.listen, hub).await.map_err(|error| {
+    reload::on_hangup(hub.clone(), settings.tls.clone())?;
+    let server = Server::bind(settings.listen, hub).await.map_err(|error| {
         Failure::failed(format_args!("cannot listen on {}", settings.listen), error)
     })?;
+    let mut server = server.proxy_protocol(settings.proxy_protocol);
+    let scheme = if settings.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    if let Some(tls) = settings.tls {
+        server = server.tls(tls);
+    }
     if let Some(window) = settings.drain_window {
         server = server.drain_window(window);
     }
-    if settings.is_open_to_this_machine_only {
-        tracing::warn!("no API key is set: everything is allowed, on loopback only");
+    for warning in settings.warnings {
+        tracing::warn!("{warning}");
     }
     output::line(format_args!(
-        "heartwire listening on http://{} (data: {})",
+        "heartwire listening on {scheme}://{} (data: {})",
         server.local_addr(),
         settings.data
     ))?;

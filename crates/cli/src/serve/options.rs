@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::topic_rule::TopicRule;
 use crate::failure::Failure;
+use crate::secret::Secret;
 use crate::size::Size;
 use crate::span::Span;
 
@@ -28,7 +29,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// environment variable (HEARTWIRE_HEARTBEAT_INTERVAL). Flags win over the environment, and that
 /// over the file.
 ///
-/// Without an API key everything is allowed, on loopback addresses only.
+/// Without an API key or tokens everything is allowed, on loopback addresses only.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeArgs {
     /// The configuration file; without this, heartwire.toml in the working directory, if it exists.
@@ -41,7 +42,7 @@ pub(crate) struct ServeArgs {
 /// The keys. `None` and empty lists mean that nothing was said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// Where to listen; port 0 picks one and names it in the ready line [default: 127.0.0.1:7070].
     #[arg(long, value_name = "ADDR", env = "HEARTWIRE_LISTEN")]
     pub(super) listen: Option<String>,
@@ -75,7 +76,53 @@ pub(super) struct Options {
         value_delimiter = ','
     )]
     #[serde(deserialize_with = "one_or_many")]
-    pub(super) api_key: Vec<String>,
+    pub(super) api_key: Vec<Secret>,
+
+    /// A file of such keys, one a line, read again when it changes; may be repeated.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HEARTWIRE_API_KEY_FILE",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) api_key_file: Vec<String>,
+
+    /// Open WebSockets, and GET of the topics that they grant, to JSON Web Tokens signed with this
+    /// secret (HS256).
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "HEARTWIRE_JWT_SECRET",
+        hide_env_values = true
+    )]
+    pub(super) jwt_secret: Option<Secret>,
+
+    /// The same with a file that holds the secret, read again when it changes.
+    #[arg(long, value_name = "FILE", env = "HEARTWIRE_JWT_SECRET_FILE")]
+    pub(super) jwt_secret_file: Option<PathBuf>,
+
+    /// The same with public keys: a file of PEM, or a JWKS (RS256, ES256, EdDSA), read again when it
+    /// changes.
+    #[arg(
+        long,
+        visible_alias = "jwt-public-key-file",
+        value_name = "FILE",
+        env = "HEARTWIRE_JWT_PUBLIC_KEY"
+    )]
+    #[serde(alias = "jwt-public-key-file")]
+    pub(super) jwt_public_key: Option<PathBuf>,
+
+    /// The audience (`aud`) that a token has to name; without it, tokens for any audience are
+    /// refused.
+    #[arg(long, value_name = "NAME", env = "HEARTWIRE_JWT_AUDIENCE")]
+    pub(super) jwt_audience: Option<String>,
+
+    /// Listen on any address without a key or tokens: everybody who reaches it may read and publish
+    /// everything.
+    #[arg(long, env = "HEARTWIRE_INSECURE_OPEN", value_parser = BoolishValueParser::new(),
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub(super) insecure_open: Option<bool>,
 
     /// Open WebSockets to everybody although an API key is set.
     #[arg(long, env = "HEARTWIRE_OPEN_WEBSOCKET", value_parser = BoolishValueParser::new(),
@@ -136,13 +183,54 @@ pub(super) struct Options {
     pub(super) connections_max: Option<u64>,
 
     /// How many of them from one address, or from one /64 with IPv6: 1 to 10000000
-    /// [default: 10000].
+    /// [default: 20000].
     #[arg(
         long,
         value_name = "COUNT",
         env = "HEARTWIRE_CONNECTIONS_PER_ADDRESS_MAX"
     )]
     pub(super) connections_per_address_max: Option<u64>,
+
+    /// How many WebSockets may begin in a second: 1 to 1000000 [default: 10000].
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "HEARTWIRE_HANDSHAKES_PER_SECOND_MAX"
+    )]
+    pub(super) handshakes_per_second_max: Option<u64>,
+
+    /// How many messages of one connection are read in a second, on average: 1 to 10000000
+    /// [default: no limit].
+    #[arg(long, value_name = "COUNT", env = "HEARTWIRE_MESSAGES_PER_SECOND_MAX")]
+    pub(super) messages_per_second_max: Option<u64>,
+
+    /// How many bytes of them: 1KiB to 1024GiB [default: no limit].
+    #[arg(long, value_name = "BYTES", env = "HEARTWIRE_BYTES_PER_SECOND_MAX")]
+    pub(super) bytes_per_second_max: Option<Size>,
+
+    /// A proxy, or a network of them (10.0.0.0/8), whose X-Forwarded-For is believed; may be
+    /// repeated.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "HEARTWIRE_TRUSTED_PROXY",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) trusted_proxy: Vec<String>,
+
+    /// Connections from trusted proxies begin with a PROXY header, version 1 or 2.
+    #[arg(long, env = "HEARTWIRE_PROXY_PROTOCOL", value_parser = BoolishValueParser::new(),
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub(super) proxy_protocol: Option<bool>,
+
+    /// Speak TLS with this chain of certificates, PEM, read again when it changes.
+    #[arg(long, value_name = "FILE", env = "HEARTWIRE_TLS_CERT")]
+    pub(super) tls_cert: Option<PathBuf>,
+
+    /// The private key of the first of them, PEM.
+    #[arg(long, value_name = "FILE", env = "HEARTWIRE_TLS_KEY")]
+    pub(super) tls_key: Option<PathBuf>,
 
     /// How many messages of each topic are kept: 1 to 100000000 [default: 10000].
     #[arg(long, value_name = "COUNT", env = "HEARTWIRE_RETAIN_MESSAGES")]
@@ -215,6 +303,12 @@ impl Options {
             memory: self.memory.or(other.memory),
             accept_data_loss: self.accept_data_loss.or(other.accept_data_loss),
             api_key: or_list(self.api_key, other.api_key),
+            api_key_file: or_list(self.api_key_file, other.api_key_file),
+            jwt_secret: self.jwt_secret.or(other.jwt_secret),
+            jwt_secret_file: self.jwt_secret_file.or(other.jwt_secret_file),
+            jwt_public_key: self.jwt_public_key.or(other.jwt_public_key),
+            jwt_audience: self.jwt_audience.or(other.jwt_audience),
+            insecure_open: self.insecure_open.or(other.insecure_open),
             open_websocket: self.open_websocket.or(other.open_websocket),
             allow_host: or_list(self.allow_host, other.allow_host),
             allow_origin: or_list(self.allow_origin, other.allow_origin),
@@ -227,6 +321,17 @@ impl Options {
             connections_per_address_max: self
                 .connections_per_address_max
                 .or(other.connections_per_address_max),
+            handshakes_per_second_max: self
+                .handshakes_per_second_max
+                .or(other.handshakes_per_second_max),
+            messages_per_second_max: self
+                .messages_per_second_max
+                .or(other.messages_per_second_max),
+            bytes_per_second_max: self.bytes_per_second_max.or(other.bytes_per_second_max),
+            trusted_proxy: or_list(self.trusted_proxy, other.trusted_proxy),
+            proxy_protocol: self.proxy_protocol.or(other.proxy_protocol),
+            tls_cert: self.tls_cert.or(other.tls_cert),
+            tls_key: self.tls_key.or(other.tls_key),
             retain_messages: self.retain_messages.or(other.retain_messages),
             retain_bytes: self.retain_bytes.or(other.retain_bytes),
             retain_age: self.retain_age.or(other.retain_age),

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use heartwire_server::{
-    ApiKey, ConnectionLimits, HeartbeatConfig, Hub, HubBuilder, Limits, Policy, Retention,
-    UrlTopics,
+    ConnectionLimits, HeartbeatConfig, Hub, HubBuilder, Limits, Policy, Retention, Tls, UrlTopics,
 };
 
+use super::access;
 use super::options::{LogFormat, Options};
 use crate::failure::Failure;
 use crate::size::Size;
@@ -25,6 +26,9 @@ const HEARTBEAT: RangeInclusive<Span> =
 const MESSAGE_BYTES: RangeInclusive<Size> = Size(1)..=Size(64 << 20);
 const TOPICS: RangeInclusive<u64> = 1..=100_000;
 const CONNECTIONS: RangeInclusive<u64> = 1..=10_000_000;
+const HANDSHAKES: RangeInclusive<u64> = 1..=1_000_000;
+const MESSAGES_PER_SECOND: RangeInclusive<u64> = 1..=10_000_000;
+const BYTES_PER_SECOND: RangeInclusive<Size> = Size(1 << 10)..=Size(1 << 40);
 const RETAIN_MESSAGES: RangeInclusive<u64> = 1..=100_000_000;
 const RETAIN_BYTES: RangeInclusive<Size> = Size(1 << 10)..=Size(1 << 40);
 const RETAIN_AGE: RangeInclusive<Span> =
@@ -37,12 +41,15 @@ const FRAME_BYTES_OVER: usize = 3 << 20;
 
 /// Settings that make sense together.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     pub(super) listen: SocketAddr,
     pub(super) hub: HubBuilder,
     pub(super) data: Data,
-    pub(super) is_open_to_this_machine_only: bool,
+    /// What the operator should hear at start.
+    pub(super) warnings: Vec<&'static str>,
     pub(super) drain_window: Option<Duration>,
+    pub(super) tls: Option<Tls>,
+    pub(super) proxy_protocol: bool,
     pub(super) log_format: LogFormat,
 }
 
@@ -51,7 +58,8 @@ impl Settings {
     pub(super) fn check(options: &Options) -> Result<Self, Failure> {
         let data = data(options)?;
         let listen = listen_address(options.listen.as_deref().unwrap_or(LISTEN))?;
-        let hub = with_access(Hub::builder(), options, listen)?
+        let mut warnings = Vec::new();
+        let hub = access::with_access(Hub::builder(), options, listen, &mut warnings)?
             .heartbeat(heartbeat(options)?)
             .limits(limits(options)?)
             .connection_limits(connection_limits(options)?)
@@ -73,8 +81,10 @@ impl Settings {
             listen,
             hub,
             data,
-            is_open_to_this_machine_only: options.api_key.is_empty(),
+            warnings,
             drain_window: drain_window.map(|window| window.0),
+            tls: tls(options)?,
+            proxy_protocol: access::speaks_proxy_protocol(options)?,
             log_format: options.log_format.unwrap_or_default(),
         })
     }
@@ -112,44 +122,6 @@ fn data(options: &Options) -> Result<Data, Failure> {
     }
 }
 
-/// Without a key everybody who reaches the port may do everything, so only this machine may reach
-/// it.
-fn with_access(
-    mut hub: HubBuilder,
-    options: &Options,
-    listen: SocketAddr,
-) -> Result<HubBuilder, Failure> {
-    let open_websocket = options.open_websocket.unwrap_or(false);
-    if options.api_key.is_empty() {
-        if !listen.ip().to_canonical().is_loopback() {
-            return Err(invalid(
-                "listen",
-                format_args!(
-                    "{listen} is not a loopback address, and without an API key everybody who \
-                     reaches it could read and publish everything: set one (--api-key, \
-                     HEARTWIRE_API_KEY), or listen on 127.0.0.1"
-                ),
-            ));
-        }
-        if open_websocket {
-            return Err(invalid(
-                "open-websocket",
-                "without an API key WebSockets are open on loopback already, and nowhere else",
-            ));
-        }
-    }
-    for text in &options.api_key {
-        let key = ApiKey::new(text).map_err(|error| invalid("api-key", error))?;
-        hub = hub.api_key(key);
-    }
-    hub = options.allow_host.iter().fold(hub, HubBuilder::allow_host);
-    hub = options
-        .allow_origin
-        .iter()
-        .fold(hub, HubBuilder::allow_origin);
-    Ok(hub.open_websocket(open_websocket))
-}
-
 fn heartbeat(options: &Options) -> Result<HeartbeatConfig, Failure> {
     let default = HeartbeatConfig::default();
     let part = |key, given: Option<Span>, default| {
@@ -176,6 +148,14 @@ fn limits(options: &Options) -> Result<Limits, Failure> {
         limits.frame_bytes_max = limits.message_bytes_max + FRAME_BYTES_OVER;
         limits.unacked_bytes_max = limits.unacked_bytes_max.max(limits.message_bytes_max);
     }
+    if let Some(messages) = options.messages_per_second_max {
+        let messages = in_range("messages-per-second-max", messages, &MESSAGES_PER_SECOND)?;
+        limits.messages_per_second_max = NonZeroU64::new(messages);
+    }
+    if let Some(bytes) = options.bytes_per_second_max {
+        let bytes = in_range("bytes-per-second-max", bytes, &BYTES_PER_SECOND)?;
+        limits.bytes_per_second_max = NonZeroU64::new(bytes.0);
+    }
     if let Some(topics) = options.topics_max {
         limits.topics_max = count(in_range("topics-max", topics, &TOPICS)?);
     }
@@ -191,7 +171,22 @@ fn connection_limits(options: &Options) -> Result<ConnectionLimits, Failure> {
         let number = in_range("connections-per-address-max", number, &CONNECTIONS)?;
         limits.per_address_max = count(number);
     }
+    if let Some(number) = options.handshakes_per_second_max {
+        let number = in_range("handshakes-per-second-max", number, &HANDSHAKES)?;
+        limits.handshakes_per_second_max = NonZeroU64::new(number).expect("the range begins at 1");
+    }
     Ok(limits)
+}
+
+fn tls(options: &Options) -> Result<Option<Tls>, Failure> {
+    match (&options.tls_cert, &options.tls_key) {
+        (None, None) => Ok(None),
+        (Some(certificates), Some(key)) => Tls::files(certificates, key)
+            .map(Some)
+            .map_err(|error| invalid("tls-cert", error)),
+        (Some(_), None) => Err(invalid("tls-key", "tls-cert needs it beside it")),
+        (None, Some(_)) => Err(invalid("tls-cert", "tls-key needs it beside it")),
+    }
 }
 
 /// How topics are kept: all of them, and those of each rule.
@@ -257,7 +252,7 @@ fn in_range<T: PartialOrd + fmt::Display>(
     ))
 }
 
-fn invalid(key: &str, message: impl fmt::Display) -> Failure {
+pub(super) fn invalid(key: &str, message: impl fmt::Display) -> Failure {
     Failure::usage(format_args!("{key}: {message}"))
 }
 
@@ -303,7 +298,7 @@ mod tests {
     fn nothing_said_is_a_server_on_loopback() {
         let settings = Settings::check(&Options::default()).expect("the defaults");
         assert_eq!(settings.listen.to_string(), LISTEN);
-        assert!(settings.is_open_to_this_machine_only);
+        assert!(settings.warnings[0].contains("on loopback only"));
     }
 
     #[test]

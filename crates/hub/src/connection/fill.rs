@@ -1,10 +1,11 @@
 //! Taking from the hub what stands for a connection, as much as there is room for.
 
 use heartwire_log::Form;
-use heartwire_proto::Time;
-use heartwire_proto::frame::{NackCode, ServerFrame};
+use heartwire_proto::frame::{NackCode, RefusedCode, ServerFrame};
 use heartwire_proto::planted::{self, Bug};
+use heartwire_proto::{Close, Time, TopicName};
 
+use super::requests::not_granted;
 use super::{Connection, Live, Speech, State, push_frame};
 use crate::config::HubConfig;
 use crate::outgoing::Outgoing;
@@ -39,6 +40,11 @@ impl Connection {
         let owes_ack = matches!(&live.speech, Speech::V1(session) if session.owes_ack());
         let notices = hub.take_notices(live.key, owes_ack);
         live.say(notices, &mut self.outgoing, &self.config);
+        let ended = hub.take_ended(live.key);
+        if let Err(close) = live.end(&ended, &mut self.outgoing) {
+            self.close(close, now);
+            return Filled::Drained;
+        }
         let (key, outgoing) = (live.key, &mut self.outgoing);
         let room = budget_bytes.saturating_sub(outgoing.bytes()).max(1);
         match live.speech {
@@ -64,6 +70,19 @@ impl Live {
         if let Some(seq) = notices.durable.and_then(|durable| session.ack(durable)) {
             push_frame(outgoing, &ServerFrame::Ack { seq });
         }
+    }
+
+    /// Says what is followed no longer `[SUB-12]`. Plain mode has no word for it, and ends.
+    fn end(&self, ended: &[TopicName], outgoing: &mut Outgoing) -> Result<(), Close> {
+        for topic in ended {
+            let topic = topic.as_topic();
+            let Speech::V1(_) = self.speech else {
+                return Err(not_granted(topic));
+            };
+            let code = RefusedCode::Forbidden;
+            push_frame(outgoing, &ServerFrame::Ended { topic, code });
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::server::websocket::{Opcode, write_frame};
 use heartwire_proto::{Close, CloseCode, Time};
 
+use super::extra::Extra;
 use super::progress::NEVER;
 use super::{Connection, Live, Speech, State, push_frame};
 use crate::Now;
@@ -16,7 +17,8 @@ use crate::state::{ConnKey, HubState};
 /// A v1 peer is asked at least this often, for the positions that the ping tells `[LIVE-9]`.
 const POSITIONS_EVERY: Duration = Duration::from_secs(60);
 
-/// While an answer is awaited, acknowledgements are looked at so many times within the timeout.
+/// While an answer is awaited or output is blocked, acknowledgements are looked at so many times within
+/// the timeout.
 const LOOKS_PER_TIMEOUT: u32 = 8;
 
 /// How late a deadline may come up before the process counts as paused.
@@ -47,12 +49,11 @@ impl Connection {
             State::Greeting(greeting) => greeting.session.deadline().unwrap_or(NEVER),
             State::Closing(closing) => closing.until,
             State::Live(_) if planted::has(Bug::NoServerTimeout) => NEVER,
-            State::Live(live) if live.heartbeat.is_asking() => live
-                .heartbeat
-                .deadline()
+            State::Live(live) => live
+                .due_at()
                 .min(self.blocked_until(live))
-                .min(self.measure_at(live)),
-            State::Live(live) => live.ask_at().min(self.blocked_until(live)),
+                .min(self.measure_at(live))
+                .min(live.extra.expires_at()),
         }
     }
 
@@ -66,6 +67,10 @@ impl Connection {
             }
             State::Closing(closing) if now >= closing.until => Due::Drop,
             State::Greeting(_) | State::Closing(_) => Due::Nothing,
+            State::Live(live) if now >= live.extra.expires_at() => {
+                self.expire(now);
+                Due::Nothing
+            }
             State::Live(live) => self.poll_live(live, now),
         }
     }
@@ -74,15 +79,11 @@ impl Connection {
         if now >= self.blocked_until(live) {
             return Due::Look;
         }
-        if !live.heartbeat.is_asking() {
-            return if now >= live.ask_at() {
-                Due::Ping
-            } else {
-                Due::Nothing
-            };
-        }
-        if now >= live.heartbeat.deadline() {
-            Due::Look
+        if now >= live.due_at() {
+            match live.heartbeat.is_asking() {
+                true => Due::Look,
+                false => Due::Ping,
+            }
         } else if now >= self.measure_at(live) {
             Due::Measure
         } else {
@@ -191,7 +192,7 @@ impl Connection {
         if now.since(until) > LATE {
             let grace = self.bound().saturating_sub(Heartbeat::GRACE).as_millis() as u64;
             let since = now.as_millis().saturating_sub(grace);
-            self.progress.blocked_since = Time::from_millis(since);
+            self.progress.set_blocked_since(Time::from_millis(since));
             return false;
         }
         true
@@ -205,32 +206,42 @@ impl Connection {
     }
 
     fn blocked_until(&self, live: &Live) -> Time {
-        self.progress.blocked_since + live.heartbeat.config().bound()
+        self.progress.blocked_since() + live.heartbeat.config().bound()
     }
 
     fn measure_at(&self, live: &Live) -> Time {
         let timeout = live.heartbeat.config().timeout();
-        let last = self.progress.unacknowledged_at();
+        let last = self.progress.measured_at();
         last.map_or(NEVER, |last| last + timeout / LOOKS_PER_TIMEOUT)
     }
 }
 
 impl Live {
-    pub(super) const fn new(key: ConnKey, heartbeat: Heartbeat, speech: Speech) -> Self {
+    pub(super) fn new(
+        key: ConnKey,
+        heartbeat: Heartbeat,
+        speech: Speech,
+        expires_at: Time,
+    ) -> Self {
+        let mut extra = Extra::default();
+        extra.set_expires_at(expires_at);
         Self {
             key,
             heartbeat,
             speech,
-            late_pong: None,
+            extra,
         }
     }
 
-    /// When the peer is asked next if nothing is heard; in v1 also if it never falls silent.
-    fn ask_at(&self) -> Time {
+    /// When its answer is due, or when the peer is asked next: if nothing is heard, and in v1 also if
+    /// it never falls silent.
+    fn due_at(&self) -> Time {
         let silent = self.heartbeat.deadline();
         match self.speech {
-            Speech::V1(_) => silent.min(self.heartbeat.asked_at() + POSITIONS_EVERY),
-            Speech::Plain { .. } => silent,
+            Speech::V1(_) if !self.heartbeat.is_asking() => {
+                silent.min(self.heartbeat.asked_at() + POSITIONS_EVERY)
+            }
+            Speech::V1(_) | Speech::Plain { .. } => silent,
         }
     }
 }

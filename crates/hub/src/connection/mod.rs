@@ -12,7 +12,9 @@
 //! What needs no hub is in this file; `requests` asks the hub, `fill` takes from it, and `life`
 //! decides over life and death.
 
+mod extra;
 mod fill;
+mod grants;
 mod life;
 mod oversized;
 mod progress;
@@ -26,11 +28,12 @@ use heartwire_proto::heartbeat::{Heartbeat, HeartbeatConfig};
 use heartwire_proto::limits::{BEFORE_WELCOME_BYTES_MAX, HEADER_BYTES_MAX};
 use heartwire_proto::server::websocket::{CONTROL_BYTES_MAX, Opcode, write_close, write_frame};
 use heartwire_proto::server::{self, Request, Session, interval_in_force, plain};
-use heartwire_proto::{Close, CloseCode, PingId, Time, TopicName};
+use heartwire_proto::{Close, CloseCode, PingId, Time, Token, TopicName};
 
 use crate::config::HubConfig;
 use crate::outgoing::Outgoing;
 use crate::state::{ConnKey, HubState, Mode, Peer};
+use extra::Extra;
 use progress::Progress;
 
 pub use life::Due;
@@ -38,6 +41,10 @@ pub use life::Due;
 /// How long a closing connection may take to get rid of its last bytes and to hear the peer's close
 /// frame `[WS-8]`.
 const CLOSING_MAX: Duration = Duration::from_secs(2);
+
+/// How long a client stays away at least that sent too much: a moment would bring it back into the
+/// same second.
+const RATE_RETRY_MIN: Duration = Duration::from_secs(1);
 
 /// What a message asks of whoever drives the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,6 +56,10 @@ pub enum Step<'a> {
     Hello(Box<Hello>),
     /// Call [`Connection::apply`] with this request.
     Hub(Request<'a>),
+    /// Find out what the token grants, then call [`Connection::renew`]. Until then
+    /// [`Connection::wants_input`] says no. Whoever asks nobody for tokens calls
+    /// [`Connection::keep_grant`].
+    Token(Token),
 }
 
 /// What a connection is while it lasts.
@@ -73,14 +84,7 @@ struct Live {
     key: ConnKey,
     heartbeat: Heartbeat,
     speech: Speech,
-    /// The latest answer to a ping, as a whole frame, while too much stands before it `[WS-10]`.
-    late_pong: Option<Box<LatePong>>,
-}
-
-/// Rare, hence behind one thin pointer.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct LatePong {
-    frame: Vec<u8>,
+    extra: Extra,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -127,11 +131,13 @@ impl Connection {
     // ---- What comes in ----
 
     /// Whether the next message may be received. While it says no, whoever reads keeps what it has
-    /// and reads no more: the peer does not read its answers, or its `hello` is being looked at.
+    /// and reads no more: the peer does not read its answers, or its `hello` or token is being
+    /// looked at.
     pub fn wants_input(&self) -> bool {
         let greets = match &self.state {
             State::Greeting(greeting) => greeting.session.wants_input(),
-            State::Live(_) | State::Closing(_) => true,
+            State::Live(live) => !live.extra.is_renewing(),
+            State::Closing(_) => true,
         };
         greets && self.outgoing.control_bytes() <= self.config.limits.output_bytes_max
     }
@@ -154,6 +160,10 @@ impl Connection {
 
     /// Takes one message, text or binary.
     pub fn receive<'a>(&mut self, message: Message<'a>, now: Time) -> Step<'a> {
+        if let Err(close) = self.spend(message.as_bytes().len(), now) {
+            self.close(close, now);
+            return Step::Done;
+        }
         let read = match &mut self.state {
             State::Greeting(greeting) => greeting.session.receive(message),
             State::Live(live) => match &mut live.speech {
@@ -169,6 +179,10 @@ impl Connection {
             Ok(server::Step::Nothing) => {}
             Ok(server::Step::Hello(hello)) => return Step::Hello(hello),
             Ok(server::Step::Request(request)) => return Step::Hub(request),
+            Ok(server::Step::Token(token)) => {
+                self.set_renewing(true);
+                return Step::Token(token);
+            }
             Ok(server::Step::Ping(id)) => self.answer(|out| {
                 ServerFrame::Pong { id }.encode(out);
                 Opcode::Text
@@ -178,6 +192,19 @@ impl Connection {
             Err(broken) => self.close(broken.into(), now),
         }
         Step::Done
+    }
+
+    /// A message has come; an error says that it was too much `[CLOSE-7]`. Before `welcome` other
+    /// bounds hold.
+    fn spend(&mut self, bytes: usize, now: Time) -> Result<(), Close> {
+        let State::Live(live) = &mut self.state else {
+            return Ok(());
+        };
+        let spent = live.extra.spend(bytes, &self.config.limits, now);
+        spent.map_err(|wait| {
+            let reason = "CLOSE-7: more was sent than this server takes";
+            Close::new(CloseCode::RATE_LIMITED, reason).retry_after(wait.max(RATE_RETRY_MIN))
+        })
     }
 
     fn receive_plain<'a>(&mut self, message: Message<'a>, is_first: bool, now: Time) -> Step<'a> {
@@ -319,7 +346,7 @@ impl Connection {
         } else if let State::Live(live) = &mut self.state {
             let mut frame = Vec::new();
             write_frame(&mut frame, write);
-            live.late_pong = Some(Box::new(LatePong { frame }));
+            live.extra.set_late_pong(frame);
         }
     }
 
@@ -328,10 +355,10 @@ impl Connection {
     fn answer_late(&mut self) {
         if self.outgoing.bytes() < self.config.limits.output_bytes_max
             && let State::Live(live) = &mut self.state
-            && let Some(pong) = live.late_pong.take()
+            && let Some(frame) = live.extra.take_late_pong()
         {
             self.outgoing
-                .push_control(|out| out.extend_from_slice(&pong.frame));
+                .push_control(|out| out.extend_from_slice(&frame));
         }
     }
 

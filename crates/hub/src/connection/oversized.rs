@@ -14,7 +14,11 @@ impl Connection {
     /// nothing else may be that large. [`Fill`](Self::fill) the connection before the hub is
     /// unlocked, as after [`apply`](Self::apply).
     pub fn receive_oversized<H: Clone>(&mut self, head: &[u8], hub: &mut HubState<H>, now: Now) {
-        self.ask(hub, now, |asking| asking.refuse_oversized(head));
+        let bytes = self.config.limits.message_bytes_max;
+        match self.spend(bytes, now.time) {
+            Ok(()) => self.ask(hub, now, |asking| asking.refuse_oversized(head)),
+            Err(close) => self.close(close, now.time),
+        }
     }
 }
 

@@ -5,13 +5,26 @@ use heartwire_proto::Time;
 /// A moment that never comes.
 pub(super) const NEVER: Time = Time::from_millis(u64::MAX);
 
-/// What is known of the output. Of a ping under way more is, behind a pointer: connections are idle
-/// most of the time.
+/// What is known of the output. It is behind a pointer: connections are idle most of the time.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Progress(Option<Box<Watched>>);
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct Watched {
+    blocked: Option<Blocked>,
+    question: Option<Question>,
+}
+
+/// Output that stands here and does not move.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Progress {
-    /// Since when output stands here and not one byte of it has moved.
-    pub(super) blocked_since: Time,
-    question: Option<Box<Question>>,
+struct Blocked {
+    /// Since when not one byte of it has moved, into the kernel or to the peer.
+    since: Time,
+    /// When it was last looked at what the peer's TCP has not acknowledged, or when that could have
+    /// been done for the first time.
+    seen_at: Time,
+    /// What that was, in bytes; `None` while nobody has looked.
+    unacknowledged: Option<u64>,
 }
 
 /// A ping under way. Bytes are counted from the moment when it was put behind the others.
@@ -28,68 +41,123 @@ struct Question {
     measured_at: Time,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        Self {
-            blocked_since: NEVER,
-            question: None,
-        }
-    }
-}
-
 impl Progress {
     /// A ping ends behind `waiting` bytes that are not written yet.
     pub(super) fn asked(&mut self, waiting: usize, now: Time) {
-        self.question = Some(Box::new(Question {
+        self.0.get_or_insert_default().question = Some(Question {
             end: waiting as u64,
             written: 0,
             acknowledged: None,
             measured_at: now,
-        }));
+        });
     }
 
     /// The question is settled.
     pub(super) fn answered(&mut self) {
-        self.question = None;
+        if let Some(watched) = &mut self.0 {
+            watched.question = None;
+        }
+        self.forget();
+    }
+
+    /// Since when output stands here and has not moved; [`NEVER`] if it is not so.
+    pub(super) fn blocked_since(&self) -> Time {
+        self.blocked().map_or(NEVER, |blocked| blocked.since)
+    }
+
+    /// Output that is blocked counts as blocked since then.
+    pub(super) fn set_blocked_since(&mut self, since: Time) {
+        if let Some(blocked) = self.0.as_mut().and_then(|it| it.blocked.as_mut()) {
+            blocked.since = since;
+        }
     }
 
     /// The kernel took bytes, perhaps none; `is_rest` says whether more stands here. Returns whether
     /// some of them stood before the end of the ping under way.
     pub(super) fn written(&mut self, bytes: usize, is_rest: bool, now: Time) -> bool {
-        if !is_rest {
-            self.blocked_since = NEVER;
-        } else if bytes > 0 || self.blocked_since == NEVER {
-            self.blocked_since = now;
+        if is_rest && (bytes > 0 || self.blocked().is_none()) {
+            self.0.get_or_insert_default().blocked = Some(Blocked {
+                since: now,
+                seen_at: now,
+                unacknowledged: None,
+            });
         }
-        let Some(question) = &mut self.question else {
+        let Some(watched) = &mut self.0 else {
             return false;
         };
-        let moves_ping = bytes > 0 && question.written < question.end;
-        question.written += bytes as u64;
-        if moves_ping {
-            question.measured_at = now;
+        let moves_ping =
+            (watched.question.as_mut()).is_some_and(|question| question.written(bytes as u64, now));
+        if !is_rest {
+            watched.blocked = None;
+            self.forget();
         }
         moves_ping
     }
 
     /// `unacknowledged` bytes of what the kernel took have not been acknowledged. Returns since when
     /// the answer's clock runs, if that has changed `[LIVE-5]`.
-    ///
+    pub(super) fn measured(&mut self, unacknowledged: u64, now: Time) -> Option<Time> {
+        let watched = self.0.as_mut()?;
+        if let Some(blocked) = &mut watched.blocked {
+            blocked.measured(unacknowledged, now);
+        }
+        let question = watched.question.as_mut()?;
+        question.measured(unacknowledged, now)
+    }
+
+    /// When it was last looked at what the peer's TCP has acknowledged, or could have been for the
+    /// first time, if there is a reason to look again.
+    pub(super) fn measured_at(&self) -> Option<Time> {
+        let watched = self.0.as_ref()?;
+        let question = watched.question.as_ref().and_then(Question::measured_at);
+        let blocked = watched.blocked.as_ref().map(|blocked| blocked.seen_at);
+        question.into_iter().chain(blocked).min()
+    }
+
+    fn blocked(&self) -> Option<&Blocked> {
+        self.0.as_ref()?.blocked.as_ref()
+    }
+
+    /// Gives the memory back when there is nothing to watch.
+    fn forget(&mut self) {
+        let is_idle = |it: &mut Box<Watched>| it.blocked.is_none() && it.question.is_none();
+        self.0.take_if(is_idle);
+    }
+}
+
+impl Blocked {
+    /// While nothing is written, fewer unacknowledged bytes are progress, whether a question is under
+    /// way or not `[LIVE-11]`.
+    fn measured(&mut self, unacknowledged: u64, now: Time) {
+        self.seen_at = now;
+        let before = self.unacknowledged.replace(unacknowledged);
+        if before.is_some_and(|before| unacknowledged < before) {
+            self.since = now;
+        }
+    }
+}
+
+impl Question {
+    fn written(&mut self, bytes: u64, now: Time) -> bool {
+        let moves_ping = bytes > 0 && self.written < self.end;
+        self.written += bytes;
+        if moves_ping {
+            self.measured_at = now;
+        }
+        moves_ping
+    }
+
     /// While the ping stands behind others, each acknowledged byte starts the clock over. Once it
     /// has been acknowledged itself, the clock runs from when that was last known not to be so: the
     /// moment of the last acknowledgement is not known, and a frozen peer gains nothing by it.
-    pub(super) fn measured(&mut self, unacknowledged: u64, now: Time) -> Option<Time> {
-        let question = self.question.as_mut()?;
-        let acknowledged = question.written as i64 - unacknowledged as i64;
-        let before = question.acknowledged.replace(acknowledged);
-        let measured_before = std::mem::replace(&mut question.measured_at, now);
+    fn measured(&mut self, unacknowledged: u64, now: Time) -> Option<Time> {
+        let acknowledged = self.written as i64 - unacknowledged as i64;
+        let before = self.acknowledged.replace(acknowledged);
+        let measured_before = std::mem::replace(&mut self.measured_at, now);
         if before.is_none_or(|before| acknowledged <= before) {
             return None;
         }
-        if self.blocked_since != NEVER {
-            self.blocked_since = now;
-        }
-        let end = question.end as i64;
+        let end = self.end as i64;
         let ping_was_behind = before.is_some_and(|before| before < end);
         match acknowledged >= end {
             true => ping_was_behind.then_some(measured_before),
@@ -97,13 +165,11 @@ impl Progress {
         }
     }
 
-    /// When it was last seen that the ping under way has not been acknowledged; nothing once it
-    /// has.
-    pub(super) fn unacknowledged_at(&self) -> Option<Time> {
-        let question = self.question.as_ref()?;
-        let end = question.end as i64;
-        let is_behind = question.acknowledged.is_none_or(|at| at < end);
-        is_behind.then_some(question.measured_at)
+    /// When it was last seen that the ping has not been acknowledged; nothing once it has.
+    fn measured_at(&self) -> Option<Time> {
+        let end = self.end as i64;
+        let is_behind = self.acknowledged.is_none_or(|at| at < end);
+        is_behind.then_some(self.measured_at)
     }
 }
 
@@ -119,14 +185,32 @@ mod tests {
     fn output_is_blocked_since_its_last_byte_moved() {
         let mut progress = Progress::default();
         progress.written(10, false, at(1));
-        assert_eq!(progress.blocked_since, NEVER);
+        assert_eq!(progress.blocked_since(), NEVER);
         progress.written(0, true, at(2));
         progress.written(0, true, at(3));
-        assert_eq!(progress.blocked_since, at(2));
+        assert_eq!(progress.blocked_since(), at(2));
         progress.written(1, true, at(4));
-        assert_eq!(progress.blocked_since, at(4));
+        assert_eq!(progress.blocked_since(), at(4));
         progress.written(9, false, at(5));
-        assert_eq!(progress.blocked_since, NEVER);
+        assert_eq!(progress, Progress::default());
+    }
+
+    #[test]
+    fn acknowledged_bytes_unblock_without_a_question() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.measured_at(), None);
+        progress.written(10, true, at(1));
+        assert_eq!(progress.measured_at(), Some(at(1)));
+        assert_eq!(progress.measured(500, at(100)), None);
+        progress.measured(500, at(200));
+        assert_eq!(progress.blocked_since(), at(1));
+        assert_eq!(progress.measured_at(), Some(at(200)));
+        progress.measured(499, at(300));
+        assert_eq!(progress.blocked_since(), at(300));
+        // More is written, so that more bytes are unacknowledged by then.
+        progress.written(1, true, at(400));
+        progress.measured(700, at(500));
+        assert_eq!(progress.blocked_since(), at(400));
     }
 
     #[test]
@@ -146,7 +230,7 @@ mod tests {
             Some(at(300)),
             "no later than it may have been"
         );
-        assert_eq!(progress.unacknowledged_at(), None);
+        assert_eq!(progress.measured_at(), None);
         assert_eq!(progress.measured(0, at(500)), None);
     }
 
@@ -155,8 +239,8 @@ mod tests {
         let mut progress = Progress::default();
         progress.asked(7, at(0));
         assert!(progress.written(7, false, at(1)));
-        assert_eq!(progress.unacknowledged_at(), Some(at(1)));
+        assert_eq!(progress.measured_at(), Some(at(1)));
         assert_eq!(progress.measured(0, at(125)), None);
-        assert_eq!(progress.unacknowledged_at(), None);
+        assert_eq!(progress.measured_at(), None);
     }
 }

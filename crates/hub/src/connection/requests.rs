@@ -4,30 +4,33 @@ use std::sync::Arc;
 
 use heartwire_log::{Append, AppendError, Appended, ProducerId};
 use heartwire_proto::frame::{
-    HeartbeatMillis, Hello, Message, NackCode, Publisher, ServerFrame, SubFrom, Welcome,
-    WelcomeLimits, encode_publisher,
+    HeartbeatMillis, Hello, Message, NackCode, ServerFrame, SubFrom, Welcome, WelcomeLimits,
+    encode_publisher,
 };
 use heartwire_proto::heartbeat::Heartbeat;
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::server::{Request, Session};
 use heartwire_proto::{Close, CloseCode, Seq, TopicName};
 
+use super::grants::expiry;
 use super::{CLOSING_MAX, Connection, Live, Speech, State, heartbeat_config, push_frame};
 use crate::Now;
 use crate::config::HubConfig;
+use crate::grant::Grant;
 use crate::outgoing::Outgoing;
-use crate::state::{HubState, Mode, Peer, Role, Who};
+use crate::state::{FollowError, HubState, Identity, Mode, Peer, Role, Who};
 
 /// The topic to which plain clients publish `[PLAIN-3]`.
 const INBOX: &str = "inbox";
 
 impl Connection {
     /// A plain connection, upgraded just now. It follows `topics` from their ends `[PLAIN-6]`;
-    /// `subject` is who its token says it is. It is to be filled next.
+    /// `grant` is who it is and what it may do; everything, where nobody is asked. A topic that it
+    /// may not follow ends it, as plain mode has no other word. It is to be filled next.
     pub fn plain<H: Clone>(
         peer: Peer<'_>,
         topics: &[TopicName],
-        subject: Option<&str>,
+        grant: Option<&Arc<Grant>>,
         hub: &mut HubState<H>,
         handle: &H,
         now: Now,
@@ -35,7 +38,7 @@ impl Connection {
         let config = hub.config().clone();
         let who = Who {
             role: Role::Plain,
-            from: publisher(subject),
+            identity: identity(grant),
             agent: hub.share_agent(peer.agent),
             ip: peer.address.map(|address| address.ip()),
             port: peer.address.map_or(0, |address| address.port()),
@@ -51,22 +54,27 @@ impl Connection {
                 return connection;
             }
         };
-        for topic in topics {
-            // A topic beyond the limit is left out: plain mode has no word for it.
-            let _ = hub.follow(key, topic.as_topic(), SubFrom::Tail);
-        }
         let heartbeat = Heartbeat::new(connection.config.heartbeat, now.time);
         let speech = Speech::Plain { has_spoken: false };
-        connection.state = State::Live(Live::new(key, heartbeat, speech));
+        let expires_at = expiry(grant, now.time);
+        connection.state = State::Live(Live::new(key, heartbeat, speech, expires_at));
+        for topic in topics {
+            // A topic beyond the limit is left out: plain mode has no word for it.
+            let followed = hub.follow(key, topic.as_topic(), SubFrom::Tail);
+            if followed == Err(FollowError::Forbidden) {
+                connection.close(not_granted(topic.as_topic()), now.time);
+                break;
+            }
+        }
         connection
     }
 
-    /// Accepts a `hello`: `subject` is who its token says it is. The answer, `welcome` or a close,
-    /// stands in [`outgoing`](Self::outgoing).
+    /// Accepts a `hello`: `grant` is who it is and what it may do; everything, where nobody is
+    /// asked. The answer, `welcome` or a close, stands in [`outgoing`](Self::outgoing).
     pub fn welcome<H: Clone>(
         &mut self,
         hello: &Hello,
-        subject: Option<&str>,
+        grant: Option<&Arc<Grant>>,
         hub: &mut HubState<H>,
         handle: &H,
         now: Now,
@@ -74,6 +82,7 @@ impl Connection {
         let State::Greeting(greeting) = &mut self.state else {
             return;
         };
+        let subject = grant.and_then(|grant| grant.subject());
         let producer = hub.producer_key().producer(subject, &hello.client);
         let agent = match hello.agent.as_str() {
             "" => &greeting.agent,
@@ -84,7 +93,7 @@ impl Connection {
                 producer,
                 attempt: hello.attempt,
             },
-            from: publisher(subject),
+            identity: identity(grant),
             agent: hub.share_agent(agent),
             ip: greeting.address.map(|address| address.ip()),
             port: greeting.address.map_or(0, |address| address.port()),
@@ -102,7 +111,7 @@ impl Connection {
             log: hub.log().id(),
             acked: known.unwrap_or_default(),
             producer_known: known.is_some(),
-            topics: std::mem::take(&mut greeting.topics),
+            topics: granted(std::mem::take(&mut greeting.topics), grant, hub),
             heartbeat: HeartbeatMillis {
                 interval_ms: heartbeat.interval().as_millis() as u64,
                 timeout_ms: heartbeat.timeout().as_millis() as u64,
@@ -116,7 +125,8 @@ impl Connection {
         session.welcomed(welcome.acked);
         push_frame(&mut self.outgoing, &ServerFrame::Welcome(Box::new(welcome)));
         let heartbeat = Heartbeat::with_random_start(heartbeat, now.time, now.random);
-        self.state = State::Live(Live::new(key, heartbeat, Speech::V1(session)));
+        let expires_at = expiry(grant, now.time);
+        self.state = State::Live(Live::new(key, heartbeat, Speech::V1(session), expires_at));
     }
 
     /// Does what [`receive`](Self::receive) asked the hub for. [`Fill`](Self::fill) the connection
@@ -214,11 +224,14 @@ impl<H: Clone> Asking<'_, H> {
         if !self.session().is_some_and(|session| session.admits(seq)) {
             return Ok(());
         }
-        let from = self.from();
+        if !self.may_publish(topic) {
+            return self.forbid(producer, seq);
+        }
+        let identity = self.identity();
         let append = Append {
             topic,
             payload,
-            from: from.as_deref().and_then(|from| Publisher::parse(from).ok()),
+            from: identity.as_deref().and_then(Identity::publisher),
             producer: Some((producer, seq)),
         };
         match self.hub.append(append, self.now) {
@@ -253,11 +266,15 @@ impl<H: Clone> Asking<'_, H> {
 
     /// What a plain client says is published; there is no frame to refuse it with `[PLAIN-3]`.
     fn say(&mut self, payload: Message<'_>) -> Result<(), Close> {
-        let from = self.from();
+        let inbox = TopicRef::parse(INBOX).expect("the name keeps to the charset");
+        if !self.may_publish(inbox) {
+            return Err(not_granted(inbox));
+        }
+        let identity = self.identity();
         let append = Append {
-            topic: TopicRef::parse(INBOX).expect("the name keeps to the charset"),
+            topic: inbox,
             payload,
-            from: from.as_deref().and_then(|from| Publisher::parse(from).ok()),
+            from: identity.as_deref().and_then(Identity::publisher),
             producer: None,
         };
         match self.hub.append(append, self.now) {
@@ -268,6 +285,22 @@ impl<H: Clone> Asking<'_, H> {
             Err(error) => Err(Close::new(CloseCode::OVERLOADED, error.to_string())
                 .retry_after(self.config.overload_retry)),
         }
+    }
+
+    fn may_publish(&self, topic: TopicRef<'_>) -> bool {
+        let grant = self.hub.who(self.live.key).and_then(|who| who.grant());
+        self.hub.may_publish(grant, topic)
+    }
+
+    /// What was stored while it was granted is acknowledged; the rest is refused `[PUB-3]`.
+    fn forbid(&mut self, producer: ProducerId, seq: Seq) -> Result<(), Close> {
+        let appended = self.hub.log().appended(producer);
+        if appended.is_some_and(|appended| seq <= appended) {
+            self.owe_ack();
+        } else {
+            self.nack(seq, NackCode::Forbidden);
+        }
+        Ok(())
     }
 
     /// A failure that the client has not been told of discards what comes after it `[PUB-10]`.
@@ -313,8 +346,8 @@ impl<H: Clone> Asking<'_, H> {
         }
     }
 
-    fn from(&self) -> Option<Arc<str>> {
-        self.hub.who(self.live.key)?.from.clone()
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.hub.who(self.live.key)?.identity.clone()
     }
 
     fn push(&mut self, frame: &ServerFrame<'_>) {
@@ -322,7 +355,28 @@ impl<H: Clone> Asking<'_, H> {
     }
 }
 
-/// The subject of a token as FROM; nobody where it is too long to be told.
-fn publisher(subject: Option<&str>) -> Option<Arc<str>> {
-    Some(encode_publisher(subject?)?.into())
+fn identity(grant: Option<&Arc<Grant>>) -> Option<Arc<Identity>> {
+    let grant = grant?;
+    Some(Arc::new(Identity {
+        // Nobody where it is too long to be told.
+        from: grant.subject().and_then(encode_publisher).map(Into::into),
+        grant: Some(grant.clone()),
+    }))
+}
+
+/// Those of the topics from the URL that may be followed.
+fn granted<H: Clone>(
+    topics: Vec<TopicName>,
+    grant: Option<&Arc<Grant>>,
+    hub: &HubState<H>,
+) -> Vec<TopicName> {
+    let grant = grant.map(|grant| &**grant);
+    let topics = topics.into_iter();
+    let granted = topics.filter(|topic| hub.may_subscribe(grant, topic.as_topic()));
+    granted.collect()
+}
+
+pub(super) fn not_granted(topic: TopicRef<'_>) -> Close {
+    let reason = format!("the topic {topic} is not granted");
+    Close::new(CloseCode::FORBIDDEN, reason)
 }

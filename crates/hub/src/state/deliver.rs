@@ -1,4 +1,4 @@
-//! Reading topics from followers' cursors.
+//! Reading topics from followers' cursors: there is no queue for anybody `[MSG-7]`.
 
 use heartwire_log::{Entry, Form, Log, TopicLog};
 use heartwire_proto::frame::{Gap, GapReason, Tails};

@@ -28,6 +28,9 @@ pub enum FollowError {
     /// The connection, or all together, follow as many topics as they may.
     #[error("too many topics are followed")]
     Limit,
+    /// The grant does not cover it, whether or not it exists.
+    #[error("the topic is not granted")]
+    Forbidden,
     /// The name is one of the server's, and there is no such topic.
     #[error("the server has no such topic")]
     BadTopic,
@@ -41,6 +44,7 @@ impl FollowError {
     pub const fn code(self) -> Option<RefusedCode> {
         match self {
             Self::Limit => Some(RefusedCode::Limit),
+            Self::Forbidden => Some(RefusedCode::Forbidden),
             Self::BadTopic => Some(RefusedCode::BadTopic),
             Self::Removed => None,
         }
@@ -48,7 +52,8 @@ impl FollowError {
 }
 
 impl<H: Clone> HubState<H> {
-    /// Follows a topic, or moves the cursor of one that is followed `[SUB-1]` `[SUB-13]`. The
+    /// Follows a topic, or moves the cursor of one that is followed `[SUB-1]` `[SUB-13]`. The grant
+    /// is looked at before the topic is `[SUB-11]`. The
     /// follower is to be filled, or read, next: it is not woken for what is there already.
     pub fn follow(
         &mut self,
@@ -56,8 +61,13 @@ impl<H: Clone> HubState<H> {
         topic: TopicRef<'_>,
         from: SubFrom,
     ) -> Result<Start, FollowError> {
-        if self.records.get(key.0).is_none() {
+        let Some(record) = self.records.get(key.0) else {
             return Err(FollowError::Removed);
+        };
+        let who = record.who.as_ref();
+        let grant = who.and_then(|who| who.grant());
+        if !self.may_subscribe(grant, topic) {
+            return Err(FollowError::Forbidden);
         }
         let id = self.log.find(topic);
         if topic.is_reserved() && id.is_none() {

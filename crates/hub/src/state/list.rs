@@ -208,10 +208,7 @@ impl<H: Clone> HubState<H> {
 
     fn info(&self, key: ConnKey, record: &Record<H>, now: Time) -> Option<ConnectionInfo> {
         let who = record.who.as_ref()?;
-        let from = who
-            .from
-            .as_deref()
-            .and_then(|from| Publisher::parse(from).ok());
+        let from = who.from().and_then(|from| Publisher::parse(from).ok());
         let has_answered = who.rtt_ms != u32::MAX;
         Some(ConnectionInfo {
             id: key.id(),

@@ -8,6 +8,7 @@ mod follow;
 mod follows;
 mod list;
 mod publish;
+mod subjects;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,17 +17,21 @@ use std::sync::Arc;
 use heartwire_log::slab::{Key, Slab};
 use heartwire_log::store::Recovered;
 use heartwire_log::{Committed, Log, ProducerId, ProducerKey};
+use heartwire_proto::frame::Publisher;
 use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::{Attempt, Close, CloseCode, ConnectionId, LogId, Seq, Time, TopicName};
 
 use crate::agents::Agents;
 use crate::config::HubConfig;
+use crate::grant::Grant;
 use follow::FollowedTopic;
 use follows::Follows;
+use subjects::Subject;
 
 pub use deliver::{Delivery, Filled};
 pub use follow::FollowError;
 pub use list::{ConnectionInfo, History, TopicInfo};
+pub use subjects::{SubjectInfo, SubjectsFull};
 
 /// The key of a connection, or reader, in its hub; stale once it has left or was removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -95,14 +100,48 @@ pub struct Full;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Who {
     pub(crate) role: Role,
-    /// The identity, encoded as FROM; a plain connection's is its id where no token gave one.
-    pub(crate) from: Option<Arc<str>>,
+    /// Nothing where nobody was asked, but for plain connections: those have a name at least.
+    pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) agent: Arc<str>,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) port: u16,
     pub(crate) opened_at: Time,
     /// The latest round trip that was told, in milliseconds; `u32::MAX` while none was.
     pub(crate) rtt_ms: u32,
+}
+
+/// Who a connection is to others, and what it may do.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Identity {
+    /// As FROM; a plain connection's is its id where no grant names a subject.
+    pub(crate) from: Option<Box<str>>,
+    /// Everything where nobody was asked.
+    pub(crate) grant: Option<Arc<Grant>>,
+}
+
+impl Identity {
+    pub(crate) fn publisher(&self) -> Option<Publisher<'_>> {
+        Publisher::parse(self.from.as_deref()?).ok()
+    }
+}
+
+impl Who {
+    pub(crate) fn grant(&self) -> Option<&Grant> {
+        self.identity.as_ref()?.grant.as_deref()
+    }
+
+    pub(crate) fn from(&self) -> Option<&str> {
+        self.identity.as_ref()?.from.as_deref()
+    }
+
+    fn name_if_nameless(&mut self, id: ConnectionId) {
+        if self.from().is_none() {
+            self.identity = Some(Arc::new(Identity {
+                from: Some(id.as_str().into()),
+                grant: self.identity.take().and_then(|known| known.grant.clone()),
+            }));
+        }
+    }
 }
 
 /// What a connection is to the hub.
@@ -182,6 +221,9 @@ pub struct HubState<H> {
     evicted: BTreeMap<ConnKey, Close>,
     /// Publishes that failed and whose `nack` is not sent yet.
     failed: BTreeMap<ConnKey, Seq>,
+    /// Topics that were taken from connections which have not been told yet.
+    ended: BTreeMap<ConnKey, Vec<TopicName>>,
+    subjects: BTreeMap<Arc<str>, Subject>,
     agents: Agents,
     wakes: Vec<H>,
     committed: Committed,
@@ -214,6 +256,8 @@ impl<H: Clone> HubState<H> {
             follows: 0,
             evicted: BTreeMap::new(),
             failed: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            subjects: BTreeMap::new(),
             agents: Agents::default(),
             wakes: Vec::new(),
             committed: Committed::default(),
@@ -268,6 +312,7 @@ impl<H: Clone> HubState<H> {
     /// Forgets what is too old. Call it about once a second, and soon again while it answers yes.
     pub fn expire(&mut self, now: Time) -> bool {
         const AT_ONCE: usize = 1_024;
+        self.expire_subjects(now);
         let by_log = &self.by_log;
         self.log.expire(now, AT_ONCE, |topic| {
             let followed = by_log.get(topic.index() as usize);
@@ -278,6 +323,7 @@ impl<H: Clone> HubState<H> {
     /// Adds a connection. A client that has one already keeps the one with the higher attempt
     /// `[HELLO-8]`.
     pub(crate) fn join(&mut self, handle: H, who: Who) -> Result<ConnKey, Close> {
+        self.admits(who.grant())?;
         if let Role::V1 { producer, attempt } = who.role
             && !planted::has(Bug::NoTakeover)
         {
@@ -291,7 +337,7 @@ impl<H: Clone> HubState<H> {
         if let Some(producer) = role.producer() {
             self.clients.insert(producer, key);
         } else if let Some(who) = self.who_mut(key) {
-            who.from.get_or_insert_with(|| key.id().as_str().into());
+            who.name_if_nameless(key.id());
         }
         Ok(key)
     }
@@ -343,6 +389,7 @@ impl<H: Clone> HubState<H> {
             self.release(follow);
         }
         self.failed.remove(&key);
+        self.ended.remove(&key);
         if let Some(producer) = record.who.as_ref().and_then(|who| who.role.producer())
             && self.clients.get(&producer) == Some(&key)
         {

@@ -143,8 +143,13 @@ fn who_asks_and_never_reads_is_dead_after_interval_plus_timeout_of_blocked_outpu
         assert!(world.is_open(end));
     }
     world.say(end, "ping");
-    world.advance(200);
-    assert!(!world.is_open(end));
+    while world.is_open(end) {
+        world.advance(1);
+    }
+    assert_eq!(world.clock, 2_000);
+    world.advance(1);
+    let ended = "4200 heartbeat-timeout: no output was taken for 2.0 s";
+    assert_eq!(world.ends[end].ended.as_deref(), Some(ended));
     world.set_room(end, None);
     let heard = world.take(end);
     assert!(!heard.iter().any(|f| f.starts_with("msg")), "{heard:?}");
@@ -200,6 +205,38 @@ fn a_reader_of_50_kb_a_second_lives_while_5_mb_stand_before_it() {
         assert!(world.is_open(end), "after {messages} messages");
     }
     assert_eq!(messages, 5_000);
+}
+
+#[test]
+fn who_always_talks_and_reads_slowly_lives_by_what_its_tcp_acknowledges() {
+    let mut world = one_second();
+    let end = opened(&mut world);
+    world.say(end, "sub t");
+    world.take(end);
+    world.ends[end].is_deaf = true;
+    world.set_room(end, Some(50_000));
+    for _ in 0..200 {
+        world.publish("t", &"x".repeat(1_000));
+    }
+    // It is not asked, as it never falls silent, and the kernel takes nothing for a minute.
+    for _ in 0..120 {
+        world.hear(end);
+        world.acknowledge(end, 400);
+        world.advance(500);
+        assert!(world.is_open(end));
+    }
+    // It talks on, but reads no more.
+    let mut ms = 0;
+    while world.is_open(end) {
+        world.hear(end);
+        world.advance(25);
+        ms += 25;
+        assert!(
+            ms <= 2_125,
+            "interval + timeout, and an eighth of the timeout"
+        );
+    }
+    assert!(ms >= 1_500, "closed {ms} ms after it had read last");
 }
 
 #[test]

@@ -4,11 +4,13 @@
 
 mod closing;
 mod following;
+mod grants;
 mod housekeeping;
 mod life;
 mod plain;
 mod publishing;
 mod random_schedules;
+mod rates;
 mod transcripts;
 mod visibility;
 mod world;

@@ -189,6 +189,61 @@ fn numbers_may_be_left_out_within_the_window_and_begin_anywhere() {
 }
 
 #[test]
+fn what_is_beyond_the_window_is_refused_for_the_moment_and_its_sender_alone() {
+    let limits = Limits {
+        unacked_max: 3,
+        unacked_bytes_max: 10,
+        ..Limits::default()
+    };
+    let mut world = World::with_limits(limits);
+    let (ann, bob) = (world.open("ann", 1), world.open("bob", 1));
+    world.gate_is_held = true;
+    world.say(ann, "pub inbox 1\n12345678");
+    world.say(ann, "pub inbox 2\n90");
+    world.say(ann, "pub inbox 3\nthe eleventh byte");
+    assert_eq!(world.take(ann), ["nack 3 unavailable 1000"]);
+    world.say(bob, "pub inbox 1\nalone larger than the window");
+    world.say(bob, "pub inbox 2\n");
+    assert_eq!(world.take(bob), ["nack 2 unavailable 1000"]);
+    world.release();
+    assert_eq!(world.take(ann), ["ack 2"]);
+    assert_eq!(world.take(bob), ["ack 1"]);
+
+    world.gate_is_held = true;
+    for seq in 3..6 {
+        world.say(ann, &format!("pub inbox {seq}\n{seq}"));
+    }
+    world.say(ann, "pub inbox 6\n");
+    assert_eq!(world.take(ann), ["nack 6 unavailable 1000"]);
+    world.release();
+    world.say(ann, "pub inbox 6\n6");
+    assert_eq!(world.take(ann), ["ack 5", "ack 6"]);
+}
+
+#[test]
+fn a_failed_publish_gives_its_room_back() {
+    let limits = Limits {
+        unacked_bytes_max: 10,
+        ..Limits::default()
+    };
+    let mut world = World::with_limits(limits);
+    let ann = world.open("ann", 1);
+    world.say(ann, "pub inbox 1\none");
+    assert_eq!(world.take(ann), ["ack 1"]);
+    world.gate_is_held = true;
+    for payload in ["12345", "67890"] {
+        world.say(ann, &format!("pub inbox 2\n{payload}"));
+        world.say(ann, "pub inbox 3\n12345");
+        world.fail();
+        assert_eq!(world.take(ann), ["nack 2 unavailable 1000"]);
+        world.gate_is_held = true;
+    }
+    world.release();
+    world.say(ann, "pub inbox 2\n1234567890");
+    assert_eq!(world.take(ann), ["ack 2"]);
+}
+
+#[test]
 fn what_was_said_in_an_old_socket_is_not_handled_after_a_takeover() {
     let mut world = World::new();
     let old = world.open("ann", 1);

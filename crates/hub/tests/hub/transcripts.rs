@@ -73,6 +73,7 @@ fn config_of(transcript: &Value) -> HubConfig {
     limits.message_bytes_max = or("message_bytes_max", limits.message_bytes_max as u64) as usize;
     limits.topics_max = or("topics_max", limits.topics_max as u64) as usize;
     limits.unacked_max = or("unacked_max", limits.unacked_max);
+    limits.unacked_bytes_max = or("unacked_bytes_max", limits.unacked_bytes_max as u64) as usize;
     let interval = or("heartbeat_interval_ms", 10_000);
     let timeout = or("heartbeat_timeout_ms", 10_000);
     let mut config = HubConfig::new(limits, heartbeat(interval, timeout));

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heartwire_hub::{
-    Append, Connection, Due, Filled, HubConfig, HubState, Now, Peer, Place, ProducerKey, Step,
+    Append, Connection, Due, Filled, Grant, HubConfig, HubState, Now, Peer, Place, ProducerKey,
+    Step,
 };
 use heartwire_proto::frame::Message;
 use heartwire_proto::heartbeat::HeartbeatConfig;
@@ -27,6 +28,8 @@ pub(crate) const WALL: u64 = 1_790_000_000_000;
 pub(crate) struct End {
     /// The server's end, until its socket is dropped.
     pub(crate) connection: Option<Connection>,
+    /// With what the server ended the connection, once the socket is dropped.
+    pub(crate) ended: Option<String>,
     /// How many bytes the socket takes before it is full; `None` for any number.
     pub(crate) room: Option<usize>,
     /// Whether the peer's TCP acknowledges what the socket took.
@@ -45,6 +48,8 @@ pub(crate) struct World {
     pub(crate) gate_is_held: bool,
     /// The part of an interval after which first pings come, of 2^64.
     pub(crate) random: u64,
+    /// What whoever comes next may do.
+    pub(crate) grant: Option<Arc<Grant>>,
 }
 
 pub(crate) fn config() -> HubConfig {
@@ -81,6 +86,7 @@ impl World {
             clock: 0,
             gate_is_held: false,
             random: u64::MAX / 2,
+            grant: None,
         }
     }
 
@@ -119,7 +125,8 @@ impl World {
         let now = self.moment();
         let topics = names(topics);
         let hub = &mut self.hub;
-        let connection = Connection::plain(Peer::default(), &topics, None, hub, &index, now);
+        let grant = self.grant.as_ref();
+        let connection = Connection::plain(Peer::default(), &topics, grant, hub, &index, now);
         self.add(connection);
         self.pump(index);
         index
@@ -169,7 +176,14 @@ impl World {
         }
         match connection.receive(message, now.time) {
             Step::Done => {}
-            Step::Hello(hello) => connection.welcome(&hello, None, &mut self.hub, &end, now),
+            Step::Hello(hello) => {
+                let grant = self.grant.as_ref();
+                connection.welcome(&hello, grant, &mut self.hub, &end, now);
+            }
+            Step::Token(_) => match self.grant.clone() {
+                Some(grant) => connection.renew(Ok(grant), &mut self.hub, now.time),
+                None => connection.keep_grant(),
+            },
             Step::Hub(request) => {
                 let random = self.hub.log().topics_len() as u64 + 1;
                 connection.apply(request, &mut self.hub, Now { random, ..now });
@@ -228,6 +242,7 @@ impl World {
     /// The peer's socket is gone.
     pub(crate) fn drop_end(&mut self, end: usize) {
         if let Some(mut connection) = self.ends[end].connection.take() {
+            self.ends[end].ended = connection.closing().map(ToString::to_string);
             connection.leave(&mut self.hub);
         }
         self.settle();
@@ -237,6 +252,11 @@ impl World {
     pub(crate) fn set_room(&mut self, end: usize, room: Option<usize>) {
         self.ends[end].room = room;
         self.pump(end);
+    }
+
+    /// The TCP of a deaf peer acknowledges so many bytes.
+    pub(crate) fn acknowledge(&mut self, end: usize, bytes: u64) {
+        self.ends[end].unacknowledged -= bytes;
     }
 
     /// What has arrived since the last time: text messages as they are, other frames as

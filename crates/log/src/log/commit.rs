@@ -24,7 +24,7 @@ impl Log {
             self.committed = pending.lsn;
             self.pending_bytes -= pending.bytes;
             if let Some((id, seq)) = pending.producer {
-                self.producers.committed(id, seq);
+                self.producers.committed(id, seq, pending.payload_bytes);
                 committed.producers.push(id);
             }
             let place = pending.what.takes_place().then(|| places.next()).flatten();
@@ -66,7 +66,8 @@ impl Log {
         {
             self.pending_bytes -= pending.bytes;
             if let Some((id, seq)) = pending.producer {
-                self.producers.undo(id, pending.appended_before);
+                let (before, bytes) = (pending.appended_before, pending.payload_bytes);
+                self.producers.undo(id, before, bytes);
                 lowest.insert(id, seq);
             }
             match pending.what {
@@ -160,6 +161,11 @@ impl Log {
         self.last_lsn
     }
 
+    /// Everything up to here was committed.
+    pub const fn committed(&self) -> Lsn {
+        self.committed
+    }
+
     /// What has become of an append.
     pub fn fate(&self, lsn: Lsn) -> Fate {
         let (failed_from, failed_through) = self.failed;
@@ -178,10 +184,11 @@ impl Log {
         id: TopicId,
         offset: Offset,
         producer: Option<(ProducerId, Seq)>,
+        payload_bytes: u32,
     ) {
         let mut untold = std::mem::take(&mut self.untold);
         if let Some((producer, seq)) = producer {
-            self.producers.committed(producer, seq);
+            self.producers.committed(producer, seq, payload_bytes);
             untold.producers.push(producer);
         }
         self.move_end(id, offset, None, &mut untold);
@@ -219,7 +226,7 @@ impl Log {
             self.segments.hold(place, self.clock);
         }
         let retention = match self.topics.get(id.0) {
-            Some(topic) => self.config.policy(topic.name().as_str()).retention,
+            Some(topic) => self.config.policy(topic.name().as_topic()).retention,
             None => return,
         };
         self.change(id, |topic, _| {

@@ -39,7 +39,7 @@ impl Log {
         let Some(topic) = self.topics.get(id.0) else {
             return;
         };
-        let policy = *self.config.policy(topic.name().as_str());
+        let policy = *self.config.policy(topic.name().as_topic());
         let (hot_age_max, clock) = (self.config.hot_age_max, self.clock);
         self.change(id, |topic, segments| {
             topic.cool_older(hot_age_max, clock);

@@ -179,7 +179,7 @@ impl Log {
     /// When a message published to the topic counts as stored.
     pub fn durability(&self, topic: TopicRef<'_>) -> Durability {
         if self.is_on_disk() {
-            self.config.policy(topic.as_str()).durability
+            self.config.policy(topic).durability
         } else {
             Durability::Memory
         }

@@ -44,7 +44,7 @@ impl Log {
     }
 
     fn restore_topic(&mut self, recovered: RecoveredTopic) {
-        let retention = self.config.policy(recovered.name.as_str()).retention;
+        let retention = self.config.policy(recovered.name.as_topic()).retention;
         let places = with_gaps(&recovered);
         for place in places.iter().filter(|place| !place.is_lost()) {
             self.index_len += 1;

@@ -103,6 +103,7 @@ impl Log {
                 producer: None,
                 appended_before: None,
                 bytes,
+                payload_bytes: 0,
             });
         }
     }

@@ -22,7 +22,7 @@ impl Log {
     /// [`commit`](Self::commit).
     pub fn append(&mut self, append: Append<'_>, now: Now) -> Result<Appended, AppendError> {
         self.clock = self.clock.max(now.time);
-        let appended_before = match self.admit(append.producer)? {
+        let appended_before = match self.admit(&append)? {
             Admission::New { appended_before } => appended_before,
             Admission::Repeated => return Ok(Appended::Repeated),
         };
@@ -43,28 +43,29 @@ impl Log {
     /// acknowledged in its turn, after what was appended before it.
     pub fn skip(&mut self, id: ProducerId, seq: Seq, now: Now) -> Result<(), AppendError> {
         self.clock = self.clock.max(now.time);
-        let appended_before = match self.producers.admit(id, seq, self.config.window)? {
+        let appended_before = match self.producers.admit(id, seq, 0, &self.config)? {
             Admission::New { appended_before } => appended_before,
             Admission::Repeated => return Ok(()),
         };
         if appended_before.is_none() {
             self.producers.make_room(&self.config)?;
         }
-        self.producers.appended(id, seq, self.clock);
-        self.push_pending(What::Skip, Some((id, seq)), appended_before, 0);
+        self.producers.appended(id, seq, 0, self.clock);
+        self.push_pending(What::Skip, Some((id, seq)), appended_before, 0, 0);
         Ok(())
     }
 }
 
 /// Appending, step by step.
 impl Log {
-    fn admit(&mut self, producer: Option<(ProducerId, Seq)>) -> Result<Admission, AppendError> {
-        let Some((id, seq)) = producer else {
+    fn admit(&mut self, append: &Append<'_>) -> Result<Admission, AppendError> {
+        let Some((id, seq)) = append.producer else {
             return Ok(Admission::New {
                 appended_before: None,
             });
         };
-        let admission = self.producers.admit(id, seq, self.config.window)?;
+        let (producers, bytes) = (&self.producers, append.payload_bytes());
+        let admission = producers.admit(id, seq, bytes, &self.config)?;
         self.stats.repeated += u64::from(admission == Admission::Repeated);
         Ok(admission)
     }
@@ -174,7 +175,7 @@ impl Log {
         };
         let entry = Entry::encode(&frame, self.clock, &mut self.scratch);
         self.scratch.shrink_to(SCRATCH_BYTES_MAX);
-        let bytes = entry.memory_bytes();
+        let (bytes, payload_bytes) = (entry.memory_bytes(), append.payload_bytes());
         let (was_empty, on_disk) = (topic.is_empty(), topic.is_on_disk());
         let mut waits = on_disk || topic.in_flight > 0 || !self.is_on_disk();
         self.change(id, |topic, _| {
@@ -189,7 +190,8 @@ impl Log {
         }
         if let Some((producer, seq)) = append.producer {
             waits |= self.producers.is_in_flight(producer);
-            self.producers.appended(producer, seq, self.clock);
+            self.producers
+                .appended(producer, seq, payload_bytes, self.clock);
         }
         let lsn = if waits {
             let what = What::Message {
@@ -197,9 +199,10 @@ impl Log {
                 offset,
                 on_disk,
             };
-            self.push_pending(what, append.producer, appended_before, bytes)
+            let before = appended_before;
+            self.push_pending(what, append.producer, before, bytes, payload_bytes)
         } else {
-            self.settle_at_once(id, offset, append.producer);
+            self.settle_at_once(id, offset, append.producer, payload_bytes);
             Lsn(0)
         };
         Place {
@@ -216,6 +219,7 @@ impl Log {
         producer: Option<(ProducerId, Seq)>,
         appended_before: Option<Seq>,
         bytes: usize,
+        payload_bytes: u32,
     ) -> Lsn {
         if let What::Message { topic, .. } = what
             && let Some(topic) = self.topics.get_mut(topic.0)
@@ -230,6 +234,7 @@ impl Log {
             producer,
             appended_before,
             bytes,
+            payload_bytes,
         });
         self.last_lsn
     }
@@ -240,7 +245,7 @@ impl Log {
             return;
         };
         let segments = &self.segments;
-        let policy = self.config.policy(topic.name().as_str());
+        let policy = self.config.policy(topic.name().as_topic());
         let due = topic.next_due(policy, &self.config, |place| segments.appended_by(place));
         self.calendar.remove(&(topic.due, id));
         topic.due = due;

@@ -49,3 +49,8 @@ pub(super) fn unwrap(kind: Kind, store: u64, id: SegmentId, bytes: &[u8]) -> Opt
         && Salt::new(store, id).checksum(0, checked) == u32::from_le_bytes(*checksum);
     is_right.then_some(take.0)
 }
+
+/// The body of a file that [`unwrap`] has passed, or [`wrap`] has made.
+pub(super) fn body(bytes: &[u8]) -> &[u8] {
+    &bytes[HEADER_BYTES..bytes.len() - 4]
+}

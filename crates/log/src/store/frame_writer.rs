@@ -7,6 +7,7 @@ use super::checksum::Salt;
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use super::index::SegmentIndex;
 use super::record::{self, View};
+use super::records::Records;
 
 /// One frame: encoded first, which tells how long it is, and sealed when its place is known.
 #[derive(Debug, Default)]
@@ -52,16 +53,18 @@ impl FrameWriter {
         self.bytes[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode(salt, position));
         let mut at = FRAME_HEADER_BYTES;
         while let Some(length) = self.bytes.get(at..).and_then(record::length_of) {
-            let record = &mut self.bytes[at..at + length];
-            let here = position + at as u32;
-            record::seal(record, salt, here);
-            let view = View::parse(record).expect("it was encoded a moment ago");
-            if matches!(view, View::Message(_) | View::Moved(_)) {
-                place(here, length as u32);
-            }
-            let added = index.add(view, here, length as u32, time);
-            debug_assert!(added.is_some(), "records name topics");
+            record::seal(&mut self.bytes[at..at + length], salt, position + at as u32);
             at += length;
+        }
+        let body = &self.bytes[FRAME_HEADER_BYTES..];
+        let mut records = Records::new(body, position + FRAME_HEADER_BYTES as u32);
+        while let Some(group) = records.group() {
+            for record in group {
+                if matches!(record.view, View::Message(_) | View::Moved(_)) {
+                    place(record.position, record.bytes);
+                }
+            }
+            index.add(group, time, |_| unreachable!("records name topics"));
         }
         index.time = time;
         &self.bytes

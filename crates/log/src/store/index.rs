@@ -1,30 +1,55 @@
 //! What one segment holds, and where: gathered while it is written, or when it is scanned.
+//!
+//! Messages are noted one after the other, and sorted by topic in the end, when the index is encoded:
+//! noting one touches no memory that belongs to its topic but a number.
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashTable;
 use heartwire_proto::{Epoch, Seq, Time};
 
 use super::bytes::Put as _;
 use super::checksum::Hashes;
+use super::keys::Keys;
 use super::record::{Key, MessageView, View, epoch};
 use super::view::{IndexView, PartView};
 use crate::producer::ProducerId;
 
+/// How many records are added together, at best.
+pub(super) const GROUP: usize = 64;
+
 type Producers = hashbrown::HashMap<ProducerId, (Seq, Time), foldhash::fast::FixedState>;
 
-/// What one segment holds of one topic.
-#[derive(Clone, Debug)]
-struct Part {
-    key: Box<[u8]>,
-    hash: u64,
+/// A message.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    offset: u64,
+    topic: u32,
+    position: u32,
+    bytes: u32,
+}
+
+/// A record, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed<'a> {
+    pub(super) view: View<'a>,
+    pub(super) position: u32,
+    pub(super) bytes: u32,
+}
+
+impl<'a> Placed<'a> {
+    fn key(&self) -> Option<Key<'a>> {
+        match self.view {
+            View::Message(message) => Some(message.key),
+            _ => None,
+        }
+    }
+}
+
+/// What few segments have of few topics.
+#[derive(Clone, Debug, Default)]
+struct Rarity {
     /// The epoch that it was given here.
     epoch: Option<Epoch>,
-    last_append: Time,
-    /// Offsets that follow each other: the first, and how many.
-    runs: Vec<(u64, u32)>,
-    /// Position and length of each message of the runs.
-    places: Vec<(u32, u32)>,
     /// Offset, position and length of messages written here again.
     moved: Vec<(u64, u32, u32)>,
     /// First and last offsets of what was here and is damaged.
@@ -34,9 +59,13 @@ struct Part {
 /// What one segment holds. See [`view`](super::view) for its form on disk.
 #[derive(Clone, Debug)]
 pub(super) struct SegmentIndex {
-    hashes: Hashes,
-    table: HashTable<u32>,
-    parts: Vec<Part>,
+    topics: Keys,
+    /// When each topic had its last message here.
+    last_appends: Vec<Time>,
+    rows: Vec<Row>,
+    /// The topics of the records that are being added; empty between calls.
+    found: Vec<Option<u32>>,
+    rarities: BTreeMap<u32, Rarity>,
     producers: Producers,
     /// Damage that was accepted: position and length.
     accepted: BTreeMap<u32, u32>,
@@ -48,48 +77,90 @@ pub(super) struct SegmentIndex {
 
 impl SegmentIndex {
     pub(super) fn new(hashes: Hashes, valid: u32, time: Time) -> Self {
-        let producers = Producers::with_hasher(hashes.state());
         Self {
-            hashes,
-            table: HashTable::new(),
-            parts: Vec::new(),
-            producers,
+            producers: Producers::with_hasher(hashes.state()),
+            topics: Keys::new(hashes),
+            last_appends: Vec::new(),
+            rows: Vec::new(),
+            found: Vec::new(),
+            rarities: BTreeMap::new(),
             accepted: BTreeMap::new(),
             valid,
             time,
         }
     }
 
-    /// Takes in a record; `None` if it names no topic.
-    #[inline]
+    /// Takes in records of one frame. Those that name no topic are refused.
     pub(super) fn add(
         &mut self,
-        view: View<'_>,
-        position: u32,
-        bytes: u32,
+        records: &[Placed<'_>],
         time: Time,
-    ) -> Option<()> {
-        match view {
-            View::Message(message) => {
-                let index = self.part(message.key)?;
-                self.parts[index].add_message(&message, position, bytes);
-                if let Some((producer, seq)) = message.producer {
-                    self.add_producer(producer, seq, message.at);
-                }
+        mut refuse: impl FnMut(&Placed<'_>),
+    ) {
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        let keys: Vec<Key<'_>> = records.iter().filter_map(Placed::key).collect();
+        self.topics.numbers(&keys, &mut found);
+        let mut topics = found.drain(..);
+        for record in records {
+            let added = match record.view {
+                View::Message(message) => topics.next().flatten().map(|topic| {
+                    self.add_message(topic, &message, record);
+                }),
+                view => self.add_other(view, record, time),
+            };
+            if added.is_none() {
+                refuse(record);
             }
+        }
+        drop(topics);
+        self.found = found;
+    }
+
+    #[inline]
+    fn add_message(&mut self, topic: u32, message: &MessageView<'_>, record: &Placed<'_>) {
+        self.note_time(topic, message.at);
+        self.rows.push(Row {
+            offset: message.offset.0,
+            topic,
+            position: record.position,
+            bytes: record.bytes,
+        });
+        if let Some((producer, seq)) = message.producer {
+            self.add_producer(producer, seq, message.at);
+        }
+    }
+
+    fn add_other(&mut self, view: View<'_>, record: &Placed<'_>, time: Time) -> Option<()> {
+        match view {
+            View::Message(_) => return None,
             View::Moved(message) => {
-                let index = self.part(message.key)?;
-                let moved = (message.offset.0, position, bytes);
-                self.parts[index].moved.push(moved);
+                let moved = (message.offset.0, record.position, record.bytes);
+                self.rarity(message.key)?.moved.push(moved);
             }
             View::Number { producer, seq } => self.add_producer(producer, seq, time),
             View::Epoch { key, epoch: bytes } => {
                 let epoch = epoch(bytes)?;
-                let index = self.part(key)?;
-                self.parts[index].epoch = Some(epoch);
+                self.rarity(key)?.epoch = Some(epoch);
             }
         }
         Some(())
+    }
+
+    /// The topic has had a message at that time.
+    #[inline]
+    fn note_time(&mut self, topic: u32, at: Time) {
+        let topic = topic as usize;
+        if topic >= self.last_appends.len() {
+            self.last_appends.resize(topic + 1, Time::ZERO);
+        }
+        self.last_appends[topic] = self.last_appends[topic].max(at);
+    }
+
+    fn rarity(&mut self, key: Key<'_>) -> Option<&mut Rarity> {
+        let topic = self.topics.number(key)?;
+        self.note_time(topic, Time::ZERO);
+        Some(self.rarities.entry(topic).or_default())
     }
 
     fn add_producer(&mut self, producer: ProducerId, seq: Seq, time: Time) {
@@ -113,79 +184,67 @@ impl SegmentIndex {
         self.accepted.extend(view.accepted());
     }
 
-    /// Takes over a topic's part of another index of the same segment. Messages at places that are
-    /// bad are lost.
     fn take_part(&mut self, from: PartView<'_>, is_bad: impl Fn(u32) -> bool) -> Option<()> {
-        let index = self.part(from.key)?;
-        let part = &mut self.parts[index];
-        part.epoch = from.epoch;
-        part.last_append = from.last_append;
+        let topic = self.topics.number(from.key)?;
+        self.note_time(topic, from.last_append);
+        let mut rarity = Rarity {
+            epoch: from.epoch,
+            moved: Vec::new(),
+            lost: from.lost().collect(),
+        };
         for run in from.runs() {
             for (offset, (position, bytes)) in (run.first..).zip(run.places()) {
                 match is_bad(position) {
-                    true => part.add_lost(offset, offset),
-                    false => part.add_place(offset, position, bytes),
+                    true => rarity.lose(offset),
+                    false => self.rows.push(Row {
+                        offset,
+                        topic,
+                        position,
+                        bytes,
+                    }),
                 }
             }
         }
         for (offset, position, bytes) in from.moved() {
             match is_bad(position) {
-                true => part.add_lost(offset, offset),
-                false => part.moved.push((offset, position, bytes)),
+                true => rarity.lose(offset),
+                false => rarity.moved.push((offset, position, bytes)),
             }
         }
-        from.lost()
-            .for_each(|(first, last)| part.add_lost(first, last));
+        self.rarities.insert(topic, rarity);
         Some(())
-    }
-
-    #[inline]
-    fn part(&mut self, key: Key<'_>) -> Option<usize> {
-        let hash = self.hashes.of(key.0);
-        let parts = &self.parts;
-        let found = self
-            .table
-            .find(hash, |index| &*parts[*index as usize].key == key.0);
-        match found {
-            Some(index) => Some(*index as usize),
-            None => self.new_part(key, hash),
-        }
-    }
-
-    #[cold]
-    fn new_part(&mut self, key: Key<'_>, hash: u64) -> Option<usize> {
-        key.parse()?;
-        let index = self.parts.len();
-        self.parts.push(Part {
-            key: key.0.into(),
-            hash,
-            epoch: None,
-            last_append: Time::ZERO,
-            runs: Vec::new(),
-            places: Vec::new(),
-            moved: Vec::new(),
-            lost: Vec::new(),
-        });
-        let parts = &self.parts;
-        let hash_of = |index: &u32| parts[*index as usize].hash;
-        self.table.insert_unique(hash, index as u32, hash_of);
-        Some(index)
-    }
-
-    /// How much of its file are places of messages, in bytes.
-    pub(super) fn places_bytes(&self) -> u64 {
-        let count: usize = self.parts.iter().map(|part| part.places.len()).sum();
-        count as u64 * 8
     }
 
     /// The index as it stands in a file, without what is around it.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let sorted = Sorted::new(&self.rows, self.topics.len());
+        out.reserve(self.rows.len() * 8 + self.topics.len() * 64);
         out.put_u32(self.valid);
         out.put_u64(self.time.as_millis());
-        out.put_varint(self.parts.len() as u64);
-        for part in &self.parts {
-            part.encode(out);
+        out.put_varint(self.topics.len() as u64);
+        let common = Rarity::default();
+        for (topic, (key, last_append)) in self.topics.iter().zip(&self.last_appends).enumerate() {
+            let rarity = self.rarities.get(&(topic as u32)).unwrap_or(&common);
+            out.put_bytes(key.0);
+            out.put_short(
+                rarity
+                    .epoch
+                    .as_ref()
+                    .map_or(b"", |epoch| epoch.as_str().as_bytes()),
+            );
+            out.put_varint(last_append.as_millis());
+            sorted.encode(topic, out);
+            rarity.encode(out);
         }
+        self.encode_producers(out);
+        out.put_varint(self.accepted.len() as u64);
+        for (position, bytes) in &self.accepted {
+            out.put_u32(*position);
+            out.put_u32(*bytes);
+        }
+    }
+
+    fn encode_producers(&self, out: &mut Vec<u8>) {
         out.put_varint(self.producers.len() as u64);
         let mut producers: Vec<_> = self.producers.iter().collect();
         producers.sort_unstable_by_key(|(id, _)| **id);
@@ -194,53 +253,18 @@ impl SegmentIndex {
             out.put_varint(seq.0);
             out.put_varint(time.as_millis());
         }
-        out.put_varint(self.accepted.len() as u64);
-        for (position, bytes) in &self.accepted {
-            out.put_u32(*position);
-            out.put_u32(*bytes);
-        }
     }
 }
 
-impl Part {
-    #[inline]
-    fn add_message(&mut self, message: &MessageView<'_>, position: u32, bytes: u32) {
-        self.add_place(message.offset.0, position, bytes);
-        self.last_append = self.last_append.max(message.at);
-    }
-
-    #[inline]
-    fn add_place(&mut self, offset: u64, position: u32, bytes: u32) {
-        match self.runs.last_mut() {
-            Some((first, count)) if *first + u64::from(*count) == offset => *count += 1,
-            _ => self.runs.push((offset, 1)),
-        }
-        self.places.push((position, bytes));
-    }
-
-    fn add_lost(&mut self, first: u64, last: u64) {
+impl Rarity {
+    fn lose(&mut self, offset: u64) {
         match self.lost.last_mut() {
-            Some(before) if before.1 + 1 == first => before.1 = last,
-            _ => self.lost.push((first, last)),
+            Some(before) if before.1 + 1 == offset => before.1 = offset,
+            _ => self.lost.push((offset, offset)),
         }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.put_bytes(&self.key);
-        match self.epoch {
-            Some(epoch) => out.put_short(epoch.as_str().as_bytes()),
-            None => out.put_short(b""),
-        }
-        out.put_varint(self.last_append.as_millis());
-        out.put_varint(self.runs.len() as u64);
-        for (first, count) in &self.runs {
-            out.put_varint(*first);
-            out.put_varint(u64::from(*count));
-        }
-        for (position, bytes) in &self.places {
-            out.put_u32(*position);
-            out.put_u32(*bytes);
-        }
         out.put_varint(self.moved.len() as u64);
         for (offset, position, bytes) in &self.moved {
             out.put_varint(*offset);
@@ -253,4 +277,69 @@ impl Part {
             out.put_varint(*last);
         }
     }
+}
+
+/// Messages sorted by topic, those of one topic in the order in which they were written.
+struct Sorted {
+    /// Position in the lower half, length in the upper.
+    places: Vec<u64>,
+    /// Where the messages of each topic begin, and where the last topic's end.
+    bounds: Vec<u32>,
+    /// Offsets that follow each other: topic, first offset, where their messages begin.
+    runs: Vec<(u32, u64, u32)>,
+    /// Where the runs of each topic begin, and where the last topic's end.
+    run_bounds: Vec<u32>,
+}
+
+impl Sorted {
+    /// Sorts by counting: once over the messages to count them, once to put them in place.
+    fn new(rows: &[Row], topics: usize) -> Self {
+        let bounds = bounds(topics, rows.iter().map(|row| row.topic));
+        let mut places = vec![0; rows.len()];
+        let mut next: Vec<(u32, u64)> = bounds.iter().map(|start| (*start, u64::MAX)).collect();
+        let mut runs = Vec::with_capacity(topics);
+        for row in rows {
+            let (at, offset) = &mut next[row.topic as usize];
+            if row.offset != *offset {
+                runs.push((row.topic, row.offset, *at));
+            }
+            places[*at as usize] = u64::from(row.position) | u64::from(row.bytes) << 32;
+            (*at, *offset) = (*at + 1, row.offset + 1);
+        }
+        runs.sort_by_key(|(topic, ..)| *topic);
+        let run_bounds = self::bounds(topics, runs.iter().map(|(topic, ..)| *topic));
+        Self {
+            places,
+            bounds,
+            runs,
+            run_bounds,
+        }
+    }
+
+    fn encode(&self, topic: usize, out: &mut Vec<u8>) {
+        let range = |bounds: &[u32]| bounds[topic] as usize..bounds[topic + 1] as usize;
+        let (places, runs) = (range(&self.bounds), &self.runs[range(&self.run_bounds)]);
+        out.put_varint(runs.len() as u64);
+        let ends = runs.iter().skip(1).map(|(_, _, start)| *start);
+        let ends = ends.chain([places.end as u32]);
+        for ((_, first, start), end) in runs.iter().zip(ends) {
+            out.put_varint(*first);
+            out.put_varint(u64::from(end - start));
+        }
+        for place in &self.places[places] {
+            out.put_u64(*place);
+        }
+    }
+}
+
+/// Where each group begins in the order of groups, and where the last one ends.
+fn bounds(groups: usize, members: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut bounds = vec![0; groups + 1];
+    for group in members {
+        bounds[group as usize + 1] += 1;
+    }
+    for group in 0..groups {
+        bounds[group + 1] += bounds[group];
+    }
+    bounds
 }

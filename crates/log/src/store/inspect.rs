@@ -5,10 +5,11 @@ use heartwire_disk::{Disk, LockError, Spread};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{LogId, Offset};
 
+use super::batch::{DiskPlace, SegmentId};
 use super::error::{Damage, OpenError, ReadError};
-use super::files::Files;
+use super::files::{Files, Kind};
 use super::load::Trust;
-use super::open::held;
+use super::open::{held, holder};
 use super::reader::SegmentReader;
 use super::recover::{self, Read};
 use super::recovered::{RecoveredTopic, SegmentInfo};
@@ -78,46 +79,74 @@ pub fn dump<D: Disk>(
     let topic = read.state.topics.swap_remove(at).resolve();
     let reader = SegmentReader::new(files, read.identity.store, MESSAGES_MAX);
     let mut damage = read.damage;
-    let mut entries = Vec::new();
-    let (mut offset, mut places) = (topic.base.next(), topic.places.as_slice());
-    let mut gaps = topic.gaps.iter();
-    let mut gap = gaps.next();
-    while !places.is_empty() {
-        if let Some((first, last)) = gap
-            && *first == offset
-        {
-            offset = last.next();
-            gap = gaps.next();
-            continue;
-        }
-        let until_gap = gap.map_or(usize::MAX, |(first, _)| (first.0 - offset.0) as usize);
-        let count = places.len().min(until_gap).min(MESSAGES_MAX);
-        entries.clear();
-        let done = reader.read(
-            &topic.name,
-            topic.origin,
-            offset,
-            &places[..count],
-            &mut entries,
-        );
-        for entry in &entries {
-            if !take(offset, entry) {
-                return Ok(Some(damage));
-            }
-            offset = offset.next();
-        }
-        places = &places[entries.len()..];
-        match done {
-            Ok(()) => {}
-            Err(ReadError::File(error)) => return Err(error.into()),
-            Err(ReadError::Gone { .. }) => break,
-            Err(ReadError::Damaged(found)) => {
-                damage.push(found);
-                (places, offset) = (&places[1..], offset.next());
-            }
+    for (first, places) in topic.stretches() {
+        let shown = Stretch {
+            topic: &topic,
+            offset: first,
+            places,
+        };
+        if !shown.show(&reader, &mut damage, &mut take)? {
+            break;
         }
     }
     Ok(Some(damage))
+}
+
+/// Messages that follow each other.
+struct Stretch<'a> {
+    topic: &'a RecoveredTopic,
+    offset: Offset,
+    places: &'a [DiskPlace],
+}
+
+impl Stretch<'_> {
+    /// Shows them; whether there should be more.
+    fn show<D: Disk>(
+        mut self,
+        reader: &SegmentReader<D>,
+        damage: &mut Vec<Damage>,
+        take: &mut impl FnMut(Offset, &Entry) -> bool,
+    ) -> Result<bool, OpenError> {
+        let RecoveredTopic { name, origin, .. } = self.topic;
+        while !self.places.is_empty() {
+            let places = &self.places[..self.places.len().min(MESSAGES_MAX)];
+            let mut entries = Vec::new();
+            let done = reader.read(name, *origin, self.offset, places, &mut entries);
+            for entry in &entries {
+                if !take(self.offset, entry) {
+                    return Ok(false);
+                }
+                self.skip();
+            }
+            match done {
+                Ok(()) => {}
+                Err(ReadError::File(error)) => return Err(error.into()),
+                Err(ReadError::Gone { segment }) => {
+                    damage.push(missing(segment));
+                    self.skip();
+                }
+                Err(ReadError::Damaged(found)) => {
+                    damage.push(found);
+                    self.skip();
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn skip(&mut self) {
+        self.places = &self.places[1..];
+        self.offset = self.offset.next();
+    }
+}
+
+fn missing(id: SegmentId) -> Damage {
+    Damage {
+        file: Kind::Segment.name(id),
+        position: 0,
+        bytes: 0,
+        what: "the segment is missing",
+    }
 }
 
 fn read<D: Disk>(files: &Files<D>, trust: Trust, spread: &impl Spread) -> Result<Read, OpenError> {
@@ -129,7 +158,7 @@ fn read<D: Disk>(files: &Files<D>, trust: Trust, spread: &impl Spread) -> Result
 
 /// Locks the folder, so that nobody writes meanwhile. A folder that can only be read needs no lock.
 fn lock_or_look<D: Disk>(files: &Files<D>) -> Result<Option<D::Lock>, OpenError> {
-    match files.lock(&super::open::holder()) {
+    match files.lock(&holder()) {
         Ok(lock) => Ok(Some(lock)),
         Err(LockError::Held { by }) => Err(held(files, by)),
         Err(LockError::Io(source)) => {

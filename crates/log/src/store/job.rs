@@ -1,6 +1,7 @@
 //! Work that runs beside writing: preparing the next segment, writing the indexes of full ones,
 //! checkpoints, and removing what nobody retains.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use heartwire_disk::{Disk, DiskFile as _};
@@ -14,12 +15,12 @@ use super::envelope;
 use super::error::{Damage, FileError, JobError};
 use super::files::{Files, Kind, Listing};
 use super::index::SegmentIndex;
-use super::load::{read_index, wrap};
+use super::load::{facts_bytes, read_index, wrap};
 use super::meta::Identity;
 use super::state::{Depth, State};
-use super::view::IndexView;
 
-/// How many zeros are written at once, in bytes.
+/// How many zeros are written, and synced, at once, in bytes: few, so that the writer's syncs meanwhile
+/// do not wait behind a whole segment.
 const ZEROS_BYTES: usize = 1 << 20;
 
 /// A piece of work for a helper. It takes as long as the disk takes, and needs no lock.
@@ -35,16 +36,31 @@ pub(super) enum Task {
     /// A segment full of zeros, for when the present one is full.
     Prepare { id: SegmentId, bytes: u32 },
     /// The index of a full segment.
-    Seal {
-        id: SegmentId,
-        index: Box<SegmentIndex>,
-    },
+    Seal { id: SegmentId, index: Unwritten },
     /// Everything below a segment, folded; then what the checkpoint lets go.
     Checkpoint {
         id: SegmentId,
         remove: Vec<SegmentId>,
         config: StoreConfig,
     },
+}
+
+/// An index that has no file yet.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// As it was gathered while the segment was written.
+    Gathered(Box<SegmentIndex>),
+    /// As it will stand in its file: made when the segment was scanned.
+    Encoded(Vec<u8>),
+}
+
+impl Unwritten {
+    pub(super) fn encode(self, store: u64, id: SegmentId) -> Vec<u8> {
+        match self {
+            Self::Gathered(index) => wrap(store, id, &index),
+            Self::Encoded(file) => file,
+        }
+    }
 }
 
 /// What became of a [`Job`].
@@ -59,8 +75,8 @@ pub(super) enum Outcome<D: Disk> {
     },
     Sealed {
         id: SegmentId,
-        /// The index, to be written another time, if it was not.
-        left: Option<Box<SegmentIndex>>,
+        /// The index, to be written another time if it was not.
+        file: Vec<u8>,
         /// How long it is without the places of messages, in bytes.
         made: Result<u64, FileError>,
     },
@@ -95,13 +111,10 @@ impl<D: Disk> Job<D> {
                 made: prepare(&files, identity, id, bytes),
             },
             Task::Seal { id, index } => {
-                let file = wrap(identity.store, id, &index);
+                let file = index.encode(identity.store, id);
                 let made = files.put(&Kind::Index.name(id), &file);
-                Outcome::Sealed {
-                    id,
-                    made: made.map(|()| file.len() as u64 - index.places_bytes()),
-                    left: Some(index),
-                }
+                let made = made.map(|()| facts_bytes(&file));
+                Outcome::Sealed { id, file, made }
             }
             Task::Checkpoint { id, remove, config } => Outcome::Checkpointed {
                 id,
@@ -119,21 +132,28 @@ fn prepare<D: Disk>(
     bytes: u32,
 ) -> Result<D::File, FileError> {
     let header = identity.encode_segment(id);
-    files.prepare(&Kind::Segment.name(id), |file| -> io::Result<()> {
+    let name = Kind::Segment.name(id);
+    let prepared = files.prepare(&name, |file| -> io::Result<()> {
         file.write_at(&header, 0)?;
         let zeros = vec![0; ZEROS_BYTES.min(bytes as usize)];
         let mut at = header.len();
         while at < bytes as usize {
             let count = zeros.len().min(bytes as usize - at);
             file.write_at(&zeros[..count], at as u64)?;
+            file.sync()?;
             at += count;
         }
         Ok(())
-    })
+    });
+    if prepared.is_err() {
+        // It may have its name already; nobody will use it, and the next start would remove it.
+        let _ = files.remove(&name);
+    }
+    prepared
 }
 
 /// Folds the checkpoint before and the indexes since, and writes what comes out. Then the segments
-/// to be removed go, and what no checkpoint needs any more.
+/// to be removed go, and what no checkpoint needs any more `[DISK-11]`.
 fn checkpoint<D: Disk>(
     files: &Files<D>,
     identity: Identity,
@@ -150,7 +170,7 @@ fn checkpoint<D: Disk>(
     let file = envelope::wrap(Kind::Checkpoint, identity.store, id, put);
     files.put(&Kind::Checkpoint.name(id), &file)?;
     // From here on the segments count for nothing, whether their files are there or not.
-    for id in remove {
+    for id in remove.iter().filter(|id| listing.has(Kind::Index, **id)) {
         files.rename(&Kind::Index.name(*id), &Kind::Gone.name(*id))?;
     }
     files.sync_folder()?;
@@ -184,22 +204,24 @@ fn fold_below<D: Disk>(
         state.segments = view.segments().map(|info| (info.id, info)).collect();
     }
     let since = before.unwrap_or(SegmentId(0));
-    for segment in since.0..id.0 {
-        let segment = SegmentId(segment);
+    let is_between = |segment: &SegmentId| (since..id).contains(segment);
+    let ids: BTreeSet<SegmentId> = [Kind::Segment, Kind::Index, Kind::Gone]
+        .into_iter()
+        .flat_map(|kind| listing.of(kind).filter(is_between))
+        .collect();
+    for segment in ids {
         let (kind, depth) = if listing.has(Kind::Index, segment) {
             (Kind::Index, Depth::Topics)
         } else if listing.has(Kind::Gone, segment) {
             (Kind::Gone, Depth::Gone)
-        } else if listing.has(Kind::Segment, segment) && !planted::has(Bug::CheckpointBeforeData) {
-            return Err(damaged(Kind::Index, segment));
-        } else {
+        } else if planted::has(Bug::CheckpointBeforeData) {
             continue;
+        } else {
+            return Err(damaged(Kind::Index, segment));
         };
         let index = read_index(files, store, kind, segment)?;
         let index = index.ok_or_else(|| damaged(kind, segment))?;
-        let body = envelope::unwrap(kind, store, segment, &index);
-        let view = body.and_then(IndexView::parse);
-        state.fold(segment, view.ok_or_else(|| damaged(kind, segment))?, depth);
+        state.fold(segment, index.view(), depth);
     }
     Ok(state)
 }

@@ -12,7 +12,7 @@ use super::files::{Files, Kind};
 use super::index::SegmentIndex;
 use super::meta::Identity;
 use super::scan::{Region, Scanned, scan};
-use super::view::IndexView;
+use super::view::{IndexView, Layout};
 
 /// How much is believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +29,9 @@ pub(super) struct Loaded {
     pub(super) id: SegmentId,
     /// Its index, as it stands, or should stand, in a file.
     pub(super) index: Vec<u8>,
+    layout: Layout,
+    /// Whether it does stand in a file like that.
+    pub(super) has_file: bool,
     pub(super) scanned: Option<Scan>,
     /// Whether it has an index file that cannot be used.
     pub(super) index_is_bad: bool,
@@ -50,9 +53,9 @@ pub(super) struct Scan {
 
 impl Loaded {
     /// The index, which is one.
-    pub(super) fn view(&self, store: u64) -> Option<IndexView<'_>> {
-        let body = envelope::unwrap(Kind::Index, store, self.id, &self.index)?;
-        IndexView::parse(body)
+    pub(super) fn view(&self) -> IndexView<'_> {
+        let view = IndexView::new(envelope::body(&self.index), self.layout);
+        view.expect("an index is checked when it is read, and whole when it is made")
     }
 
     /// Whether anything was ever written to it.
@@ -63,9 +66,7 @@ impl Loaded {
 
     /// All that it held is lost.
     pub(super) fn lose_all(&mut self, store: u64) {
-        let Some(view) = self.view(store) else {
-            return;
-        };
+        let view = self.view();
         let mut lost = SegmentIndex::new(Hashes::new(store), view.valid, view.time);
         lost.take_over(view, |_| true);
         self.set_index(store, &lost);
@@ -73,6 +74,25 @@ impl Loaded {
 
     pub(super) fn set_index(&mut self, store: u64, index: &SegmentIndex) {
         self.index = wrap(store, self.id, index);
+        self.layout = Layout::of(envelope::body(&self.index)).unwrap_or_default();
+    }
+
+    /// A segment that is known by its index alone.
+    pub(super) fn by_index(id: SegmentId, file: IndexFile) -> Self {
+        Self {
+            id,
+            index: file.bytes,
+            layout: file.layout,
+            has_file: true,
+            scanned: None,
+            index_is_bad: false,
+            is_exact: true,
+        }
+    }
+
+    /// How long the index is without the places of messages, in bytes: what a checkpoint folds.
+    pub(super) const fn facts_bytes(&self) -> u64 {
+        (self.index.len() - self.layout.places_bytes) as u64
     }
 }
 
@@ -80,17 +100,36 @@ pub(super) fn wrap(store: u64, id: SegmentId, index: &SegmentIndex) -> Vec<u8> {
     envelope::wrap(Kind::Index, store, id, |out| index.encode(out))
 }
 
-/// Reads an index file; `None` if there is none that can be used.
+/// An index file that was read, and is whole.
+#[derive(Debug, Default)]
+pub(super) struct IndexFile {
+    bytes: Vec<u8>,
+    layout: Layout,
+}
+
+impl IndexFile {
+    pub(super) fn view(&self) -> IndexView<'_> {
+        let view = IndexView::new(envelope::body(&self.bytes), self.layout);
+        view.expect("an index is checked when it is read")
+    }
+}
+
+/// How long an index file is without the places of messages, in bytes.
+pub(super) fn facts_bytes(file: &[u8]) -> u64 {
+    let layout = Layout::of(envelope::body(file)).unwrap_or_default();
+    (file.len() - layout.places_bytes) as u64
+}
+
+/// Reads an index file; `None` if it cannot be used.
 pub(super) fn read_index<D: Disk>(
     files: &Files<D>,
     store: u64,
     kind: Kind,
     id: SegmentId,
-) -> Result<Option<Vec<u8>>, FileError> {
+) -> Result<Option<IndexFile>, FileError> {
     let bytes = files.read(&kind.name(id))?;
-    let body = envelope::unwrap(kind, store, id, &bytes);
-    let is_index = body.and_then(IndexView::parse).is_some();
-    Ok(is_index.then_some(bytes))
+    let layout = envelope::unwrap(kind, store, id, &bytes).and_then(Layout::of);
+    Ok(layout.map(|layout| IndexFile { bytes, layout }))
 }
 
 /// Reads a segment.
@@ -105,12 +144,12 @@ pub(super) fn load<D: Disk>(
         true => read_index(files, identity.store, Kind::Index, id)?,
         false => None,
     };
+    let is_whole = index.is_some();
     let mut loaded = Loaded {
-        id,
-        index_is_bad: has_index && index.is_none(),
-        is_exact: index.is_some(),
-        index: index.unwrap_or_default(),
-        scanned: None,
+        index_is_bad: has_index && !is_whole,
+        is_exact: is_whole,
+        has_file: is_whole,
+        ..Loaded::by_index(id, index.unwrap_or_default())
     };
     let name = Kind::Segment.name(id);
     let file = files.open(&name)?;
@@ -121,12 +160,11 @@ pub(super) fn load<D: Disk>(
         .len()
         .and_then(|len| Ok((len, scan(&file, identity, id)?)));
     let (file_bytes, mut scanned) = read.map_err(|source| files.error("read", &name, source))?;
-    match loaded.view(identity.store) {
-        Some(view) => {
-            let amended = amend(view, &mut scanned, Hashes::new(identity.store));
-            loaded.set_index(identity.store, &amended);
-        }
-        None => loaded.set_index(identity.store, &scanned.index),
+    if loaded.is_exact {
+        let amended = amend(loaded.view(), &mut scanned, Hashes::new(identity.store));
+        loaded.set_index(identity.store, &amended);
+    } else {
+        loaded.set_index(identity.store, &scanned.index);
     }
     loaded.scanned = Some(Scan {
         frames: scanned.frames,

@@ -13,7 +13,7 @@ use super::repair::{renew_epochs, repair};
 use super::state::Topic;
 use super::writer::Store;
 
-/// Locks the folder for this process.
+/// Locks the folder for this process `[DISK-3]`.
 fn lock<D: Disk>(files: &Files<D>) -> Result<D::Lock, OpenError> {
     files.lock(&holder()).map_err(|error| match error {
         LockError::Held { by } => held(files, by),
@@ -61,7 +61,7 @@ pub(super) fn open<D: Disk>(
         });
     }
     let renewed = repair(&files, &mut read, &config, fresh.epochs)?;
-    let store = Store::new(files, lock, config, &read);
+    let store = Store::new(files, lock, config, &mut read);
     Ok((store, recovered(read, &renewed)))
 }
 
@@ -115,7 +115,7 @@ fn losses(topic: &RecoveredTopic) -> impl Iterator<Item = Lost> {
 }
 
 /// Gives every topic of a log a new epoch, for a folder that was restored from an older copy: what
-/// its clients have seen since must not be taken for what comes next. `random` is drawn anew for
+/// its clients have seen since must not be taken for what comes next `[DISK-18]`. `random` is drawn anew for
 /// each call. Returns how many topics there are.
 pub fn reset_epochs<D: Disk>(
     disk: D,

@@ -186,9 +186,8 @@ impl Wanted<'_> {
         if !is_whole {
             return Err(damaged(place, "the record is damaged"));
         }
-        let message = match View::parse(bytes) {
-            Some(View::Message(message) | View::Moved(message)) => message,
-            _ => return Err(damaged(place, "the record is no message")),
+        let Some(View::Message(message) | View::Moved(message)) = View::parse(bytes) else {
+            return Err(damaged(place, "the record is no message"));
         };
         if message.key != self.key || message.offset != self.offset {
             return Err(damaged(place, "the record is another message"));

@@ -1,5 +1,5 @@
 //! Reading everything: what the folder holds, what is wrong with it, and what that costs. Nothing is
-//! changed here.
+//! changed here `[DISK-12]`.
 //!
 //! ```text
 //!   meta ─► newest checkpoint that is whole ─► indexes, or segments ─► folded in their order ─► state
@@ -13,11 +13,10 @@ use super::checksum::Hashes;
 use super::envelope;
 use super::error::{Damage, FileError, OpenError};
 use super::files::{Files, Kind, Listing, META};
-use super::load::{Loaded, Trust, load, read_index};
+use super::load::{IndexFile, Loaded, Trust, load, read_index};
 use super::meta::{BadHeader, FORMAT_VERSION, Identity, SEGMENT_HEADER_BYTES};
 use super::scan::Region;
 use super::state::{Depth, Position, State};
-use super::view::IndexView;
 
 /// Everything that a folder holds.
 #[derive(Debug)]
@@ -39,6 +38,8 @@ pub(super) struct Read {
     pub(super) checkpoint: SegmentId,
     /// How long that is, in bytes.
     pub(super) checkpoint_bytes: u64,
+    /// How long the indexes since are without the places of messages, in bytes.
+    pub(super) index_bytes: u64,
     /// Whether there were checkpoints, and none could be read.
     pub(super) checkpoints_lost: bool,
     /// Files that count for nothing: checkpoints that cannot be read, segments that were removed, or
@@ -147,6 +148,7 @@ impl Read {
             marks: Vec::new(),
             checkpoint: SegmentId(0),
             checkpoint_bytes: 0,
+            index_bytes: 0,
             checkpoints_lost: false,
             useless: Vec::new(),
         }
@@ -268,20 +270,14 @@ impl Read {
             self.marks.push((id, 0));
             return Ok(());
         };
-        let mut loaded = Loaded {
-            id,
-            index,
-            scanned: None,
-            index_is_bad: false,
-            is_exact: true,
-        };
+        let mut loaded = Loaded::by_index(id, index);
         loaded.lose_all(self.identity.store);
         self.segments.push(loaded);
         Ok(())
     }
 
     /// Finds the segment that was being written, and the batch that was: only there may the end be
-    /// torn. Segments that were only prepared count for nothing.
+    /// torn `[DISK-13]`. Segments that were only prepared count for nothing.
     fn judge_ends(&mut self) {
         let useless = &mut self.useless;
         self.segments.retain(|segment| {
@@ -311,6 +307,7 @@ impl Read {
         }
     }
 
+    /// Names what is not as it was written `[DISK-14]`.
     fn judge_damage(&mut self) {
         for segment in &self.segments {
             if segment.index_is_bad {
@@ -352,21 +349,25 @@ impl Read {
         }
         let below = self.segments.partition_point(|segment| segment.id < at);
         let (below, after) = self.segments.split_at(below);
+        for segment in &self.segments {
+            state.expect(segment.view());
+        }
         for segment in below {
-            fold_segment(&mut state, segment, store);
+            fold_segment(&mut state, segment);
         }
         if let Some(checkpoint) = checkpoint {
             state.overlay(at, checkpoint);
         }
         let mut gone = gone.into_iter().peekable();
+        self.index_bytes = after.iter().map(Loaded::facts_bytes).sum();
         for segment in after {
             while let Some((id, index)) = gone.next_if(|(id, _)| *id < segment.id) {
-                fold_gone(&mut state, id, &index, store);
+                fold_gone(&mut state, id, &index);
             }
-            fold_segment(&mut state, segment, store);
+            fold_segment(&mut state, segment);
         }
         for (id, index) in gone {
-            fold_gone(&mut state, id, &index, store);
+            fold_gone(&mut state, id, &index);
         }
         self.state = state;
         self.marks.sort_unstable();
@@ -402,15 +403,10 @@ impl Read {
     }
 }
 
-fn fold_segment(state: &mut State, segment: &Loaded, store: u64) {
-    let view = segment.view(store);
-    let view = view.expect("an index is checked when it is read, and whole when it is made");
-    state.fold(segment.id, view, Depth::Places);
+fn fold_segment(state: &mut State, segment: &Loaded) {
+    state.fold(segment.id, segment.view(), Depth::Places);
 }
 
-fn fold_gone(state: &mut State, id: SegmentId, index: &[u8], store: u64) {
-    let body = envelope::unwrap(Kind::Gone, store, id, index);
-    let view = body.and_then(IndexView::parse);
-    let view = view.expect("an index is checked when it is read");
-    state.fold(id, view, Depth::Gone);
+fn fold_gone(state: &mut State, id: SegmentId, index: &IndexFile) {
+    state.fold(id, index.view(), Depth::Gone);
 }

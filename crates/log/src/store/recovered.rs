@@ -62,6 +62,22 @@ pub struct RecoveredTopic {
     pub gaps: Vec<(Offset, Offset)>,
 }
 
+impl RecoveredTopic {
+    /// The places between gaps: the offset of the first of each stretch, and the places from there
+    /// on, without a hole.
+    pub fn stretches(&self) -> impl Iterator<Item = (Offset, &[DiskPlace])> {
+        let after_all = (self.end.next(), self.end);
+        let gaps = self.gaps.iter().copied().chain([after_all]);
+        let (mut next, mut rest) = (self.base.next(), self.places.as_slice());
+        gaps.map(move |(first, last)| {
+            let (stretch, later) = rest.split_at((first.0 - next.0) as usize);
+            let start = next;
+            (next, rest) = (last.next(), later);
+            (start, stretch)
+        })
+    }
+}
+
 /// What was found wrong when the log was opened, and what was done about it. Empty after a clean
 /// stop.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

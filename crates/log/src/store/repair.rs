@@ -1,5 +1,5 @@
 //! What is done to a folder before it is written to: what a crash left is cleared away, what can be
-//! made again is, and damage that was accepted is written down, so that it is met once.
+//! made again is, and damage that was accepted is written down, so that it is met once `[DISK-15]`.
 //!
 //! Every step leaves a folder that can be opened again, whatever happens before the next.
 
@@ -42,7 +42,7 @@ pub(super) fn repair<D: Disk>(
     let is_accepted = !read.damage.is_empty();
     for segment in &mut read.segments {
         accept(segment, identity.store);
-        write_index(files, segment, is_accepted)?;
+        write_index(files, segment)?;
     }
     let mut renewed = Vec::new();
     if is_accepted {
@@ -56,17 +56,16 @@ pub(super) fn repair<D: Disk>(
 }
 
 /// The last segment is cut behind its last frame, and that frame is written again: it may be in the
-/// memory of the system alone, even after a sync that failed, and others are about to see it.
+/// memory of the system alone, even after a sync that failed, and others are about to see it
+/// `[DISK-16]`.
 fn settle_last<D: Disk>(files: &Files<D>, read: &Read) -> Result<(), FileError> {
     let Some(last) = read.segments.last() else {
         return Ok(());
     };
-    let (Some(scan), Some(view)) = (&last.scanned, last.view(read.identity.store)) else {
+    let Some(scan) = last.scanned.as_ref().filter(|_| !last.is_exact) else {
         return Ok(());
     };
-    if last.is_exact {
-        return Ok(());
-    }
+    let view = last.view();
     let name = Kind::Segment.name(last.id);
     let file = files.open(&name)?;
     let valid = u64::from(view.valid);
@@ -90,9 +89,7 @@ fn accept(segment: &mut Loaded, store: u64) {
         Some(scan) if !scan.bad.is_empty() => scan.bad.clone(),
         _ => return,
     };
-    let Some(view) = segment.view(store) else {
-        return;
-    };
+    let view = segment.view();
     let mut index = SegmentIndex::new(Hashes::new(store), view.valid, view.time);
     index.take_over(view, |_| false);
     for region in bad {
@@ -101,23 +98,17 @@ fn accept(segment: &mut Loaded, store: u64) {
     segment.set_index(store, &index);
 }
 
-/// A segment that had to be scanned gets its index. Without room it does without, unless the index
-/// says more than the segment does.
-fn write_index<D: Disk>(
-    files: &Files<D>,
-    segment: &Loaded,
-    is_accepted: bool,
-) -> Result<(), FileError> {
-    let Some(scan) = &segment.scanned else {
-        return Ok(());
-    };
-    if segment.is_exact && scan.bad.is_empty() {
-        return Ok(());
+/// What was accepted is written down at once. Other indexes can wait for a job.
+fn write_index<D: Disk>(files: &Files<D>, segment: &mut Loaded) -> Result<(), FileError> {
+    if segment
+        .scanned
+        .as_ref()
+        .is_some_and(|scan| !scan.bad.is_empty())
+    {
+        files.put(&Kind::Index.name(segment.id), &segment.index)?;
+        segment.has_file = true;
     }
-    match files.put(&Kind::Index.name(segment.id), &segment.index) {
-        Err(error) if error.is_no_space() && !is_accepted => Ok(()),
-        written => written,
-    }
+    Ok(())
 }
 
 /// Topics that may have lost their last messages, without anybody knowing how many.
@@ -161,9 +152,7 @@ pub(super) fn renew_epochs<D: Disk>(
     files.put(&Kind::Segment.name(id), &segment)?;
     let index = wrap(identity.store, id, &index);
     files.put(&Kind::Index.name(id), &index)?;
-    let body = envelope::unwrap(Kind::Index, identity.store, id, &index);
-    let view = body.and_then(IndexView::parse);
-    let view = view.expect("it was made a moment ago");
+    let view = IndexView::parse(envelope::body(&index)).expect("it was made a moment ago");
     read.state.fold(id, view, Depth::Places);
     read.listing.numbered.insert((Kind::Segment, id));
     read.listing.numbered.insert((Kind::Index, id));
@@ -210,6 +199,7 @@ fn write_checkpoint<D: Disk>(
     read.listing.numbered.insert((Kind::Checkpoint, id));
     read.checkpoint = id;
     read.checkpoint_bytes = file.len() as u64;
+    read.index_bytes = 0;
     Ok(())
 }
 
@@ -221,16 +211,27 @@ fn remove_missing<D: Disk>(files: &Files<D>, read: &Read) -> Result<(), FileErro
     Ok(())
 }
 
+/// Removes what counts for nothing. The index of a segment that a checkpoint let go stays, by another
+/// name: the checkpoint before that one may need it.
 fn clear<D: Disk>(files: &Files<D>, read: &mut Read) -> Result<(), FileError> {
-    let is_clear = read.useless.is_empty() && read.listing.temporary.is_empty();
-    for (kind, id) in read.useless.drain(..) {
+    let useless = std::mem::take(&mut read.useless);
+    if useless.is_empty() && read.listing.temporary.is_empty() {
+        return Ok(());
+    }
+    let (indexes, others): (Vec<_>, Vec<_>) = useless
+        .into_iter()
+        .partition(|(kind, _)| *kind == Kind::Index);
+    for (kind, id) in &indexes {
+        files.rename(&kind.name(*id), &Kind::Gone.name(*id))?;
+    }
+    if !indexes.is_empty() {
+        files.sync_folder()?;
+    }
+    for (kind, id) in others {
         files.remove(&kind.name(id))?;
     }
     for name in &read.listing.temporary {
         files.remove(name)?;
     }
-    match is_clear {
-        true => Ok(()),
-        false => files.sync_folder(),
-    }
+    files.sync_folder()
 }

@@ -18,7 +18,7 @@ use super::checksum::{Hashes, Salt};
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, MAGIC};
 use super::index::SegmentIndex;
 use super::meta::{Identity, SEGMENT_HEADER_BYTES};
-use super::record::{self, View};
+use super::records::Records;
 
 /// How much is read at once, in bytes: it fits the caches next to the processor.
 const WINDOW_BYTES: usize = 512 * 1024;
@@ -138,36 +138,31 @@ impl<F: DiskFile> Scan<'_, F> {
             return Ok(Found::Bad { declared_end: None });
         };
         let declared_end = position.checked_add(header.frame_bytes() as u32);
-        let bad = Found::Bad { declared_end };
+        let is_bad = Found::Bad { declared_end };
         let body_at = position + FRAME_HEADER_BYTES as u32;
         let Some(body) = self.window.get(body_at, header.body_bytes as usize)? else {
-            return Ok(bad);
+            return Ok(is_bad);
         };
         let is_whole = header.matches(body, self.salt, body_at);
         if !is_whole && !planted::has(Bug::TornTailAccepted) {
-            return Ok(bad);
+            return Ok(is_bad);
         }
-        let mut at = 0;
-        while let Some(length) = record::length_of(&body[at..]) {
-            let view = View::parse(&body[at..at + length]);
-            let place = body_at + at as u32;
-            let added = view.and_then(|view| {
-                let index = &mut self.scanned.index;
-                index.add(view, place, length as u32, header.time)
+        let Scanned { index, bad, .. } = &mut self.scanned;
+        // Its checksum is right and it makes no sense: written so, or by somebody else.
+        let mut refuse = |(start, bytes)| {
+            bad.push(Region {
+                start,
+                end: start + bytes,
+                what: "the record is not one",
             });
-            if added.is_none() {
-                // Its checksum is right and it makes no sense: written so, or by somebody else.
-                self.scanned.bad.push(Region {
-                    start: place,
-                    end: place + length as u32,
-                    what: "the record is not one",
-                });
-            }
-            at += length;
-            if at == body.len() {
-                break;
-            }
+        };
+        let mut records = Records::new(body, body_at);
+        while let Some(group) = records.group() {
+            index.add(group, header.time, |record| {
+                refuse((record.position, record.bytes));
+            });
         }
+        records.senseless.into_iter().for_each(refuse);
         let end = body_at + header.body_bytes;
         self.scanned.frames += 1;
         self.scanned.last_frame = Some(position);

@@ -14,6 +14,7 @@ use heartwire_proto::{Epoch, Seq, Time, TopicName};
 use super::batch::{DiskPlace, SegmentId};
 use super::checkpoint::CheckpointView;
 use super::checksum::Hashes;
+use super::keys::Keys;
 use super::record::Key;
 use super::recovered::SegmentInfo;
 use super::view::{IndexView, PartView, RunView};
@@ -26,7 +27,8 @@ pub(super) type Position = (SegmentId, u32);
 #[derive(Clone, Debug)]
 pub(super) struct Topic {
     pub(super) name: TopicName,
-    hash: u64,
+    /// The number of its name and origin.
+    life: u32,
     pub(super) origin: Epoch,
     pub(super) epoch: Epoch,
     /// The offset of its last message.
@@ -73,11 +75,21 @@ pub(super) enum Depth {
     Gone,
 }
 
+/// The life of a topic that is over.
+const DEAD: u32 = u32::MAX;
+
 /// Everything that a log holds.
 #[derive(Clone, Debug)]
 pub(super) struct State {
     hashes: Hashes,
-    table: HashTable<u32>,
+    /// Every life of a topic that was met.
+    lives: Keys,
+    /// The topic of each life, or [`DEAD`].
+    topic_of: Vec<u32>,
+    /// How many messages of each life are to come, as far as was [expected](Self::expect).
+    expected: Vec<usize>,
+    /// Topics by name.
+    names: HashTable<u32>,
     pub(super) topics: Vec<Topic>,
     pub(super) producers: HashMap<ProducerId, (Seq, Time), foldhash::fast::FixedState>,
     pub(super) segments: BTreeMap<SegmentId, SegmentInfo>,
@@ -91,7 +103,10 @@ impl State {
     /// Nothing yet. `is_complete` says that nothing lies before what is folded next.
     pub(super) fn new(hashes: Hashes, is_complete: bool) -> Self {
         Self {
-            table: HashTable::new(),
+            lives: Keys::new(hashes.clone()),
+            topic_of: Vec::new(),
+            expected: Vec::new(),
+            names: HashTable::new(),
             topics: Vec::new(),
             producers: HashMap::with_hasher(hashes.state()),
             hashes,
@@ -99,6 +114,20 @@ impl State {
             holes: Vec::new(),
             time: Time::ZERO,
             is_complete,
+        }
+    }
+
+    /// An index that will be folded with all its places: room is made for them at once.
+    pub(super) fn expect(&mut self, index: IndexView<'_>) {
+        for part in index.parts() {
+            let Some(life) = self.lives.number(part.key) else {
+                continue;
+            };
+            let life = life as usize;
+            if life >= self.expected.len() {
+                self.expected.resize(life + 1, 0);
+            }
+            self.expected[life] += part.places_len();
         }
     }
 
@@ -148,7 +177,8 @@ impl State {
                     is_unexplained: is_complete,
                 });
             }
-            topic.add_run(id, run, depth);
+            let expected = self.expected.get(topic.life as usize);
+            topic.add_run(id, run, depth, expected.copied().unwrap_or(0));
         }
         topic.epoch = part.epoch.unwrap_or(topic.epoch);
         topic.last_append = topic.last_append.max(part.last_append);
@@ -164,41 +194,50 @@ impl State {
     }
 
     /// The topic that a part is about; `None` when that topic has died since.
+    #[inline]
     fn topic_for(&mut self, part: PartView<'_>) -> Option<usize> {
-        let (name, origin) = part.key.parse()?;
-        let Some(at) = self.find(name.as_str()) else {
-            return Some(self.add(name.to_name(), origin));
-        };
-        if self.topics[at].origin == origin {
-            return Some(at);
+        let life = self.lives.number(part.key)?;
+        match self.topic_of.get(life as usize) {
+            Some(topic) if *topic != DEAD => Some(*topic as usize),
+            _ => self.come_to_life(life, part),
         }
-        // Its messages and its epoch come from its life; what is written again, or was lost, may
-        // come from an earlier one.
-        part.is_own().then(|| {
-            let topic = &self.topics[at];
-            self.topics[at] = Topic::new(topic.name.clone(), topic.hash, origin);
-            at
-        })
+    }
+
+    /// A life of a topic begins, unless another of the same name has begun before it.
+    #[cold]
+    fn come_to_life(&mut self, life: u32, part: PartView<'_>) -> Option<usize> {
+        let (name, origin) = part.key.parse()?;
+        if life as usize >= self.topic_of.len() {
+            self.topic_of.resize(life as usize + 1, DEAD);
+        }
+        let topic = match self.find(name.as_str()) {
+            None => self.insert(Topic::new(name.to_name(), origin, life)),
+            // Its messages and its epoch come from its life; what is written again, or was lost,
+            // may come from an earlier one.
+            Some(_) if !part.is_own() => return None,
+            Some(topic) => {
+                self.topic_of[self.topics[topic].life as usize] = DEAD;
+                self.topics[topic] = Topic::new(name.to_name(), origin, life);
+                topic
+            }
+        };
+        self.topic_of[life as usize] = topic as u32;
+        Some(topic)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         let hash = self.hashes.of(name.as_bytes());
-        let is_it = |index: &u32| self.topics[*index as usize].name.as_str() == name;
-        self.table.find(hash, is_it).map(|index| *index as usize)
-    }
-
-    fn add(&mut self, name: TopicName, origin: Epoch) -> usize {
-        let hash = self.hashes.of(name.as_str().as_bytes());
-        self.insert(Topic::new(name, hash, origin))
+        let is_it = |topic: &u32| self.topics[*topic as usize].name.as_str() == name;
+        self.names.find(hash, is_it).map(|topic| *topic as usize)
     }
 
     fn insert(&mut self, topic: Topic) -> usize {
         let at = self.topics.len();
-        let hash = topic.hash;
         self.topics.push(topic);
-        let topics = &self.topics;
-        let hash_of = |index: &u32| topics[*index as usize].hash;
-        self.table.insert_unique(hash, at as u32, hash_of);
+        let (topics, hashes) = (&self.topics, &self.hashes);
+        let hash_of = |topic: &u32| hashes.of(topics[*topic as usize].name.as_str().as_bytes());
+        self.names
+            .insert_unique(hash_of(&(at as u32)), at as u32, hash_of);
         at
     }
 
@@ -206,20 +245,20 @@ impl State {
     /// producers; of what was folded, only where messages stand counts.
     pub(super) fn overlay(&mut self, id: SegmentId, checkpoint: CheckpointView<'_>) {
         let mut topics = std::mem::take(&mut self.topics);
-        let table = std::mem::take(&mut self.table);
+        let topic_of = std::mem::take(&mut self.topic_of);
+        self.names.clear();
         let mut moved_to = vec![u32::MAX; topics.len()];
         for known in checkpoint.topics() {
-            let Some((name, origin)) = known.key.parse() else {
+            let (Some((name, origin)), Some(life)) =
+                (known.key.parse(), self.lives.number(known.key))
+            else {
                 continue;
             };
-            let hash = self.hashes.of(name.as_str().as_bytes());
-            let is_it = |index: &u32| topics[*index as usize].name.as_str() == name.as_str();
-            let found = table.find(hash, is_it).map(|index| *index as usize);
-            let before = found.filter(|at| topics[*at].origin == origin);
-            let mut topic = Topic::new(name.to_name(), hash, origin);
-            if let Some(at) = before {
-                std::mem::swap(&mut topic, &mut topics[at]);
-                moved_to[at] = self.topics.len() as u32;
+            let mut topic = Topic::new(name.to_name(), origin, life);
+            let before = topic_of.get(life as usize).filter(|topic| **topic != DEAD);
+            if let Some(before) = before {
+                std::mem::swap(&mut topic, &mut topics[*before as usize]);
+                moved_to[*before as usize] = self.topics.len() as u32;
             }
             topic.epoch = known.epoch;
             topic.end = known.end;
@@ -228,6 +267,10 @@ impl State {
             topic.last_message = (id, 0);
             topic.lost.extend(known.lost());
             self.insert(topic);
+        }
+        self.topic_of = vec![DEAD; self.lives.len()];
+        for (at, topic) in self.topics.iter().enumerate() {
+            self.topic_of[topic.life as usize] = at as u32;
         }
         self.holes.retain_mut(|hole| {
             hole.topic = moved_to[hole.topic] as usize;
@@ -243,10 +286,10 @@ impl State {
 }
 
 impl Topic {
-    fn new(name: TopicName, hash: u64, origin: Epoch) -> Self {
+    fn new(name: TopicName, origin: Epoch, life: u32) -> Self {
         Self {
             name,
-            hash,
+            life,
             origin,
             epoch: origin,
             end: 0,
@@ -259,7 +302,7 @@ impl Topic {
         }
     }
 
-    fn add_run(&mut self, id: SegmentId, run: RunView<'_>, depth: Depth) {
+    fn add_run(&mut self, id: SegmentId, run: RunView<'_>, depth: Depth, expected: usize) {
         let places = run.places();
         self.end = self.end.max(run.first + places.len() as u64 - 1);
         if depth != Depth::Places {
@@ -270,9 +313,10 @@ impl Topic {
         }
         let follows = |last: &Run| last.first + last.places.len() as u64 == run.first;
         if !self.runs.last().is_some_and(follows) {
+            let is_first = self.runs.is_empty();
             self.runs.push(Run {
                 first: run.first,
-                places: Vec::new(),
+                places: Vec::with_capacity(if is_first { expected } else { places.len() }),
             });
         }
         let Some(last) = self.runs.last_mut() else {

@@ -13,6 +13,8 @@ use crate::producer::ProducerId;
 
 /// The length of position and length of a message, in bytes.
 const PLACE_BYTES: usize = 8;
+/// The length of what stands before the topics, in bytes.
+const FIXED_BYTES: usize = 4 + 8;
 
 /// What one segment holds of one topic.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +114,11 @@ impl<'a> PartView<'a> {
         (0..self.lost_len).map_while(move |_| Some((lost.varint()?, lost.varint()?)))
     }
 
+    /// How many messages the runs have.
+    pub(super) const fn places_len(self) -> usize {
+        self.places.0.len() / PLACE_BYTES
+    }
+
     /// Whether it gives the topic something new, and is not only about what was there before.
     pub(super) const fn is_own(self) -> bool {
         self.runs_len > 0 || self.epoch.is_some()
@@ -123,69 +130,109 @@ impl<'a> PartView<'a> {
     }
 }
 
+/// Where the sections of an index begin, once it was checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Layout {
+    parts: Section,
+    producers: Section,
+    accepted: Section,
+    /// How much of it are places of messages, in bytes.
+    pub(super) places_bytes: usize,
+}
+
+/// How many items there are, and where the first begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Section {
+    at: usize,
+    len: u64,
+}
+
+impl Section {
+    /// Goes over the items of a section.
+    fn check(
+        take: &mut Take<'_>,
+        whole: &[u8],
+        mut item: impl FnMut(&mut Take<'_>) -> Option<()>,
+    ) -> Option<Self> {
+        let len = take.varint()?;
+        let at = whole.len() - take.0.len();
+        for _ in 0..len {
+            item(take)?;
+        }
+        Some(Self { at, len })
+    }
+}
+
+impl Layout {
+    /// Checks that it is what [`SegmentIndex::encode`](super::index::SegmentIndex::encode) wrote.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        let mut take = Take(bytes);
+        take.bytes(FIXED_BYTES)?;
+        let mut places_bytes = 0;
+        let parts = Section::check(&mut take, bytes, |take| {
+            let part = PartView::take(take)?;
+            places_bytes += part.places.0.len();
+            part.key.parse().map(drop)
+        })?;
+        let producers = Section::check(&mut take, bytes, |take| take_producer(take).map(drop))?;
+        let accepted = Section::check(&mut take, bytes, |take| take.bytes(PLACE_BYTES).map(drop))?;
+        take.is_empty().then_some(Self {
+            parts,
+            producers,
+            accepted,
+            places_bytes,
+        })
+    }
+}
+
 /// An index, checked to be one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IndexView<'a> {
     pub(super) valid: u32,
     pub(super) time: Time,
-    parts_len: u64,
-    parts: Take<'a>,
-    producers_len: u64,
-    producers: Take<'a>,
-    accepted_len: u64,
-    accepted: Take<'a>,
+    bytes: &'a [u8],
+    layout: Layout,
 }
 
 impl<'a> IndexView<'a> {
-    /// Reads what [`SegmentIndex::encode`](super::index::SegmentIndex::encode) wrote.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        Self::new(bytes, Layout::of(bytes)?)
+    }
+
+    /// An index that was checked before.
+    pub(super) fn new(bytes: &'a [u8], layout: Layout) -> Option<Self> {
         let mut take = Take(bytes);
-        let (valid, time) = (take.u32()?, Time::from_millis(take.u64()?));
-        let parts_len = take.varint()?;
-        let parts = take;
-        for _ in 0..parts_len {
-            PartView::take(&mut take)?.key.parse()?;
-        }
-        let producers_len = take.varint()?;
-        let producers = take;
-        for _ in 0..producers_len {
-            take_producer(&mut take)?;
-        }
-        let accepted_len = take.varint()?;
-        let accepted = take;
-        take.bytes(
-            usize::try_from(accepted_len)
-                .ok()?
-                .checked_mul(PLACE_BYTES)?,
-        )?;
-        take.is_empty().then_some(Self {
-            valid,
-            time,
-            parts_len,
-            parts,
-            producers_len,
-            producers,
-            accepted_len,
-            accepted,
+        Some(Self {
+            valid: take.u32()?,
+            time: Time::from_millis(take.u64()?),
+            bytes,
+            layout,
         })
+    }
+
+    fn items<T>(
+        self,
+        section: Section,
+        mut item: impl FnMut(&mut Take<'a>) -> Option<T>,
+    ) -> impl Iterator<Item = T> {
+        let mut take = Take(&self.bytes[section.at..]);
+        (0..section.len).map_while(move |_| item(&mut take))
     }
 
     /// What it holds, by topic.
     pub(super) fn parts(self) -> impl Iterator<Item = PartView<'a>> {
-        let mut parts = self.parts;
-        (0..self.parts_len).map_while(move |_| PartView::take(&mut parts))
+        self.items(self.layout.parts, PartView::take)
     }
 
     /// The last number of each producer, and when it was published.
-    pub(super) fn producers(self) -> impl Iterator<Item = (ProducerId, Seq, Time)> + 'a {
-        let mut producers = self.producers;
-        (0..self.producers_len).map_while(move |_| take_producer(&mut producers))
+    pub(super) fn producers(self) -> impl Iterator<Item = (ProducerId, Seq, Time)> {
+        self.items(self.layout.producers, take_producer)
     }
 
     /// Damage that was accepted: position and length.
-    pub(super) fn accepted(self) -> impl Iterator<Item = (u32, u32)> + 'a {
-        let mut accepted = self.accepted;
-        (0..self.accepted_len).map_while(move |_| Some((accepted.u32()?, accepted.u32()?)))
+    pub(super) fn accepted(self) -> impl Iterator<Item = (u32, u32)> {
+        let accepted = self.layout.accepted;
+        self.items(accepted, |take| Some((take.u32()?, take.u32()?)))
     }
 }
 

@@ -20,8 +20,7 @@ use super::error::{JobError, OpenError, WriteError};
 use super::files::{Files, Kind};
 use super::frame_writer::FrameWriter;
 use super::index::SegmentIndex;
-use super::job::{Done, Job, Outcome, Task};
-use super::load::wrap;
+use super::job::{Done, Job, Outcome, Task, Unwritten};
 use super::meta::{Identity, SEGMENT_HEADER_BYTES};
 use super::open;
 use super::reader::SegmentReader;
@@ -45,7 +44,7 @@ pub struct Store<D: Disk> {
     active: Option<Open<D>>,
     prepared: Option<Open<D>>,
     /// Segments that are full, and whose index has not been written.
-    full: BTreeMap<SegmentId, Box<SegmentIndex>>,
+    full: BTreeMap<SegmentId, Unwritten>,
     /// Segments that have no index file: those above, and any whose index could not be written.
     unindexed: BTreeSet<SegmentId>,
     indexed: BTreeSet<SegmentId>,
@@ -110,8 +109,23 @@ impl<D: Disk> Store<D> {
         open::open(disk, config, fresh, opening, spread)
     }
 
-    pub(super) fn new(files: Files<D>, lock: D::Lock, config: StoreConfig, read: &Read) -> Self {
+    pub(super) fn new(
+        files: Files<D>,
+        lock: D::Lock,
+        config: StoreConfig,
+        read: &mut Read,
+    ) -> Self {
         let identity = read.identity;
+        let unwritten = read.segments.iter_mut().filter(|segment| !segment.has_file);
+        let full: BTreeMap<SegmentId, Unwritten> = unwritten
+            .map(|segment| {
+                (
+                    segment.id,
+                    Unwritten::Encoded(std::mem::take(&mut segment.index)),
+                )
+            })
+            .collect();
+        let is_indexed = |id: &SegmentId| !full.contains_key(id);
         let reader = SegmentReader::new(files.clone(), identity.store, config.open_files_max);
         Self {
             reader,
@@ -120,9 +134,15 @@ impl<D: Disk> Store<D> {
             phase: Phase::Synced,
             active: None,
             prepared: None,
-            full: BTreeMap::new(),
-            unindexed: BTreeSet::new(),
-            indexed: read.state.segments.keys().copied().collect(),
+            unindexed: full.keys().copied().collect(),
+            indexed: read
+                .state
+                .segments
+                .keys()
+                .copied()
+                .filter(is_indexed)
+                .collect(),
+            full,
             to_remove: BTreeSet::new(),
             next_id: read.next_id(),
             time: read.state.time,
@@ -130,6 +150,7 @@ impl<D: Disk> Store<D> {
             jobs: Jobs {
                 checkpoint: read.checkpoint,
                 checkpoint_bytes: read.checkpoint_bytes,
+                index_bytes: read.index_bytes,
                 ..Jobs::default()
             },
             files,
@@ -179,7 +200,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Makes durable what was written. After a failure the store has failed for good: every later
-    /// call refuses, and nothing is tried again.
+    /// call refuses, and nothing is tried again `[DISK-17]`.
     pub fn sync(&mut self) -> Result<(), WriteError> {
         match (&self.phase, &self.active) {
             (Phase::Failed { why }, _) => Err(WriteError::Stopped { why: why.clone() }),
@@ -226,7 +247,7 @@ impl<D: Disk> Store<D> {
         };
         if let Some(full) = self.active.replace(next) {
             self.unindexed.insert(full.id);
-            self.full.insert(full.id, full.index);
+            self.full.insert(full.id, Unwritten::Gathered(full.index));
         }
         Ok(())
     }
@@ -329,9 +350,9 @@ impl<D: Disk> Store<D> {
                 self.jobs.is_preparing = false;
                 self.prepare(id, made?);
             }
-            Outcome::Sealed { id, left, made } => {
-                if let (Err(_), Some(index)) = (&made, left) {
-                    self.full.insert(id, index);
+            Outcome::Sealed { id, file, made } => {
+                if made.is_err() {
+                    self.full.insert(id, Unwritten::Encoded(file));
                 }
                 self.jobs.index_bytes += made?;
                 self.unindexed.remove(&id);
@@ -380,25 +401,20 @@ impl<D: Disk> Store<D> {
     pub fn close(mut self) -> Result<(), WriteError> {
         self.sync()?;
         let files = &self.files;
-        if let Some(active) = &self.active {
+        if let Some(active) = self.active.take_if(|active| !active.is_unused()) {
             let name = Kind::Segment.name(active.id);
             let cut = active.file.set_len(u64::from(active.index.valid));
             let cut = cut.and_then(|()| active.file.sync());
             cut.map_err(|source| files.error("cut", &name, source))?;
+            self.full
+                .insert(active.id, Unwritten::Gathered(active.index));
         }
-        let active = self.active.as_ref().filter(|active| !active.is_unused());
-        let active = active.map(|active| (active.id, &active.index));
-        for (id, index) in self
-            .full
-            .iter()
-            .map(|(id, index)| (*id, index))
-            .chain(active)
-        {
-            files.put(&Kind::Index.name(id), &wrap(self.identity.store, id, index))?;
+        for (id, index) in std::mem::take(&mut self.full) {
+            let file = index.encode(self.identity.store, id);
+            files.put(&Kind::Index.name(id), &file)?;
         }
-        let unused = self.active.iter().filter(|active| active.is_unused());
-        for open in unused.chain(&self.prepared) {
-            files.remove(&Kind::Segment.name(open.id))?;
+        for unused in self.active.iter().chain(&self.prepared) {
+            files.remove(&Kind::Segment.name(unused.id))?;
         }
         files.sync_folder()?;
         Ok(())

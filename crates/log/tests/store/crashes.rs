@@ -1,5 +1,6 @@
 //! Power is lost between any two calls, with any part of what was not synced written, the last of it
-//! torn: what was acknowledged is there, and nothing is there that was never written.
+//! torn: what was acknowledged is there, and nothing is there that was never written `[DISK-6]`
+//! `[DISK-13]` `[DISK-16]` `[DISK-17]`.
 
 use std::collections::BTreeSet;
 

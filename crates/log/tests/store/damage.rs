@@ -1,4 +1,5 @@
-//! One bit is wrong, or a file is: never silently, and never more is lost than the frame that was hit.
+//! One bit is wrong, or a file is: never silently, and never more is lost than the frame that was hit
+//! `[DISK-14]` `[DISK-15]`.
 
 use std::collections::BTreeSet;
 

@@ -35,6 +35,10 @@ fn run(disk: &CrashDisk) -> (BTreeSet<Written>, BTreeSet<Written>) {
         }
         run_jobs(&mut store);
     }
+    assert!(
+        disk.contents(&segment(1)).is_none(),
+        "it was removed in the end"
+    );
     let _ = store.close();
     (durable, asked)
 }

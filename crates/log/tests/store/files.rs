@@ -1,4 +1,4 @@
-//! The folder: who has it, what it is, whether there is room.
+//! The folder: who has it, what it is, whether there is room `[DISK-2]` `[DISK-3]` `[DISK-4]`.
 
 use heartwire_disk::{CrashDisk, Disk, FileDisk, InTurn};
 use heartwire_log::store::{JobError, OpenError, StoreConfig, WriteError, check};
@@ -106,12 +106,23 @@ fn a_full_disk_is_met_by_a_job_before_the_writer_needs_the_room() {
     disk.set_faults(|faults| faults.capacity_bytes = None);
     run_jobs(&mut store);
     assert!(store.room_bytes() > 250);
-    let record = maker.message("a", "there is room again", None);
-    // The refused one has taken its number with it; it is written again by its publisher.
-    let (disk, store) = (disk.clone(), store);
-    drop((record, store));
+    drop(store);
     let (store, recovered) = open(&disk.kill()).unwrap();
     assert_eq!(contents(&store.reader(), &recovered), durable);
+}
+
+#[test]
+fn a_log_on_a_full_disk_is_opened_and_read() {
+    let (disk, all) = a_log(false);
+    disk.set_faults(|faults| faults.capacity_bytes = Some(0));
+    let (mut store, recovered) = open(&disk).unwrap();
+    assert_eq!(contents(&store.reader(), &recovered), all);
+    let outcomes: Vec<_> = store.take_jobs().into_iter().map(|job| job.run()).collect();
+    assert!(outcomes.into_iter().all(|done| store.done(done).is_err()));
+    assert_eq!(store.room_bytes(), 0);
+    disk.set_faults(|faults| faults.capacity_bytes = None);
+    run_jobs(&mut store);
+    assert!(store.room_bytes() > 0 && named(&disk, ".idx").len() == 3);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The log on disk, as its users see it: what is durable stays, what is damaged is named.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 mod crashes;

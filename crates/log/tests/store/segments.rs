@@ -1,4 +1,5 @@
-//! Segments fill, are indexed, folded into checkpoints and removed; messages move.
+//! Segments fill, are indexed, folded into checkpoints and removed; messages move `[DISK-10]` `[DISK-11]`
+//! `[DISK-18]`.
 
 use heartwire_disk::{CrashDisk, InTurn};
 use heartwire_log::store::{Opening, ReadError, Record, Store, WriteError, check, reset_epochs};

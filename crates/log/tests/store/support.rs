@@ -185,25 +185,18 @@ pub(crate) fn commit<D: Disk>(
 pub(crate) fn contents<D: Disk>(reader: &SegmentReader<D>, recovered: &Recovered) -> Vec<Written> {
     let mut all = Vec::new();
     for topic in &recovered.topics {
-        let mut offset = topic.base.next();
-        let mut places = topic.places.as_slice();
-        for (first, last) in topic
-            .gaps
-            .iter()
-            .copied()
-            .chain([(topic.end.next(), topic.end)])
-        {
-            let (now, later) = places.split_at((first.0 - offset.0) as usize);
+        let mut count = 0;
+        for (first, places) in topic.stretches() {
             let mut entries = Vec::new();
             reader
-                .read(&topic.name, topic.origin, offset, now, &mut entries)
+                .read(&topic.name, topic.origin, first, places, &mut entries)
                 .unwrap();
-            for (at, entry) in (offset.0..).zip(&entries) {
+            for (at, entry) in (first.0..).zip(&entries) {
                 all.push(of_entry(&topic.name, Offset(at), entry));
             }
-            (places, offset) = (later, last.next());
+            count += places.len();
         }
-        assert!(places.is_empty(), "a place for each message and no more");
+        assert_eq!(count, topic.places.len(), "a place for each message");
     }
     all.sort();
     all

@@ -318,7 +318,7 @@ impl<'a> ServerFrame<'a> {
         })
     }
 
-    /// Appends the frame to `out`; returns the kind of message that it must travel in.
+    /// Appends the frame to `out`; returns the kind of message that it must travel in `[FRAME-13]`.
     pub fn encode(&self, out: &mut Vec<u8>) -> Kind {
         match self {
             Self::Welcome(welcome) => write_json(out, "welcome", welcome),
@@ -371,7 +371,7 @@ impl<'a> ServerFrame<'a> {
     }
 
     /// Appends the header line of a `msg`, without LF; nothing for other frames. The log stores it
-    /// before the payload, so that a message is the same bytes for every follower.
+    /// before the payload, so that a message is the same bytes for every follower `[MSG-1]`.
     pub fn encode_msg_header(&self, out: &mut Vec<u8>) {
         let Self::Msg {
             topic,

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 /// Interval and timeout, checked. In whole milliseconds, as the wire tells them, so that a server
 /// with very many connections keeps a heartbeat in few bytes.
+///
+/// A timeout of a second or two is for peers that keep up. A reader that does not is alive as long
+/// as its TCP acknowledges bytes `[LIVE-5]`, but a full TCP opens its window in steps of a segment,
+/// which on loopback is 64 KiB, and acknowledges nothing in between: at 50 KB a second that takes
+/// longer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct HeartbeatConfig {
     interval_ms: u32,

@@ -10,7 +10,7 @@ const LOST_SUBPROTOCOL: FrameError = FrameError::new(
 /// What to do with a message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Said<'a> {
-    /// Answer `pong`.
+    /// Answer `pong` `[PLAIN-2]`.
     Ping,
     /// Publish it.
     Message(Message<'a>),

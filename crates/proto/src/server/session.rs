@@ -21,7 +21,7 @@
 use std::time::Duration;
 
 use crate::frame::{ClientFrame, FrameError, Hello, Message, SubFrom};
-use crate::id::{PingId, Seq, TopicRef};
+use crate::id::{PingId, Seq, Token, TopicRef};
 use crate::limits::Limits;
 use crate::time::Time;
 
@@ -80,6 +80,8 @@ pub enum Step<'a> {
     Hello(Box<Hello>),
     /// Ask the topics.
     Request(Request<'a>),
+    /// Find out what this token grants, which takes the place of the one shown before `[HELLO-12]`.
+    Token(Token),
     /// Answer with a pong of the same id.
     Ping(Option<PingId>),
     /// The answer to a ping.
@@ -151,7 +153,7 @@ impl Session {
                 _ => Err(HELLO_FIRST),
             },
             Self::AwaitingWelcome { .. } => Err(BEFORE_WELCOME),
-            Self::Open { .. } => open_step(&ClientFrame::parse(message)?),
+            Self::Open { .. } => open_step(ClientFrame::parse(message)?),
         }
     }
 
@@ -243,8 +245,8 @@ fn check_hello(hello: &Hello) -> Result<(), FrameError> {
     Ok(())
 }
 
-fn open_step<'a>(frame: &ClientFrame<'a>) -> Result<Step<'a>, FrameError> {
-    Ok(match *frame {
+fn open_step(frame: ClientFrame<'_>) -> Result<Step<'_>, FrameError> {
+    Ok(match frame {
         ClientFrame::Hello(_) => return Err(HELLO_ONCE),
         ClientFrame::Sub { topic, from } => Step::Request(Request::Sub { topic, from }),
         ClientFrame::Unsub { topic } => Step::Request(Request::Unsub { topic }),
@@ -258,8 +260,7 @@ fn open_step<'a>(frame: &ClientFrame<'a>) -> Result<Step<'a>, FrameError> {
             payload,
         }),
         ClientFrame::Skip { seq } => Step::Request(Request::Skip { seq }),
-        // Nobody checks tokens in this version, so that a fresh one changes nothing [HELLO-12].
-        ClientFrame::Token(_) => Step::Nothing,
+        ClientFrame::Token(fresh) => Step::Token(fresh.token),
         ClientFrame::Heartbeat { interval_ms } => Step::Heartbeat { interval_ms },
         ClientFrame::Ping { id } => Step::Ping(id),
         ClientFrame::Pong { id } => Step::Pong(id),

@@ -143,6 +143,7 @@ mod tests {
         assert_eq!(out.len(), 6 + 4 + 200);
     }
 
+    /// `[CLOSE-6]`
     #[test]
     fn a_close_reason_is_cut_at_the_end_of_a_character() {
         let close = Close::new(CloseCode::PROTOCOL, "ä".repeat(100));

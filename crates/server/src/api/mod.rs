@@ -6,12 +6,14 @@
 //! | `POST /v1/topics/{topic}`, `POST /v1/publish` | [`publish`], [`batch`], [`idempotency`] |
 //! | `GET /v1/topics/{topic}` | [`history`], or [`sse`] where events are asked for |
 //! | `GET /v1/topics`, `/v1/connections`, `DELETE /v1/connections/{id}` | [`live`] |
+//! | `/v1/subjects…` | [`subjects`] |
 //! | `GET /`, `/page/…`, `/heartwire.js` | [`page`] |
 //! | `GET /healthz`, `/readyz` | [`status`] |
 //!
-//! Every request passes the [guard](crate::guard) first; every refusal is JSON
+//! Every request passes the [guard](crate::guard) first ([`access`]); every refusal is JSON
 //! `{"error": code, "message": …}`.
 
+mod access;
 mod batch;
 mod body;
 mod error;
@@ -25,6 +27,7 @@ mod parameters;
 mod publish;
 mod sse;
 mod status;
+mod subjects;
 mod url_topics;
 mod websocket;
 
@@ -32,7 +35,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use http::StatusCode;
@@ -41,20 +44,37 @@ use crate::shared::Shared;
 
 pub(crate) use error::HttpError;
 pub(crate) use idempotency::IdempotencyKeys;
+pub(crate) use parameters::query;
 pub(crate) use publish::Stored;
 pub use url_topics::{UrlTopics, UrlTopicsError};
 
 /// The routes of one hub.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let guarded = Router::new()
-        .route("/v1/topics", get(live::topics))
+    let of_topics = Router::new()
         .route("/v1/topics/{topic}", get(topic).post(publish::one))
+        .route_layer(middleware::from_fn_with_state(
+            shared.clone(),
+            access::of_topic,
+        ));
+    let of_operators = Router::new()
+        .route("/v1/topics", get(live::topics))
         .route("/v1/publish", post(publish::many))
         .route("/v1/connections", get(live::connections))
         .route("/v1/connections/{id}", delete(live::close))
-        .route_layer(middleware::from_fn_with_state(shared.clone(), guard));
+        .route("/v1/subjects", get(subjects::list))
+        .route("/v1/subjects/{subject}", delete(subjects::kick))
+        .route("/v1/subjects/{subject}/readmit", post(subjects::readmit))
+        .route(
+            "/v1/subjects/{subject}/topics/{topics}",
+            delete(subjects::revoke),
+        )
+        .route_layer(middleware::from_fn_with_state(
+            shared.clone(),
+            access::operators,
+        ));
     Router::new()
-        .merge(guarded)
+        .merge(of_topics)
+        .merge(of_operators)
         .route("/websocket", get(websocket::upgrade))
         .route("/", get(page::index))
         .route("/page/{name}", get(page::part))
@@ -64,16 +84,6 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(shared)
-}
-
-async fn guard(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, HttpError> {
-    let (parts, body) = request.into_parts();
-    shared.config.guard.api(&parts)?;
-    Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
 /// One topic: live where events are asked for, else its history.

@@ -30,7 +30,7 @@ pub(super) fn parse_topic(name: &str) -> Result<TopicName, HttpError> {
 }
 
 /// One value of the query, decoded; the first if there are several.
-pub(super) fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
+pub(crate) fn query<'a>(parts: &'a Parts, name: &str) -> Option<Cow<'a, str>> {
     let pairs = parts.uri.query().unwrap_or_default().split('&');
     let mut values = pairs.filter_map(|pair| {
         let (key, value) = pair.split_once('=')?;

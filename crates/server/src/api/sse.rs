@@ -3,10 +3,12 @@
 //! Each event's `id` is a cursor, so that a browser's `EventSource` resumes by itself: it sends the
 //! last one back as `Last-Event-ID`. A message is an event without a name, with the JSON of the
 //! history as its data; what will never come is an event `gap`. The place at which following
-//! begins is told at once, before any traffic. A comment every heartbeat interval lets both ends
+//! begins is told at once, before any traffic. The stream ends when the grant does, or is taken;
+//! a browser then asks again, and is refused for good. A comment every heartbeat interval lets both ends
 //! notice a dead connection.
 
 use std::convert::Infallible;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,8 +22,9 @@ use heartwire_proto::frame::{Gap, GapReason, SubFrom};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 
+use super::access::{Asker, not_granted};
 use super::error::HttpError;
 use super::{json, parameters};
 use crate::follow::{Delivery, FollowRefused, Follower};
@@ -51,7 +54,12 @@ pub(super) fn events(shared: &Arc<Shared>, parts: &Parts) -> Result<Response, Ht
         Some(id) => parameters::parse_cursor(id.to_str().unwrap_or_default())?,
         None => parameters::after(parts)?.unwrap_or(SubFrom::Tail),
     };
-    let follower = Follower::open(shared, topic.as_topic(), from)?;
+    let grant = parts
+        .extensions
+        .get::<Asker>()
+        .and_then(|asker| asker.0.as_ref());
+    let follower = Follower::granted(shared, topic.as_topic(), from, grant)?;
+    let validity = grant.and_then(|grant| grant.validity());
     let interval = shared.config.hub.heartbeat.interval();
     let mut beat = tokio::time::interval_at(Instant::now() + interval, interval);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,6 +67,7 @@ pub(super) fn events(shared: &Arc<Shared>, parts: &Parts) -> Result<Response, Ht
         hello: Some(block(follower.start(), None, None)),
         follower,
         beat,
+        end: validity.map(|validity| Box::pin(tokio::time::sleep(validity))),
     };
     let headers = [
         (
@@ -75,6 +84,8 @@ struct Events {
     hello: Option<String>,
     follower: Follower,
     beat: Interval,
+    /// When the grant ends, and the stream with it.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream for Events {
@@ -83,6 +94,11 @@ impl Stream for Events {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(hello) = self.hello.take() {
             return Poll::Ready(Some(Ok(hello.into())));
+        }
+        if let Some(end) = &mut self.end
+            && end.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(None);
         }
         match Pin::new(&mut self.follower).poll_next(cx) {
             Poll::Ready(Some(delivery)) => {
@@ -141,6 +157,7 @@ impl From<FollowRefused> for HttpError {
         let message = error.to_string();
         match error {
             FollowRefused::Topic(_) => Self::bad_request("bad-topic", message),
+            FollowRefused::Forbidden => not_granted(),
             FollowRefused::NoSuchTopic => Self::new(StatusCode::NOT_FOUND, "bad-topic", message),
             FollowRefused::Limit => Self::unavailable("limit", message, RETRY_AFTER),
             FollowRefused::Draining => Self::unavailable("draining", message, RETRY_AFTER),

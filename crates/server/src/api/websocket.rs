@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use heartwire_proto::{Close, CloseCode};
+use heartwire_hub::Mode;
 use http::header;
+use http::request::Parts;
 use hyper::upgrade;
 
 use super::error::HttpError;
 use super::handshake::Handshake;
 use crate::admission::Seat;
-use crate::conn::{self, Opening};
-use crate::guard::{Admission, Via};
+use crate::conn::{self, Admission, Entrance, Opening};
+use crate::guard::Door;
 use crate::shared::Shared;
 
 /// How long a client is asked to stay away that came while the server was being stopped.
@@ -26,7 +27,8 @@ pub(super) async fn upgrade(
     request: Request,
 ) -> Result<Response, HttpError> {
     let (mut parts, _) = request.into_parts();
-    let admission = shared.config.guard.websocket(&parts)?;
+    let guard = &shared.config.guard;
+    guard.surroundings(Door::WebSocket, &parts)?;
     let handshake = Handshake::check(&parts)?;
     let topics = shared
         .config
@@ -39,19 +41,20 @@ pub(super) async fn upgrade(
     let Some(upgrade) = parts.extensions.remove::<upgrade::OnUpgrade>() else {
         return Err(HttpError::internal());
     };
-    let address = Via::of(&parts).map(|via| via.peer);
+    let address = guard.via(&parts).map(|via| via.peer);
     let seat = Seat::take(&shared, address.map(|address| address.ip()))?;
     let agent = parts.headers.get(header::USER_AGENT);
-    let is_refused = admission == Admission::Unauthorized;
+    let agent = agent.and_then(|agent| agent.to_str().ok());
+    let agent = agent.unwrap_or_default().to_owned();
+    let mode = handshake.mode;
+    let admission = admit(&shared, mode, parts).await;
+    let is_refused = matches!(admission, Admission::Refused(_));
     let opening = Opening {
-        mode: handshake.mode,
+        mode,
         topics: if is_refused { Vec::new() } else { topics },
         address,
-        agent: agent
-            .and_then(|agent| agent.to_str().ok())
-            .unwrap_or_default()
-            .to_owned(),
-        refusal: is_refused.then(unauthorized),
+        agent,
+        admission,
         seat,
     };
     tokio::spawn(async move {
@@ -64,7 +67,14 @@ pub(super) async fn upgrade(
     Ok(handshake.response())
 }
 
-fn unauthorized() -> Close {
-    let reason = "this server has an API key and its WebSockets are not open to everybody";
-    Close::new(CloseCode::UNAUTHORIZED, reason)
+/// A plain connection is known by its request; a v1 connection may say who it is in its `hello`.
+async fn admit(shared: &Shared, mode: Mode, parts: Parts) -> Admission {
+    let guard = &shared.config.guard;
+    if mode == Mode::V1 && guard.waits_for_hello() {
+        return Admission::Hello(Box::new(Entrance(parts)));
+    }
+    match guard.grant(Door::WebSocket, &parts, None).await {
+        Ok(grant) => Admission::Granted(grant),
+        Err(refusal) => Admission::Refused(refusal.into()),
+    }
 }

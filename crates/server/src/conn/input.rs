@@ -1,4 +1,5 @@
-//! The way in: from bytes to what the connection asks of the hub.
+//! The way in: from bytes to what the connection asks of the hub. Whatever they are, they cost their
+//! connection alone `[REFUSE-4]`.
 
 use std::sync::Arc;
 
@@ -8,8 +9,9 @@ use heartwire_proto::{Close, CloseCode, Time};
 use heartwire_websocket::{Caps, ClosePayload, Control, ControlKind, Decoder, Event};
 
 use super::Conn;
+use super::admit::{Answer, Entrance};
 use super::output::Output;
-use crate::shared::{Handle, HubGuard, Shared, Wakes};
+use crate::shared::{HubGuard, Shared, Wakes};
 
 /// What a connection keeps between two reads: nothing, mostly.
 #[derive(Default)]
@@ -19,6 +21,8 @@ pub(super) struct Input {
     held: Box<[u8]>,
     /// What comes means nothing any more: the framing was broken, or the peer has closed.
     is_deaf: bool,
+    /// What a v1 connection came with, until its `hello` has come.
+    entrance: Option<Box<Entrance>>,
 }
 
 /// What handling input needs for the length of a turn.
@@ -31,11 +35,16 @@ pub(super) struct Intake<'a> {
 
 impl Input {
     /// Input that begins with bytes that came right behind the upgrade request `[WS-6]`.
-    pub(super) fn beginning_with(early: Box<[u8]>, shared: &Shared) -> Self {
+    pub(super) fn beginning_with(
+        early: Box<[u8]>,
+        entrance: Option<Box<Entrance>>,
+        shared: &Shared,
+    ) -> Self {
         // They are taken in the first turn; whether there is room is judged by what that leaves.
         shared.account_partial(0, early.len());
         Self {
             held: early,
+            entrance,
             ..Self::default()
         }
     }
@@ -64,7 +73,9 @@ impl Input {
         while !self.is_deaf && intake.output.connection.wants_input() {
             match self.decoder.next(&mut rest, &intake.caps()) {
                 Ok(None) => break,
-                Ok(Some(event)) => self.is_deaf = intake.handle(event, &mut hub),
+                Ok(Some(event)) => {
+                    self.is_deaf = intake.handle(event, &mut self.entrance, &mut hub);
+                }
                 Err(violation) => {
                     intake.output.connection.close(violation.into(), intake.now);
                     self.is_deaf = true;
@@ -119,7 +130,12 @@ impl<'a> Intake<'a> {
 
     /// Handles one event; whether it was the peer's last. The hub is locked when it is first
     /// needed, and stays so for the rest of what one read brought.
-    fn handle<'s>(&mut self, event: Event<'_>, hub: &mut Option<HubGuard<'s>>) -> bool
+    fn handle<'s>(
+        &mut self,
+        event: Event<'_>,
+        entrance: &mut Option<Box<Entrance>>,
+        hub: &mut Option<HubGuard<'s>>,
+    ) -> bool
     where
         'a: 's,
     {
@@ -140,14 +156,21 @@ impl<'a> Intake<'a> {
                 let hub = hub.get_or_insert_with(|| shared.lock_hub());
                 connection.apply(request, hub, shared.clock.now());
             }
-            Step::Hello(_) if shared.is_draining() => {
-                connection.close(shared.draining(), self.now);
-            }
             Step::Hello(hello) => {
-                let hub = hub.get_or_insert_with(|| shared.lock_hub());
-                let handle = Handle::Connection(self.conn.clone());
-                connection.welcome(&hello, None, hub, &handle, shared.clock.now());
+                let answer = self.conn.look_at_hello(&hello, entrance.take());
+                if let Answer::Now(granted) = answer {
+                    let hub = hub.get_or_insert_with(|| shared.lock_hub());
+                    self.conn.welcome(self.output, hub, &hello, granted);
+                }
             }
+            Step::Token(token) => match self.conn.look_at_token(token) {
+                None => connection.keep_grant(),
+                Some(Answer::Later) => {}
+                Some(Answer::Now(granted)) => {
+                    let hub = hub.get_or_insert_with(|| shared.lock_hub());
+                    self.conn.renew(self.output, hub, granted);
+                }
+            },
         }
         false
     }

@@ -15,6 +15,7 @@
 //! **Invariant**: one place writes to the socket ([`Output`]), under the connection's lock. A
 //! connection's lock comes before the hub's; nobody ever holds two connections' locks.
 
+mod admit;
 mod input;
 mod open;
 mod output;
@@ -32,7 +33,8 @@ use crate::shared::{Shared, Wakes};
 use crate::sync::{lock, try_lock};
 use crate::wheel::Alarm;
 
-pub(crate) use open::{Opening, open};
+pub(crate) use admit::Entrance;
+pub(crate) use open::{Admission, Opening, open};
 
 use output::{Output, Pumped};
 

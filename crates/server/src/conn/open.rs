@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use heartwire_hub::{Connection, Mode, Peer};
+use heartwire_hub::{Connection, Grant, Mode, Peer};
 use heartwire_proto::{Close, TopicName};
 use hyper::upgrade::Upgraded;
 
+use super::admit::Entrance;
 use super::input::Input;
 use super::output::Output;
 use super::task::Task;
@@ -24,9 +25,18 @@ pub(crate) struct Opening {
     pub(crate) address: Option<SocketAddr>,
     /// The `User-Agent`.
     pub(crate) agent: String,
-    /// The connection is opened only to be told why it is refused `[REFUSE-1]`.
-    pub(crate) refusal: Option<Close>,
+    pub(crate) admission: Admission,
     pub(crate) seat: Seat,
+}
+
+/// Whether a connection may come in, as far as its upgrade says.
+pub(crate) enum Admission {
+    /// It may do this; everything, where nobody is asked.
+    Granted(Option<Arc<Grant>>),
+    /// Its `hello` says.
+    Hello(Box<Entrance>),
+    /// It is opened only to be told why it is refused `[REFUSE-1]`.
+    Refused(Close),
 }
 
 /// Makes a connection of an upgraded request; the task is to be spawned.
@@ -46,24 +56,27 @@ pub(crate) fn open(upgraded: Upgraded, opening: Opening) -> Task {
         output: Mutex::new(Output::new(greeting, write)),
         came: AtomicBool::new(false),
     });
+    let (grant, entrance, refusal) = match opening.admission {
+        Admission::Granted(grant) => (grant, None, None),
+        Admission::Hello(entrance) => (None, Some(entrance), None),
+        Admission::Refused(close) => (None, None, Some(close)),
+    };
     let mut wakes = Wakes::default();
     {
         let mut output = lock(&conn.output);
         if opening.mode == Mode::Plain {
             let mut hub = shared.lock_hub();
             let handle = Handle::Connection(conn.clone());
-            output.connection =
-                Connection::plain(peer, &opening.topics, None, &mut hub, &handle, now);
+            let (topics, grant) = (&opening.topics, grant.as_ref());
+            output.connection = Connection::plain(peer, topics, grant, &mut hub, &handle, now);
             hub.settle(&mut wakes);
         }
-        let refusal = opening
-            .refusal
-            .or_else(|| shared.is_draining().then(|| shared.draining()));
+        let refusal = refusal.or_else(|| shared.is_draining().then(|| shared.draining()));
         if let Some(close) = refusal {
             output.connection.close(close, now.time);
         }
     }
     wakes.run();
-    let input = Input::beginning_with(early, &shared);
+    let input = Input::beginning_with(early, entrance, &shared);
     Task::new(conn, read, input, opening.seat)
 }

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use http::request::Parts;
-use http::{StatusCode, header};
 use subtle::ConstantTimeEq;
 
-use crate::api::HttpError;
+/// How many keys a file may hold: more than any rotation needs.
+const KEYS_MAX: usize = 1_000;
 
 /// A secret that opens `/v1/*`, sent as `Authorization: Bearer KEY`. It never appears in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,30 +38,24 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// Refuses a request that shows none of the keys.
-pub(super) fn check(request: &Parts, keys: &[ApiKey]) -> Result<(), HttpError> {
-    let given = bearer(request).ok_or_else(|| {
-        unauthorized("an API key is needed: send it as `Authorization: Bearer KEY`")
-    })?;
-    // Every key is compared, so that the time does not tell which one came close.
-    let known = keys
-        .iter()
-        .fold(false, |known, key| key.matches(given) | known);
-    if known {
-        Ok(())
-    } else {
-        Err(unauthorized("the API key is not one of this server's"))
+/// Whether it is one of the keys. Every key is compared, so that the time does not tell which one
+/// came close.
+pub(super) fn is_known(given: &str, keys: &[ApiKey]) -> bool {
+    keys.iter()
+        .fold(false, |known, key| key.matches(given) | known)
+}
+
+/// The keys in a file, one a line; blank lines do not count.
+pub(super) fn lines(content: &[u8]) -> Result<Vec<ApiKey>, String> {
+    let text = std::str::from_utf8(content).map_err(|_| "it is not text".to_owned())?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let keys: Vec<ApiKey> = lines
+        .map(ApiKey::new)
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())?;
+    match keys.len() {
+        0 => Err("it holds no key".to_owned()),
+        1..=KEYS_MAX => Ok(keys),
+        more => Err(format!("it holds {more} keys; at most {KEYS_MAX} are read")),
     }
-}
-
-fn bearer(request: &Parts) -> Option<&str> {
-    let value = request.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, credentials) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| credentials.trim())
-}
-
-fn unauthorized(message: &'static str) -> HttpError {
-    HttpError::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
 }

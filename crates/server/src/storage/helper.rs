@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
@@ -19,6 +20,7 @@ pub(super) struct Helper {
     done: Receiver<Done<FileDisk>>,
     /// Jobs that found no place in the channel, in their order.
     waiting: VecDeque<Job<FileDisk>>,
+    is_over: Arc<AtomicBool>,
 }
 
 impl Helper {
@@ -26,10 +28,12 @@ impl Helper {
     pub(super) fn start(signal: Arc<Signal>) -> Self {
         let (jobs, to_do) = sync_channel::<Job<FileDisk>>(JOBS_MAX);
         let (finished, done) = sync_channel(JOBS_MAX);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let has_ended = is_over.clone();
         let thread = thread::Builder::new().name("heartwire-help".into());
         let spawned = thread.spawn(move || {
             for job in to_do {
-                if finished.send(job.run()).is_err() {
+                if has_ended.load(Ordering::Acquire) || finished.send(job.run()).is_err() {
                     return;
                 }
                 signal.raise();
@@ -40,6 +44,7 @@ impl Helper {
             jobs,
             done,
             waiting: VecDeque::new(),
+            is_over,
         }
     }
 
@@ -54,6 +59,14 @@ impl Helper {
                 return;
             }
         }
+    }
+
+    /// Waits until nothing is being done any more, and hands over what was: as long as a job runs,
+    /// nobody else may have the folder. Jobs that were not begun are dropped.
+    pub(super) fn finish(self) -> impl Iterator<Item = Done<FileDisk>> {
+        self.is_over.store(true, Ordering::Release);
+        drop(self.jobs);
+        self.done.into_iter()
     }
 
     /// What has been done since the last call.

@@ -84,7 +84,7 @@ impl Storage {
         let segment_bytes = opened.segment_bytes;
         let loads = loader::start(&opened.store.reader(), opened.loads_max, shared);
         let writer = writer::start(
-            opened.store,
+            opened,
             shared.clone(),
             signal.clone(),
             failure.clone(),

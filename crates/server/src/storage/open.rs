@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use heartwire_disk::{FileDisk, Threads};
 use heartwire_hub::HubConfig;
 use heartwire_log::ProducerKey;
-use heartwire_log::store::{self, Batch, Fresh, Recovered, Store, StoreConfig};
+use heartwire_log::store::{self, Batch, Fresh, Job, JobError, Recovered, Store, StoreConfig};
 use heartwire_proto::LogId;
 use heartwire_proto::limits::HEADER_BYTES_MAX;
 
@@ -41,6 +41,12 @@ pub(crate) struct Opened {
     pub(super) store: Store<FileDisk>,
     pub(super) loads_max: usize,
     pub(super) segment_bytes: u64,
+    /// Jobs of the store that have not run yet.
+    pub(super) jobs: Vec<Job<FileDisk>>,
+    /// What can be written at once.
+    pub(crate) room_bytes: u64,
+    /// There is no space for more.
+    pub(crate) is_full: bool,
 }
 
 /// Opens the log in a folder, or makes a new one, and says what it held. Takes as long as reading what was not closed
@@ -63,13 +69,34 @@ pub(crate) fn open(place: &Place, config: &HubConfig) -> Result<(Opened, Recover
     for line in recovered.report.to_string().lines() {
         tracing::warn!(folder = %place.folder.display(), "{line}");
     }
-    let loads_max = config.log.loads_max;
-    let opened = Opened {
+    let mut opened = Opened {
         store,
-        loads_max,
+        loads_max: config.log.loads_max,
         segment_bytes,
+        jobs: Vec::new(),
+        room_bytes: 0,
+        is_full: false,
     };
+    opened.make_room();
     Ok((opened, recovered))
+}
+
+impl Opened {
+    /// Runs the store's jobs until something can be written, so that the first message is not
+    /// refused; the helper runs the others.
+    fn make_room(&mut self) {
+        let mut jobs = self.store.take_jobs().into_iter();
+        while self.store.room_bytes() == 0
+            && let Some(job) = jobs.next()
+        {
+            if let Err(error) = self.store.done(job.run()) {
+                self.is_full = matches!(error, JobError::NoSpace(_));
+                tracing::warn!(%error, "the log has no room yet");
+            }
+        }
+        self.jobs = jobs.collect();
+        self.room_bytes = self.store.room_bytes();
+    }
 }
 
 /// Segments that hold the largest message with room to spare.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::Signal;
 use super::helper::Helper;
+use super::open::Opened;
 use crate::shared::Shared;
 
 /// How soon a job that failed is tried again.
@@ -19,7 +20,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(3_600);
 
 pub(super) fn start(
-    store: Store<FileDisk>,
+    opened: Opened,
     shared: Weak<Shared>,
     signal: Arc<Signal>,
     failure: Arc<OnceLock<String>>,
@@ -28,16 +29,18 @@ pub(super) fn start(
     let thread = thread::Builder::new().name("heartwire-write".into());
     let spawned = thread.spawn(move || {
         let _ = signal.writer.set(thread::current());
+        let mut helper = Helper::start(signal.clone());
+        helper.add(opened.jobs);
         Writer {
-            helper: Helper::start(signal.clone()),
-            store,
+            helper,
+            store: opened.store,
             shared,
             signal,
             failure,
             batch: Batch::default(),
             places: Vec::new(),
             unused: Vec::new(),
-            is_full: false,
+            is_full: opened.is_full,
             try_again_at: None,
         }
         .run();
@@ -75,10 +78,18 @@ impl Writer {
             let turn = self.turn();
             match turn {
                 Turn::Wrote => {}
-                Turn::Failed => return self.refuse(),
+                Turn::Failed => break self.refuse(),
                 Turn::Idle if self.signal.is_stopping() => break,
                 Turn::Idle => self.rest(),
             }
+        }
+        for done in self.helper.finish() {
+            if let Err(error) = self.store.done(done) {
+                tracing::warn!(%error, "the log's upkeep failed at the end");
+            }
+        }
+        if self.store.failure().is_some() {
+            return;
         }
         if let Err(error) = self.store.close() {
             tracing::error!(%error, "the log was not closed cleanly; the next start reads it");
@@ -171,7 +182,7 @@ impl Writer {
                 hub.commit(through, &self.places);
                 hub.set_room(room, is_full);
             });
-            shared.stored.send_replace(());
+            shared.waiting.stored(through);
         }
         self.batch.clear();
     }
@@ -185,7 +196,7 @@ impl Writer {
                 hub.set_accepting(false);
                 hub.fail_all();
             });
-            shared.stored.send_replace(());
+            shared.waiting.failed();
         }
         self.batch.clear();
     }

@@ -52,6 +52,7 @@ impl Bystander {
     }
 }
 
+/// `[WS-1]`
 #[tokio::test]
 async fn breaches_of_the_websocket_close_with_the_code_that_names_them() {
     let server = Fixture::start().await;
@@ -303,6 +304,7 @@ async fn ten_thousand_topics_from_one_client_are_refused_beyond_the_limit() {
     bystander.notices_nothing().await;
 }
 
+/// `[WS-6]`
 #[tokio::test]
 async fn bytes_right_behind_the_upgrade_request_are_handled() {
     let server = Fixture::start().await;

@@ -44,6 +44,7 @@ async fn a_published_message_has_a_place_and_stands_in_the_history() {
     );
 }
 
+/// `[PUB-12]`
 #[tokio::test]
 async fn text_json_and_binary_are_told_apart_and_text_must_be_utf8() {
     let server = Fixture::start().await;
@@ -249,6 +250,7 @@ async fn bad_parameters_are_named() {
     }
 }
 
+/// `[HELLO-3]`: whoever looks at the list learns nobody's client id.
 #[tokio::test]
 async fn topics_and_connections_are_listed_and_a_connection_can_be_closed() {
     let server = Fixture::start().await;

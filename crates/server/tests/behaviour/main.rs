@@ -1,13 +1,22 @@
 //! A server on real loopback sockets, seen from outside. One file per behaviour.
 
+mod access_table;
 mod drain;
+mod durable;
 mod embedding;
 mod garbage;
+mod grants;
 mod http_api;
 mod late_runtime;
+mod limits;
 mod liveness;
+mod own_check;
 mod plain_mode;
+mod proxies;
 mod refusals;
+mod shut_out;
 mod sse;
 mod support;
 mod takeover;
+mod tls;
+mod tokens;

@@ -20,6 +20,7 @@ async fn ping_is_answered_and_nothing_else_comes_unasked() -> Outcome {
     Ok(())
 }
 
+/// `[PLAIN-5]`
 #[tokio::test]
 async fn both_forms_of_the_url_follow_the_same_topics() {
     let server = Fixture::start().await;

@@ -56,6 +56,7 @@ async fn allowed_origins_and_hosts_get_in() {
     assert_eq!(peer.text().await, "pong");
 }
 
+/// `[WS-2]` `[WS-5]`
 #[tokio::test]
 async fn a_later_version_alone_is_refused_and_v1_is_agreed() {
     let server = Fixture::start().await;

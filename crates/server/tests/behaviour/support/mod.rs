@@ -6,6 +6,7 @@
 
 pub(crate) mod http;
 pub(crate) mod peer;
+pub(crate) mod token;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -49,6 +50,14 @@ impl Fixture {
     }
 
     pub(crate) async fn with(settings: impl FnOnce(HubBuilder) -> HubBuilder) -> Self {
+        Self::serving(settings, |server| server).await
+    }
+
+    /// The same with settings of the server's own.
+    pub(crate) async fn serving(
+        settings: impl FnOnce(HubBuilder) -> HubBuilder,
+        serving: impl FnOnce(Server) -> Server,
+    ) -> Self {
         let hub = settings(Hub::builder())
             .open()
             .await
@@ -56,7 +65,7 @@ impl Fixture {
         let server = Server::bind("127.0.0.1:0", hub.clone())
             .await
             .expect("a free port");
-        let server = server.drain_window(Duration::from_secs(1));
+        let server = serving(server.drain_window(Duration::from_secs(1)));
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async {

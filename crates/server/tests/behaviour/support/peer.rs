@@ -95,6 +95,11 @@ pub(crate) fn hello(name: &str, attempt: u64) -> String {
     format!(r#"hello {{"client":"0000000000000000-{name}","attempt":{attempt}}}"#)
 }
 
+/// The same with a token.
+pub(crate) fn hello_with(name: &str, token: &str) -> String {
+    format!(r#"hello {{"client":"0000000000000000-{name}","attempt":1,"token":"{token}"}}"#)
+}
+
 impl Peer {
     /// A connection that has said nothing.
     pub(crate) async fn tcp(address: SocketAddr) -> Self {
@@ -158,6 +163,13 @@ impl Peer {
             .trim_start();
         let welcome = serde_json::from_str(json).expect("JSON");
         (peer, welcome)
+    }
+
+    /// A v1 WebSocket that has said hello with a token.
+    pub(crate) async fn v1_with(address: SocketAddr, name: &str, token: &str) -> Self {
+        let mut peer = Self::silent_v1(address, "/websocket").await;
+        peer.say(&hello_with(name, token)).await;
+        peer
     }
 
     pub(crate) fn into_stream(self) -> TcpStream {
@@ -235,6 +247,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             Heard::Text(text) => text,
             other => panic!("expected a text, not {other:?}"),
         }
+    }
+
+    /// Says something, and hears the answer.
+    pub(crate) async fn ask(&mut self, message: &str) -> String {
+        self.say(message).await;
+        self.text_after_pings().await
+    }
+
+    /// The `welcome`, which is due.
+    pub(crate) async fn welcomed(&mut self) {
+        let heard = self.text().await;
+        assert!(heard.starts_with("welcome\n"), "{heard}");
     }
 
     /// The next text that is no ping; pings are answered.

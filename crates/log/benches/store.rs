@@ -1,0 +1,458 @@
+//! What the log on disk costs, beside the least that the same work can cost in the same run:
+//!
+//! ```text
+//!   cargo bench -p heartwire-log --bench store -- append FOLDER [SECONDS]
+//!   cargo bench -p heartwire-log --bench store -- reopen FOLDER [MESSAGES]
+//! ```
+//!
+//! `append` writes batches of 1, 64 and 1,024 messages of 128 bytes over 10,000 topics, each made
+//! durable, beside a loop of one `pwrite` and one `fdatasync` of as many bytes into a file that was
+//! filled with zeros ahead. `reopen` opens a log of 5 million such messages, without indexes and with
+//! them, beside one sequential read and checksum of its segments.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    reason = "a benchmark measures time, uses threads, and reports to the terminal"
+)]
+
+use std::fs::{self, File};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use heartwire_disk::{FileDisk, InTurn, Threads};
+use heartwire_log::store::{
+    Batch, DiskPlace, Done, Fresh, Job, Opening, Record, Recovered, Store, StoreConfig, WriteError,
+};
+use heartwire_log::{Append, Appended, Log, LogConfig, Now, ProducerId, ProducerKey};
+use heartwire_proto::frame::Message;
+use heartwire_proto::id::TopicRef;
+use heartwire_proto::{LogId, Offset, Seq, Time, TopicName, WallTime};
+
+const TOPICS: usize = 10_000;
+const PAYLOAD_BYTES: usize = 128;
+const BATCH_SIZES: [usize; 3] = [1, 64, 1_024];
+const ROUNDS: usize = 3;
+/// What a scan reads at once, in bytes.
+const SCAN_BYTES: usize = 1 << 20;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["append", folder] => append(Path::new(folder), 2),
+        ["append", folder, seconds] => append(Path::new(folder), number(seconds)),
+        ["reopen", folder] => reopen(Path::new(folder), 5_000_000),
+        ["reopen", folder, messages] => reopen(Path::new(folder), number(messages)),
+        _ => println!("usage: append FOLDER [SECONDS] | reopen FOLDER [MESSAGES]"),
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().expect("a number")
+}
+
+/// Random numbers, the same each time (an xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, count: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % count as u64) as usize
+    }
+}
+
+/// Messages over all topics in random order, each topic's offsets following each other.
+struct Source {
+    topics: Vec<(TopicName, Record)>,
+    offsets: Vec<u64>,
+    producers: Vec<ProducerId>,
+    seq: u64,
+    random: Random,
+}
+
+impl Source {
+    fn new() -> Self {
+        let key = ProducerKey::new(3);
+        let producers = (0..1_024)
+            .map(|n| key.producer(None, &format!("client-{n:012}").parse().expect("an id")))
+            .collect();
+        Self {
+            topics: (0..TOPICS).map(message).collect(),
+            offsets: vec![0; TOPICS],
+            producers,
+            seq: 0,
+            random: Random(88_172_645_463_325_252),
+        }
+    }
+
+    fn fill(&mut self, batch: &mut Batch, count: usize) {
+        batch.clear();
+        for _ in 0..count {
+            let at = self.random.below(TOPICS);
+            self.offsets[at] += 1;
+            self.seq += 1;
+            let producer = self.producers[self.random.below(self.producers.len())];
+            let mut record = self.topics[at].1.clone();
+            if let Record::Message {
+                offset,
+                producer: by,
+                ..
+            } = &mut record
+            {
+                *offset = Offset(self.offsets[at]);
+                *by = Some((producer, Seq(self.seq)));
+            }
+            batch.records.push(record);
+        }
+    }
+}
+
+/// One message of a topic, in wire form.
+fn message(number: usize) -> (TopicName, Record) {
+    let name = format!("topic:{number:05}");
+    let mut log = Log::new(LogId::from_random(1), LogConfig::default());
+    let payload = vec![b'm'; PAYLOAD_BYTES];
+    let append = Append {
+        topic: TopicRef::parse(&name).expect("a topic"),
+        payload: Message::Binary(&payload),
+        from: None,
+        producer: None,
+    };
+    let now = Now {
+        time: Time::from_millis(3_600_000),
+        wall: WallTime::from_unix_millis(1_790_000_000_000),
+        random: number as u64,
+    };
+    let Ok(Appended::Pending(place)) = log.append(append, now) else {
+        unreachable!("an empty log takes a message");
+    };
+    log.commit(place.lsn, &[], &mut Default::default());
+    let topic: TopicName = name.parse().expect("a topic");
+    let mut entry = None;
+    let _ = log.read(place.topic, Offset::ZERO, |_, read| {
+        entry = read.cloned();
+        true
+    });
+    let record = Record::Message {
+        topic: topic.clone(),
+        origin: place.epoch,
+        offset: Offset(1),
+        entry: entry.expect("it is durable"),
+        producer: None,
+    };
+    (topic, record)
+}
+
+fn open(folder: &Path, threads: usize) -> (Store<FileDisk>, Recovered) {
+    let disk = FileDisk::create(folder).expect("a folder");
+    let fresh = Fresh {
+        store: 1,
+        log: LogId::from_random(1),
+        key: ProducerKey::new(3),
+        epochs: 5,
+    };
+    let (config, mode) = (StoreConfig::default(), Opening::Careful);
+    let opened = match NonZeroUsize::new(threads) {
+        Some(threads) => Store::open(disk, config, fresh, mode, &Threads(threads)),
+        None => Store::open(disk, config, fresh, mode, &InTurn),
+    };
+    opened.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A store whose jobs a thread does.
+struct Writer {
+    store: Store<FileDisk>,
+    jobs: mpsc::Sender<Job<FileDisk>>,
+    done: mpsc::Receiver<Done<FileDisk>>,
+    places: Vec<DiskPlace>,
+}
+
+impl Writer {
+    fn new(store: Store<FileDisk>) -> Self {
+        let (jobs, to_do) = mpsc::channel::<Job<FileDisk>>();
+        let (outcomes, done) = mpsc::channel();
+        std::thread::spawn(move || {
+            for job in to_do {
+                if outcomes.send(job.run()).is_err() {
+                    return;
+                }
+            }
+        });
+        let places = Vec::new();
+        Self {
+            store,
+            jobs,
+            done,
+            places,
+        }
+    }
+
+    fn hand_over(&mut self) {
+        for job in self.store.take_jobs() {
+            self.jobs.send(job).expect("the helper lives");
+        }
+        while let Ok(done) = self.done.try_recv() {
+            self.store
+                .done(done)
+                .unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+
+    /// Waits until a segment is prepared.
+    fn settle(&mut self) {
+        self.hand_over();
+        while self.store.needs_segment() {
+            let done = self.done.recv().expect("the helper lives");
+            self.store
+                .done(done)
+                .unwrap_or_else(|error| panic!("{error}"));
+            self.hand_over();
+        }
+    }
+
+    fn commit(&mut self, batch: &Batch) -> usize {
+        self.hand_over();
+        loop {
+            match self.store.write(batch, &mut self.places) {
+                Ok(()) => break,
+                Err(WriteError::NoRoom { .. }) => self.settle(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        self.store.sync().unwrap_or_else(|error| panic!("{error}"));
+        24 + self
+            .places
+            .iter()
+            .map(|place| place.bytes as usize)
+            .sum::<usize>()
+    }
+}
+
+fn append(folder: &Path, seconds: u64) {
+    let span = Duration::from_secs(seconds);
+    let (store, _) = open(&folder.join("log"), 0);
+    let mut writer = Writer::new(store);
+    let mut source = Source::new();
+    println!("batch   store/s     bare/s      share   bytes a frame");
+    for size in BATCH_SIZES {
+        let (mut ours, mut bare, mut frame) = (0.0_f64, 0.0_f64, 0);
+        for round in 0..ROUNDS {
+            writer.settle();
+            let mut batch = Batch::default();
+            let (start, mut count) = (Instant::now(), 0);
+            while start.elapsed() < span {
+                source.fill(&mut batch, size);
+                frame = writer.commit(&batch);
+                count += 1;
+            }
+            ours = ours.max(f64::from(count) / start.elapsed().as_secs_f64());
+            let path = folder.join(format!("bare-{size}-{round}"));
+            bare = bare.max(bare_loop(&path, frame, span));
+        }
+        let (ours, bare) = (ours * size as f64, bare * size as f64);
+        let share = 100.0 * ours / bare;
+        println!("{size:5} {ours:10.0} {bare:10.0} {share:9.1} % {frame:9}");
+    }
+    writer
+        .store
+        .close()
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// One `pwrite` and one `fdatasync` after the other, so many bytes each, into a file full of zeros;
+/// how many a second.
+fn bare_loop(path: &PathBuf, bytes: usize, span: Duration) -> f64 {
+    const FILE_BYTES: usize = 64 << 20;
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .expect("a file");
+    file.write_all_at(&vec![0; FILE_BYTES], 0).expect("room");
+    file.sync_all().expect("a sync");
+    let frame = vec![0xA5; bytes];
+    let (start, mut count, mut position) = (Instant::now(), 0, 0);
+    while start.elapsed() < span {
+        file.write_all_at(&frame, position as u64).expect("a write");
+        file.sync_data().expect("a sync");
+        count += 1;
+        position = if position + 2 * bytes > FILE_BYTES {
+            0
+        } else {
+            position + bytes
+        };
+    }
+    let rate = f64::from(count) / start.elapsed().as_secs_f64();
+    fs::remove_file(path).expect("it is there");
+    rate
+}
+
+fn reopen(folder: &Path, messages: u64) {
+    let folder = folder.join(format!("reopen-{messages}"));
+    if !folder.exists() {
+        build(&folder, messages);
+    }
+    let segments = files(&folder, "seg");
+    let bytes: u64 = segments
+        .iter()
+        .map(|path| fs::metadata(path).expect("a file").len())
+        .sum();
+    println!(
+        "{messages} messages, {} segments, {bytes} bytes",
+        segments.len()
+    );
+    let scan = best(|| scan(&segments));
+    println!("one sequential scan        {scan}");
+    let clean = |threads| best(|| reopen_once(&folder, threads, messages));
+    report("with indexes, one thread ", clean(0), scan);
+    report("with indexes, two threads", clean(2), scan);
+    for path in files(&folder, "idx").iter().chain(&files(&folder, "ckpt")) {
+        fs::remove_file(path).expect("it is there");
+    }
+    report("all scanned, one thread  ", clean(0), scan);
+    report("all scanned, two threads ", clean(2), scan);
+    fs::remove_dir_all(&folder).expect("it is there");
+}
+
+fn build(folder: &Path, messages: u64) {
+    let (store, _) = open(folder, 0);
+    let mut writer = Writer::new(store);
+    let mut source = Source::new();
+    let mut batch = Batch::default();
+    let start = Instant::now();
+    let mut left = messages as usize;
+    while left > 0 {
+        let count = left.min(Batch::RECORDS_MAX);
+        source.fill(&mut batch, count);
+        writer.commit(&batch);
+        left -= count;
+    }
+    writer.settle();
+    drop(writer.jobs);
+    for done in &writer.done {
+        writer
+            .store
+            .done(done)
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+    writer
+        .store
+        .close()
+        .unwrap_or_else(|error| panic!("{error}"));
+    println!("built in {:.1} s", start.elapsed().as_secs_f64());
+}
+
+fn check(recovered: &Recovered, messages: u64) {
+    let found: usize = recovered
+        .topics
+        .iter()
+        .map(|topic| topic.places.len())
+        .sum();
+    assert_eq!(found as u64, messages, "nothing is missing");
+}
+
+fn reopen_once(folder: &Path, threads: usize, messages: u64) -> Took {
+    let start = Took::start();
+    let (_store, recovered) = open(folder, threads);
+    let took = start.stop();
+    check(&recovered, messages);
+    took
+}
+
+/// Reads files from end to end, a piece at a time, with one checksum over each piece.
+fn scan(paths: &[PathBuf]) -> Took {
+    let start = Took::start();
+    let (mut piece, mut sum) = (vec![0; SCAN_BYTES], 0);
+    for path in paths {
+        let file = File::open(path).expect("a file");
+        let length = file.metadata().expect("a length").len();
+        let mut position = 0;
+        while position < length {
+            let count = (length - position).min(SCAN_BYTES as u64) as usize;
+            file.read_exact_at(&mut piece[..count], position)
+                .expect("bytes");
+            sum ^= crc32c::crc32c(&piece[..count]);
+            position += count as u64;
+        }
+    }
+    assert_ne!(sum, 0x1234_5678, "the sum is used");
+    start.stop()
+}
+
+/// How long something took, by the clock and of the processor. On a busy machine the second tells
+/// more; it is that of one thread alone.
+#[derive(Clone, Copy)]
+struct Took {
+    clock: Duration,
+    processor: Duration,
+}
+
+struct Started(Instant, Duration);
+
+impl Took {
+    fn start() -> Started {
+        Started(Instant::now(), processor_time())
+    }
+}
+
+impl Started {
+    fn stop(&self) -> Took {
+        Took {
+            clock: self.0.elapsed(),
+            processor: processor_time() - self.1,
+        }
+    }
+}
+
+impl std::fmt::Display for Took {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let millis = |span: Duration| span.as_secs_f64() * 1_000.0;
+        let (clock, processor) = (millis(self.clock), millis(self.processor));
+        write!(f, "{clock:8.1} ms, {processor:8.1} ms of the processor")
+    }
+}
+
+/// What this thread has had of the processor.
+fn processor_time() -> Duration {
+    let statistics = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has it");
+    let nanos = statistics
+        .split(' ')
+        .next()
+        .and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.expect("a number"))
+}
+
+/// The least of five.
+fn best(measure: impl Fn() -> Took) -> Took {
+    let times: Vec<Took> = (0..5).map(|_| measure()).collect();
+    Took {
+        clock: times.iter().map(|took| took.clock).min().expect("five"),
+        processor: times.iter().map(|took| took.processor).min().expect("five"),
+    }
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a name").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == ending));
+    paths.sort();
+    paths
+}
+
+fn report(what: &str, took: Took, scan: Took) {
+    let ratio = |ours: Duration, theirs: Duration| ours.as_secs_f64() / theirs.as_secs_f64();
+    let clock = ratio(took.clock, scan.clock);
+    let processor = ratio(took.processor, scan.processor);
+    println!("{what}  {took}: {clock:.2} x the scan, {processor:.2} x its processor time");
+}

@@ -1,0 +1,163 @@
+//! What durable publishing costs, from the call to the follower.
+//!
+//! ```text
+//!   cargo bench -p heartwire-server --bench durable -- FOLDER [SECONDS [PUBLISHERS]]
+//! ```
+//!
+//! 1, 64 and 1,024 publishers in the server's own process each publish a message of 128 bytes as soon
+//! as the one before is stored, to a topic each, while a follower of one of the topics takes the time
+//! from the call until it is handed the message. Each number is measured with topics on disk and in
+//! memory, beside a bare loop in the same folder that appends as many bytes as those publishers bring
+//! at a time to a file filled ahead, and syncs.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "a benchmark reports to the terminal that started it"
+)]
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use heartwire_server::{Delivery, Hub, SubFrom};
+use tokio::task::JoinSet;
+
+const PUBLISHERS: [usize; 3] = [1, 64, 1_024];
+const PAYLOAD_BYTES: usize = 128;
+/// What a record takes on disk, with a topic and no publisher.
+const RECORD_BYTES: usize = PAYLOAD_BYTES + 44;
+/// How large the file of the bare loop is; it begins again when it is full.
+const FILE_BYTES: usize = 64 << 20;
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> Outcome<()> {
+    let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
+    let Some(folder) = arguments.next().map(PathBuf::from) else {
+        println!(
+            "usage: cargo bench -p heartwire-server --bench durable -- FOLDER [SECONDS [PUBLISHERS]]"
+        );
+        return Ok(());
+    };
+    let seconds = arguments.next().map_or(Ok(3), |text| text.parse())?;
+    let time = Duration::from_secs(seconds);
+    let only: Option<usize> = arguments.next().map(|text| text.parse()).transpose()?;
+    fs::create_dir_all(&folder)?;
+    println!(
+        "{:>10}  {:24} {:>12} {:>7} {:>12} {:>12}",
+        "publishers", "", "messages/s", "ratio", "p50 ms", "p99 ms"
+    );
+    let runtime = tokio::runtime::Runtime::new()?;
+    for publishers in only.map_or(PUBLISHERS.to_vec(), |only| vec![only]) {
+        let bare = bare(&folder.join("bare"), publishers, time)?;
+        println!(
+            "{publishers:>10}  {:24} {bare:>12.0} {:>7}",
+            "bare append and sync", "1.00"
+        );
+        for (name, log) in [("on disk", Some(folder.join("log"))), ("in memory", None)] {
+            let measured = runtime.block_on(publish(log.as_deref(), publishers, time))?;
+            println!(
+                "{:>10}  {name:24} {:>12.0} {:>7.2} {:>12.3} {:>12.3}",
+                "",
+                measured.per_second,
+                measured.per_second / bare,
+                quantile(&measured.latencies_ms, 0.50),
+                quantile(&measured.latencies_ms, 0.99),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Messages a second of a loop that appends a batch and syncs.
+fn bare(path: &Path, publishers: usize, time: Duration) -> Outcome<f64> {
+    let file = File::create(path)?;
+    file.write_all_at(&vec![0; FILE_BYTES], 0)?;
+    file.sync_all()?;
+    let batch = vec![b'x'; publishers * RECORD_BYTES];
+    let (begun, mut batches, mut position) = (Instant::now(), 0, 0);
+    while begun.elapsed() < time {
+        if position + batch.len() > FILE_BYTES {
+            position = 0;
+        }
+        file.write_all_at(&batch, position as u64)?;
+        file.sync_data()?;
+        position += batch.len();
+        batches += publishers;
+    }
+    let per_second = batches as f64 / begun.elapsed().as_secs_f64();
+    fs::remove_file(path)?;
+    Ok(per_second)
+}
+
+struct Measured {
+    per_second: f64,
+    /// In rising order.
+    latencies_ms: Vec<f64>,
+}
+
+/// A message that begins with the time.
+fn payload(start: Instant) -> Vec<u8> {
+    let mut payload = vec![b'x'; PAYLOAD_BYTES];
+    let stamp = start.elapsed().as_nanos() as u64;
+    payload[..8].copy_from_slice(&stamp.to_le_bytes());
+    payload
+}
+
+/// Of numbers in rising order.
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    let index = (sorted.len() as f64 * part) as usize;
+    sorted.get(index).copied().unwrap_or(f64::NAN)
+}
+
+async fn publish(folder: Option<&Path>, publishers: usize, time: Duration) -> Outcome<Measured> {
+    let mut builder = Hub::builder();
+    if let Some(folder) = folder {
+        let _ = fs::remove_dir_all(folder);
+        builder = builder.data(folder);
+    }
+    let hub = builder.open().await?;
+    let (start, count) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    for number in 0..publishers {
+        let (hub, count, is_over) = (hub.clone(), count.clone(), is_over.clone());
+        tasks.spawn(async move {
+            let topic = format!("topic:{number}");
+            while !is_over.load(Ordering::Relaxed) {
+                hub.publish(&topic, payload(start)).await?;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok::<_, heartwire_server::PublishError>(())
+        });
+    }
+    let mut follower = hub.follow("topic:0", SubFrom::Tail)?;
+    let mut latencies_ms = Vec::new();
+    let (begun, before) = (Instant::now(), count.load(Ordering::Relaxed));
+    while begun.elapsed() < time {
+        if let Some(Delivery::Message(message)) = follower.next().await {
+            let payload = message.payload();
+            let (stamp, _) = payload.as_bytes().split_at(8);
+            let sent = Duration::from_nanos(u64::from_le_bytes(stamp.try_into()?));
+            latencies_ms.push((start.elapsed() - sent).as_secs_f64() * 1e3);
+        }
+    }
+    let published = count.load(Ordering::Relaxed) - before;
+    let per_second = published as f64 / begun.elapsed().as_secs_f64();
+    is_over.store(true, Ordering::Relaxed);
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    drop(follower);
+    hub.drain(Duration::ZERO).await;
+    latencies_ms.sort_by(f64::total_cmp);
+    Ok(Measured {
+        per_second,
+        latencies_ms,
+    })
+}
