@@ -137,7 +137,8 @@ impl Intake<'_> {
             Event::Control(control) => return self.handle_control(connection, &control),
         };
         match step {
-            Step::Done => {}
+            // Nobody has a token.
+            Step::Done | Step::Token(_) => {}
             Step::Hub(request) => connection.apply(request, self.hub, self.now),
             Step::Hello(hello) => {
                 connection.welcome(&hello, None, self.hub, &self.wire, self.now);
