@@ -137,7 +137,8 @@ impl Intake<'_> {
             Event::Control(control) => return self.handle_control(connection, &control),
         };
         match step {
-            Step::Done => {}
+            // Nobody has a token.
+            Step::Done | Step::RoundTrip(_) => {}
             Step::Hub(request) => connection.apply(request, self.hub, self.now),
             Step::Token(_) => connection.keep_grant(),
             Step::Hello(hello) => {
@@ -152,7 +153,9 @@ impl Intake<'_> {
         let payload = control.payload();
         match control.kind() {
             ControlKind::Ping => connection.receive_ping(payload),
-            ControlKind::Pong => connection.receive_pong(payload, self.now.time),
+            ControlKind::Pong => {
+                connection.receive_pong(payload, self.now.time);
+            }
             ControlKind::Close => {
                 match ClosePayload::parse(payload) {
                     Ok(close) => connection.receive_close(close.code, self.now.time),
