@@ -69,8 +69,11 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Lazily, so that a server that a failed test left behind does not keep it.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        let unmounted = Command::new("umount").arg(&self.0).output();
+        if !unmounted.is_ok_and(|output| output.status.success()) {
+            // A server that a failed test left behind keeps it: it goes when that does.
+            let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        }
     }
 }
 
@@ -153,7 +156,7 @@ fn what_was_acknowledged_survives_power_loss() {
         server.process.signal(Signal::STOP);
         // Whatever was acknowledged by now was so before the copy.
         let acknowledged: Vec<usize> = publishers.iter().map(Publisher::acknowledged).collect();
-        let copy = folder.join("copy");
+        let copy = folder.join(format!("copy-{number}"));
         run("cp", &["--sparse=always", text(&image), text(&copy)]);
         server.process.signal(Signal::CONT);
         let after = Mount::new(&folder.join("after"), &["-o", "loop", text(&copy)]);

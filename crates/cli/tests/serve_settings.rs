@@ -70,7 +70,14 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     );
     let path = path.to_str().expect("UTF-8");
     let key_of = |flags: &[&str], environment: &[(&str, &str)]| {
-        let base = ["serve", "--config", path, "--listen", "127.0.0.1:0"];
+        let base = [
+            "serve",
+            "--memory",
+            "--config",
+            path,
+            "--listen",
+            "127.0.0.1:0",
+        ];
         let mut server = Heartwire::start_with(&[&base[..], flags].concat(), |command| {
             command.envs(environment.iter().copied())
         });
@@ -95,7 +102,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 #[test]
 fn an_address_that_is_taken_is_a_failure() {
     let server = Server::start(&[]);
-    let (code, _, errors) = Heartwire::run(&["serve", "--listen", &server.url()]);
+    let (code, _, errors) = Heartwire::run(&["serve", "--memory", "--listen", &server.url()]);
     assert_eq!(code, 1);
     assert!(
         errors.contains(&format!("cannot listen on {}", server.addr)),
@@ -116,7 +123,13 @@ fn log_lines_can_be_json_and_standard_output_holds_the_ready_line_alone() {
 
 #[test]
 fn an_open_address_is_served_to_whoever_insists_and_says_so() {
-    let listen = ["serve", "--listen", "0.0.0.0:0", "--insecure-open"];
+    let listen = [
+        "serve",
+        "--memory",
+        "--listen",
+        "0.0.0.0:0",
+        "--insecure-open",
+    ];
     let mut server = Heartwire::start(&listen);
     let ready = server.line().text;
     let port = common::address_in(&ready).port();
@@ -151,7 +164,14 @@ fn secrets_come_from_files_and_the_environment_and_are_never_shown() {
     const SECRET: &str = "a-secret-that-nobody-may-ever-see-in-a-log";
     let keys = file("keys", &format!("{SECRET}-1\n\n{SECRET}-2\n"));
     let keys = keys.to_str().expect("UTF-8");
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--log-format", "json"];
+    let arguments = [
+        "serve",
+        "--memory",
+        "--listen",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+    ];
     let mut server = Heartwire::start_with(&arguments, |command| {
         command
             .env("RUST_LOG", "trace")

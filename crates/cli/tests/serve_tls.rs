@@ -28,6 +28,7 @@ fn a_link_goes_over_tls_and_the_certificate_is_read_again_on_sighup() {
     let (chain, key) = certificate("served");
     let arguments = [
         "serve",
+        "--memory",
         "--listen",
         "127.0.0.1:0",
         "--tls-cert",

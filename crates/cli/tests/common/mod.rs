@@ -239,11 +239,14 @@ impl Server {
     /// `heartwire serve` on this address.
     pub fn start_on(listen: &str, flags: &[&str]) -> Self {
         let mut arguments = vec!["serve", "--listen", listen];
-        if !flags.contains(&"--data") {
+        if !flags.contains(&"--data") && !flags.contains(&"--memory") {
             arguments.push("--memory");
         }
         arguments.extend(flags);
-        let mut process = Heartwire::start(&arguments);
+        // The life and death of connections is told at this level.
+        let level = "info,heartwire_server=debug";
+        let mut process =
+            Heartwire::start_with(&arguments, |command| command.env("RUST_LOG", level));
         let ready = process.line().text;
         let addr = address_in(&ready);
         Self { process, addr }
