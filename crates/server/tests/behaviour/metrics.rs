@@ -161,7 +161,7 @@ async fn a_peer_that_speaks_and_takes_no_output_dies_of_that() {
     let mut last = Scrape::of(server.address).await;
     until("it to be found dead", async || {
         // It is heard all the time; once it is dead, nobody listens.
-        let _ = stuck.try_send(&text("pong by-hand")).await;
+        let _ = stuck.try_send(&text("pong byhand")).await;
         if last.value("heartwire_lag_messages") < 3.0 {
             http::publish(server.address, "flood", &payload).await;
         }

@@ -78,7 +78,8 @@ export class Browser {
     browser.stops.push(async () => {
       chromium.kill('SIGKILL')
       await once(chromium, 'exit')
-      rmSync(profile, { recursive: true, force: true, maxRetries: 10 })
+      // Its children outlive it by a moment, and still write.
+      rmSync(profile, { recursive: true, force: true, maxRetries: 50, retryDelay: 20 })
     })
     await browser.connect(chromium.stderr)
     return browser
