@@ -319,17 +319,42 @@ fn reopen(folder: &Path, messages: u64) {
         "{messages} messages, {} segments, {bytes} bytes",
         segments.len()
     );
-    let scan = best(|| scan(&segments));
-    println!("one sequential scan        {scan}");
-    let clean = |threads| best(|| reopen_once(&folder, threads, messages));
-    report("with indexes, one thread ", clean(0), scan);
-    report("with indexes, two threads", clean(2), scan);
+    for cache in [Cache::Warm, Cache::Cold] {
+        let scan = best(&folder, cache, || scan(&segments));
+        println!("{cache:?}: one sequential scan        {scan}");
+        for (name, threads) in [("one thread ", 0), ("two threads", 2)] {
+            let took = best(&folder, cache, || reopen_once(&folder, threads, messages));
+            report(&format!("{cache:?}: with indexes, {name}"), took, scan);
+        }
+    }
     for path in files(&folder, "idx").iter().chain(&files(&folder, "ckpt")) {
         fs::remove_file(path).expect("it is there");
     }
-    report("all scanned, one thread  ", clean(0), scan);
-    report("all scanned, two threads ", clean(2), scan);
+    for cache in [Cache::Warm, Cache::Cold] {
+        let scan = best(&folder, cache, || scan(&segments));
+        for (name, threads) in [("one thread ", 0), ("two threads", 2)] {
+            let took = best(&folder, cache, || reopen_once(&folder, threads, messages));
+            report(&format!("{cache:?}: all scanned, {name} "), took, scan);
+        }
+    }
     fs::remove_dir_all(&folder).expect("it is there");
+}
+
+/// Whether the system has the files in memory already, as after a process died, or must read them
+/// from the device, as after a machine did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cache {
+    Warm,
+    Cold,
+}
+
+/// Makes the system forget what it has of a folder's files.
+fn forget(folder: &Path) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let file = File::open(entry.expect("a name").path()).expect("a file");
+        file.sync_all().expect("a sync");
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("advice");
+    }
 }
 
 fn build(folder: &Path, messages: u64) {
@@ -441,8 +466,14 @@ fn processor_time() -> Duration {
 }
 
 /// The least of five.
-fn best(measure: impl Fn() -> Took) -> Took {
-    let times: Vec<Took> = (0..5).map(|_| measure()).collect();
+fn best(folder: &Path, cache: Cache, measure: impl Fn() -> Took) -> Took {
+    let prepared = || {
+        if cache == Cache::Cold {
+            forget(folder);
+        }
+        measure()
+    };
+    let times: Vec<Took> = (0..5).map(|_| prepared()).collect();
     Took {
         clock: times.iter().map(|took| took.clock).min().expect("five"),
         processor: times.iter().map(|took| took.processor).min().expect("five"),
