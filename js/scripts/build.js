@@ -5,12 +5,20 @@
  * - `dist/heartwire.js` is committed as well: the server embeds it at `/heartwire.js`, and needs no Node to be built;
  *   with `--check` nothing is built, and it is an error when that file is not the bundle of the sources
  * - `miniprogram_dist/index.js` CommonJS in ES2017, which Mini Programs take as it is
+ *
+ * Two tools make a bundle. esbuild joins the modules and shortens the names of properties that begin with `_`: by that
+ * the sources mark what they have between each other, and what nobody else sees. No other property is renamed, so the
+ * API, the platform's interface and the protocol keep their words. uglify-js then shortens the local names. esbuild can
+ * do that as well, but gives functions names according to how deep they stand; uglify-js gives the same few names to all,
+ * which compresses to 6 % less. Both are pinned, and give the same output for the same sources.
  */
 
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import UglifyJS from 'uglify-js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -18,13 +26,17 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const common = {
   absWorkingDir: root,
   bundle: true,
-  minify: true,
-  // What begins with _ is private to its class.
-  mangleProps: /^_/,
+  write: false,
+  minifySyntax: true,
+  mangleProps: /^_[a-z]/,
+  legalComments: 'none',
   format: 'esm',
   target: 'es2022',
   logLevel: 'warning',
 }
+
+/** How local names are shortened; the settings are those that compress best. */
+const MINIFY = { module: true, compress: { passes: 3, inline: 1, collapse_vars: false } }
 
 /** The bundles, by the file that each is written to. @type {Record<string, import('esbuild').BuildOptions>} */
 export const BUNDLES = {
@@ -33,7 +45,7 @@ export const BUNDLES = {
   'dist/miniprogram.js': { entryPoints: ['src/miniprogram.js'] },
   'dist/websocket.js': { entryPoints: ['src/websocket.js'] },
   'dist/websocket-node.js': { entryPoints: ['src/websocket-node.js'], platform: 'node' },
-  'miniprogram_dist/index.js': { entryPoints: ['src/miniprogram.js'], format: 'cjs', target: 'es2017', minify: true },
+  'miniprogram_dist/index.js': { entryPoints: ['src/miniprogram.js'], format: 'cjs', target: 'es2017' },
 }
 
 const EMBEDDED = 'dist/heartwire.js'
@@ -42,12 +54,13 @@ const EMBEDDED = 'dist/heartwire.js'
  * Builds one bundle in memory.
  *
  * @param {string} file one of `BUNDLES`
- * @param {import('esbuild').BuildOptions} [options]
  * @returns {Promise<string>}
  */
-export async function bundle(file, options = {}) {
-  const { outputFiles } = await build({ ...common, ...BUNDLES[file], ...options, outfile: file, write: false })
-  return outputFiles[0].text
+export async function bundle(file) {
+  const { outputFiles = [] } = await build({ ...common, ...BUNDLES[file], outfile: file })
+  const { code, error } = UglifyJS.minify(outputFiles[0].text, MINIFY)
+  if (error) throw error
+  return `${code}\n`
 }
 
 async function check() {
@@ -59,7 +72,11 @@ async function check() {
 
 async function main() {
   execFileSync('npx', ['tsc', '--project', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' })
-  for (const [file, options] of Object.entries(BUNDLES)) await build({ ...common, ...options, outfile: file })
+  for (const file of Object.keys(BUNDLES)) {
+    const path = `${root}/${file}`
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, await bundle(file))
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await (process.argv.includes('--check') ? check() : main())

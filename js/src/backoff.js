@@ -6,6 +6,18 @@
  * [RETRY-3] After 12 attempts the link is suspended, and tries by itself only every few minutes. [RETRY-4]
  */
 
+import {
+  ATTEMPTS_MAX,
+  DELAY_MAX_MS,
+  DELAY_MIN_MS,
+  DELAY_UNIT_MS,
+  FIRST_MAX_MS,
+  FIXED_MIN_MS,
+  NAMED_MAX_MS,
+  NEVER,
+  WAKE_EVERY_MS,
+} from './constants.js'
+
 /**
  * @typedef {object} ReconnectOptions
  * @property {number} [attemptsMax] attempts of one outage before the link is `suspended`; default 12, `Infinity` for no end
@@ -13,59 +25,52 @@
  *   wait for `reconnect()`. A fleet with fixed delays comes back in step; use it where there is one client
  */
 
-const FIRST_MAX_MS = 3_000
-const DELAY_MIN_MS = 300
-const DELAY_MAX_MS = 30_000
-const DELAY_UNIT_MS = 1_000
-/** The longest time that a server can send a client away. */
-const NAMED_MAX_MS = 3_600_000
-const WAKE_EVERY_MS = 300_000
-const ATTEMPTS_MAX = 12
-const FIXED_MIN_MS = 100
-
-/** @type {(lowMs: number, highMs: number, random: number) => number} */
-const uniformMs = (lowMs, highMs, random) => lowMs + Math.floor((highMs - lowMs) * random)
-
-/** The delay that the server named, and up to a tenth more. @type {(delayMs: number, random: number) => number} */
-export function namedMs(delayMs, random) {
-  const boundedMs = Math.min(Math.max(delayMs, DELAY_MIN_MS), NAMED_MAX_MS)
-  return uniformMs(boundedMs, boundedMs * 1.1, random)
-}
-
-/** A delay for what is to be tried again soon, though nobody said when. @type {(random: number) => number} */
-export const soonMs = (random) => uniformMs(DELAY_MIN_MS, FIRST_MAX_MS, random)
+/** @typedef {ReturnType<typeof makeBackoff>} Backoff */
 
 /**
- * The count of one outage.
+ * The delays of one link, and the count of one outage.
  *
+ * @param {import('./platform.js').Platform} platform
  * @param {ReconnectOptions} [options]
  */
-export function makeBackoff({ attemptsMax = ATTEMPTS_MAX, fixedMs } = {}) {
+export function makeBackoff(platform, { attemptsMax = ATTEMPTS_MAX, fixedMs } = {}) {
   /** Attempts of this outage that count. */
   let attempts = 0
   /** Dials and connections of this outage that ended, counted or not. */
   let endings = 1
 
-  /** @param {number} random */
-  const delayMs = (random) => {
+  /** @type {(lowMs: number, highMs: number) => number} */
+  const drawMs = (lowMs, highMs) => lowMs + Math.floor((highMs - lowMs) * platform.random())
+
+  function delayMs() {
     if (fixedMs !== undefined) return Math.max(fixedMs, FIXED_MIN_MS)
-    if (!endings) return uniformMs(0, FIRST_MAX_MS, random)
-    return uniformMs(DELAY_MIN_MS, Math.min(DELAY_MAX_MS, DELAY_UNIT_MS * 2 ** Math.min(endings, 5)), random)
+    if (!endings) return drawMs(0, FIRST_MAX_MS)
+    return drawMs(DELAY_MIN_MS, Math.min(DELAY_MAX_MS, DELAY_UNIT_MS * 2 ** endings))
   }
 
   return {
-    attempts: () => attempts,
-    /** Whether a wake-up ends suspension; a fixed policy waits for a request. */
-    wakes: fixedMs === undefined,
+    _attempts: () => attempts,
+
+    /** The delay that the server named, and up to a tenth more. @param {number} delayMs */
+    _namedMs(delayMs) {
+      const boundedMs = Math.min(Math.max(delayMs, DELAY_MIN_MS), NAMED_MAX_MS)
+      return drawMs(boundedMs, boundedMs * 1.1)
+    },
+
+    /** A delay for what is to be tried again soon, though nobody said when. */
+    _soonMs: () => drawMs(DELAY_MIN_MS, FIRST_MAX_MS),
+
+    /** When a suspended link tries by itself; never, if it waits to be asked. */
+    _wakeMs: () => (fixedMs === undefined ? drawMs(WAKE_EVERY_MS / 2, WAKE_EVERY_MS * 1.5) : NEVER),
 
     /** Something local asked for a dial (a wake-up, a request), which counts for nothing: all attempts are there again. */
-    restart() {
+    _restart() {
       attempts = 0
       endings = 1
     },
 
     /** The connection has proved itself: the next loss begins an outage of its own. [RETRY-5] */
-    stable() {
+    _reset() {
       attempts = endings = 0
     },
 
@@ -74,19 +79,15 @@ export function makeBackoff({ attemptsMax = ATTEMPTS_MAX, fixedMs } = {}) {
      *
      * @param {number} serverMs what the server named, which is obeyed and makes the dial no attempt; 0 if nothing
      * @param {number} leastMs not sooner than this
-     * @param {number} random in [0, 1)
-     * @param {boolean} isAttempt false for a dial that has no chance, which does not count
      * @returns {number | null} null when the attempts are used up
      */
-    nextMs(serverMs, leastMs, random, isAttempt) {
+    _nextMs(serverMs, leastMs) {
       if (!serverMs && attempts >= attemptsMax) return null
-      const nextMs = serverMs || Math.max(leastMs, delayMs(random))
-      if (!serverMs && isAttempt) attempts++
+      const nextMs = serverMs || Math.max(leastMs, delayMs())
+      // A dial that has no chance is no attempt either.
+      if (!serverMs && platform.isOnline()) attempts++
       endings++
       return nextMs
     },
-
-    /** When a suspended link tries by itself; never, if it waits to be asked. @type {(random: number) => number} */
-    wakeMs: (random) => (fixedMs === undefined ? uniformMs(WAKE_EVERY_MS / 2, WAKE_EVERY_MS * 1.5, random) : Infinity),
   }
 }

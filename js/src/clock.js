@@ -4,8 +4,7 @@
  * [RETRY-8]
  */
 
-const TICK_MS = 2_000
-const JUMP_MS = 3_000
+import { JUMP_MS, TICK_MS } from './constants.js'
 
 /**
  * @param {import('./platform.js').Platform} platform

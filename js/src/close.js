@@ -1,25 +1,21 @@
 /** Close codes, and what `heartwire.v1` makes of the end of a connection. [CLOSE-1] */
 
+import {
+  BROKEN_MAX,
+  FORBIDDEN,
+  OVERLOADED,
+  OVERLOADED_MS,
+  PROTOCOL,
+  RATE_LIMITED,
+  TAKEN_OVER,
+  TOKEN_EXPIRED,
+  UNAUTHORIZED,
+} from './constants.js'
+
 /** @typedef {import('./link.js').Verdict} Verdict */
 
-export const NORMAL = 1000
-/** No close frame came. */
-export const ABNORMAL = 1006
-export const PROTOCOL = 4000
-const UNAUTHORIZED = 4001
-const TOKEN_EXPIRED = 4002
-const FORBIDDEN = 4003
-const TAKEN_OVER = 4009
-const OVERLOADED = 4100
-const RATE_LIMITED = 4102
-
-/** The least time to stay away from a server that is overloaded, in milliseconds. */
-const OVERLOADED_MS = 1_000
-/** So many connections in a row that end because a rule was broken end the link. */
-const BROKEN_MAX = 3
-
 /** The delay that a close reason names, as in `retry 5000 draining`; 0 when it names none. [PLAIN-8] @type {(reason: string) => number} */
-export const retryInReason = (reason) => +((/^retry (\d+)\b/.exec(reason) || [])[1] || 0)
+export const retryInReason = (reason) => +(/^retry (\d+)\b/.exec(reason) || [0, 0])[1]
 
 /** What one link has come to think of its server. */
 export function makeJudge() {
@@ -31,18 +27,18 @@ export function makeJudge() {
 
   return {
     /** The server has let the link in. */
-    opened() {
+    _opened() {
       isExpired = false
     },
 
     /** The connection has proved itself. */
-    stable() {
+    _stable() {
       broken = 0
       isCloned = false
     },
 
     /** @type {(why: import('./link.js').LostWhy, code: number) => Verdict} */
-    judge(why, code) {
+    _judge(why, code) {
       const isClone = why === 'client-id-in-use'
       const isExpiry = code === TOKEN_EXPIRED
       const isBroken = why === 'server-broke-rule' || code === PROTOCOL || (isClone && isCloned)
@@ -54,9 +50,9 @@ export function makeJudge() {
       const isRefused = code === UNAUTHORIZED || code === FORBIDDEN || code === TAKEN_OVER
       const isOverloaded = code === OVERLOADED || code === RATE_LIMITED
       return {
-        ending: broken >= BROKEN_MAX ? 'broken-rules' : isRefused ? 'refused' : undefined,
-        isLocal,
-        leastMs: isOverloaded ? OVERLOADED_MS : 0,
+        _ending: broken >= BROKEN_MAX ? 'broken-rules' : isRefused ? 'refused' : undefined,
+        _isLocal: isLocal,
+        _leastMs: isOverloaded ? OVERLOADED_MS : 0,
       }
     },
   }

@@ -9,7 +9,7 @@ export function makeEmitter() {
   /** @type {(name: string, ...details: any[]) => void} */
   function emit(name, ...details) {
     const handlers = [...(byName.get(name) || [])]
-    if (name === 'error' && !handlers.length) console.error('heartwire:', ...details)
+    if (name === 'error' && !handlers.length) console.error(...details)
     for (const handler of handlers) guard(name === 'error' ? console.error : report, handler, details)
   }
 
@@ -17,13 +17,13 @@ export function makeEmitter() {
   const report = (error) => emit('error', error)
 
   return {
-    emit,
+    _emit: emit,
 
     /** Calls a handler; what it throws, or rejects with, becomes an `error`. @type {(handler: Handler, ...details: any[]) => void} */
-    call: (handler, ...details) => guard(report, handler, details),
+    _call: (handler, ...details) => guard(report, handler, details),
 
     /** @type {(name: string, handler: Handler) => () => void} */
-    on(name, handler) {
+    _on(name, handler) {
       const handlers = byName.get(name) || new Set()
       byName.set(name, handlers.add(handler))
       return () => void handlers.delete(handler)
@@ -31,10 +31,10 @@ export function makeEmitter() {
   }
 }
 
-/** @type {(failed: (error: unknown) => void, handler: Handler, details: any[]) => void} */
-function guard(failed, handler, details) {
+/** @type {(failed: (error: unknown) => void, handler: Handler, details: any[]) => Promise<void>} */
+async function guard(failed, handler, details) {
   try {
-    Promise.resolve(handler(...details)).catch(failed)
+    await handler(...details)
   } catch (error) {
     failed(error)
   }

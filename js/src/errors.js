@@ -1,6 +1,11 @@
 /** A frame that breaks a rule; its message is the id of the rule in PROTOCOL.md. */
 export class FrameError extends Error {}
 
+/** The server broke a rule. @type {(rule: string) => never} */
+export const breach = (rule) => {
+  throw new FrameError(rule)
+}
+
 /**
  * An error of the link's, as `publish` rejects with, and as the event `error` brings.
  *
@@ -20,12 +25,17 @@ export class FrameError extends Error {}
 export class HeartwireError extends Error {
   /**
    * @param {string} code
-   * @param {string} [about] the topic, or what else it is about
+   * @param {string} about the topic, or what else it is about
    */
   constructor(code, about) {
-    super(about ? `${code}: ${about}` : code)
+    super(`${code}: ${about}`)
     this.name = 'HeartwireError'
     this.code = code
     this.about = about
   }
+}
+
+/** The application cannot have its way. @type {(code: string, about: string) => never} */
+export const refuse = (code, about) => {
+  throw new HeartwireError(code, about)
 }

@@ -9,23 +9,12 @@
  * FRAME-9 JSON · FRAME-10 who has a payload · FRAME-11 codes and reasons · FRAME-12 FROM.
  */
 
-import { FrameError } from './errors.js'
-import { formatCursor, parseCursor, parseNumber, parseShort, parseTopic } from './id.js'
-
-const HEADER_BYTES_MAX = 512
-const JSON_BYTES_MAX = 16 * 1024
-const FROM_BYTES_MAX = 240
+import { breach } from './errors.js'
+import { count, cursor, field, number, short, topic } from './id.js'
+import { HEADER_BYTES_MAX, JSON_BYTES_MAX } from './constants.js'
 
 /** @typedef {string | Uint8Array} Payload text or bytes, as they travel */
 /** @typedef {import('./id.js').Cursor} Cursor */
-
-/**
- * @typedef {object} Gap messages that will never come
- * @property {string} epoch the epoch they were in
- * @property {number} first the offset of the first of them
- * @property {number | null} last that of the last; null when nobody knows any more
- * @property {'retention' | 'epoch'} reason trimmed, or gone with their epoch
- */
 
 /**
  * @typedef {object} Welcome the fields of `welcome` that the client uses
@@ -40,172 +29,153 @@ const FROM_BYTES_MAX = 240
  */
 
 /**
- * A frame of the server's: its verb, and the fields in the order of the header line, the payload last. A message's
- * offset and that of the one before it are one field.
+ * A frame of the server's: its verb, what stands behind the header line (of `bye`: its reason), then the fields in
+ * their order. A message's offset and that of the one before it are one field. A gap is an epoch, the offsets of the
+ * first and the last message in it, 0 when nobody knows the last any more, and a reason; `subbed` has the word `gap`
+ * before it.
  *
+ * @typedef {[epoch: string, first: number, last: number, reason: 'retention' | 'epoch']} Gap
  * @typedef {['welcome', welcome: Welcome]
- *   | ['subbed', topic: string, cursor: Cursor, gap: Gap | null]
- *   | ['msg', topic: string, place: { offset: number, prev: number }, time: number, from: string | null, payload: Payload]
- *   | ['gap', topic: string, gap: Gap]
+ *   | ['subbed', topic: string, cursor: Cursor, ...gap: [] | ['gap', ...Gap]]
+ *   | ['msg', payload: Payload, topic: string, place: Place, time: number, from?: string]
+ *   | ['gap', topic: string, ...gap: Gap]
  *   | ['epoch', topic: string, epoch: string]
  *   | ['unsubbed', topic: string]
  *   | ['refused', topic: string, code: string]
  *   | ['ended', topic: string, code: string]
  *   | ['ack', seq: number]
- *   | ['nack', seq: number, code: string, retryMs: number | null]
+ *   | ['nack', seq: number, code: string, retryMs?: number]
  *   | ['heartbeat', intervalMs: number]
- *   | ['ping', id: string | null, tails: Array<[topic: string, cursor: Cursor]>]
- *   | ['pong', id: string | null]
- *   | ['bye', code: number, retryMs: number, reason: string]
+ *   | ['ping', tails: Array<[topic: string, cursor: Cursor]>, id?: string]
+ *   | ['pong', id?: string]
+ *   | ['bye', reason: string, code: number, retryMs: number]
  * } ServerFrame
  */
 
-/** @type {(id: string) => never} */
-const fail = (id) => {
-  throw new FrameError(id)
-}
+/** @typedef {{ _offset: number, _prev: number }} Place */
 
-/** A field that `parse` accepts. @type {<T>(parse: (text: string) => T | null, id: string) => (fields: string[]) => T} */
-const field = (parse, id) => (fields) => {
-  const text = fields.shift()
-  if (!text) fail(text === '' ? 'FRAME-1' : 'FRAME-4')
-  return parse(/** @type {string} */ (text)) ?? fail(id)
-}
+/** `90`, or `90<57` when the message before it is not 89. @type {import('./id.js').Field<Place>} */
+const place = field('FRAME-6', /^\d+(<\d+)?$/, (text) => {
+  const [at, before = `${+at - 1}`] = text.split('<')
+  const offset = number(at)
+  const prev = number(before)
+  return prev < offset ? { _offset: offset, _prev: prev } : breach(text)
+})
 
-/** One of some words. @param {...string} words */
-const word = (...words) => field((text) => (words.includes(text) ? text : null), 'FRAME-11')
-
-/** A field that may be left out. @type {<T>(read: (fields: string[]) => T) => (fields: string[]) => T | null} */
-const optional = (read) => (fields) => (fields.length ? read(fields) : null)
-
-const topic = field(parseTopic, 'FRAME-5')
-const number = field(parseNumber, 'FRAME-6')
-const count = field((text) => parseNumber(text) || null, 'FRAME-6')
-const short = field(parseShort, 'FRAME-7')
-const cursor = field(parseCursor, 'FRAME-8')
-const closeCode = field((text) => (/^[1-4]\d{3}$/.test(text) ? +text : null), 'FRAME-6')
-const refusedCode = word('forbidden', 'limit', 'bad-topic')
-const nackCode = word('forbidden', 'too-large', 'bad-topic', 'invalid-text', 'unavailable', 'rate')
-const gapReason = word('retention', 'epoch')
-/** `90`, or `90<57` when the message before it is not 89. */
-const place = field((text) => {
-  const [at, before] = text.split('<')
-  const offset = parseNumber(at)
-  const prev = before === undefined ? (offset ?? 0) - 1 : parseNumber(before)
-  return offset && prev !== null && prev < offset && text.split('<').length < 3 ? { offset, prev } : null
-}, 'FRAME-6')
 /** The publisher's identity. */
-const from = field((text) => {
-  try {
-    return text.length <= FROM_BYTES_MAX && /^([\w\-.~:@]|%[\da-f]{2})+$/i.test(text) ? decodeURIComponent(text) : null
-  } catch {
-    return null
-  }
-}, 'FRAME-12')
+const from = field('FRAME-12', /^[\w\-.~:@%]{1,240}$/, decodeURIComponent)
 
-/** @type {(fields: string[]) => Gap} */
-const gap = (fields) => {
-  const [epoch, first] = [short(fields), count(fields)]
-  const last = fields[0] === '?' ? (fields.shift(), null) : count(fields)
-  if (last !== null && last < first) fail('FRAME-6')
-  return { epoch, first, last, reason: /** @type {Gap['reason']} */ (gapReason(fields)) }
-}
+const closeCode = field('FRAME-6', /^[1-4]\d{3}$/, Number)
+const refusedCode = field('FRAME-11', /^(forbidden|limit|bad-topic)$/)
+const nackCode = field('FRAME-11', /^(forbidden|too-large|bad-topic|invalid-text|unavailable|rate)$/)
 
-/** The gap behind the word `gap`. @param {string[]} fields */
-const wordAndGap = (fields) => (fields.shift() === 'gap' ? gap(fields) : fail('FRAME-4'))
+const GAP = [
+  short,
+  count,
+  field('FRAME-6', /./, (last, first) => (last === '?' ? 0 : +last < Number(first) ? breach(last) : number(last))),
+  field('FRAME-11', /^(retention|epoch)$/),
+]
 
-/** Everything that is left. @param {string[]} fields */
-const rest = (fields) => fields.splice(0).join(' ')
-
-/** @type {(fields: string[], payload: Payload) => Payload} */
-const body = (fields, payload) => payload
-
-/** The positions that a ping carries, one `TOPIC CURSOR` a line. @type {(fields: string[], payload: Payload) => Array<[string, Cursor]>} */
-const tails = (_, payload) =>
-  (latin1(payload, 0).match(/.*\n|.+$/g) || []).map((line) => {
-    const fields = line.trim().split(' ')
-    return fields.length === 2 ? [topic(fields), cursor(fields)] : fail('FRAME-8')
-  })
-
-/** The fields of each frame. @type {Record<string, Array<(fields: string[], payload: Payload) => unknown>>} */
+/**
+ * How many fields each frame has at least, and what they are: so many, or all.
+ *
+ * @type {Record<string, [least: number, ...fields: Array<import('./id.js').Field<any>>]>}
+ */
 const FRAMES = {
-  subbed: [topic, cursor, optional(wordAndGap)],
-  msg: [topic, place, number, optional(from), body],
-  gap: [topic, gap],
-  epoch: [topic, short],
-  unsubbed: [topic],
-  refused: [topic, refusedCode],
-  ended: [topic, refusedCode],
-  ack: [count],
-  nack: [count, nackCode, optional(number)],
-  heartbeat: [number],
-  ping: [optional(short), tails],
-  pong: [optional(short)],
-  bye: [closeCode, number, rest],
+  // Nothing is inherited: `constructor` is no verb.
+  __proto__: /** @type {any} */ (null),
+  subbed: [2, topic, cursor, field('FRAME-4', /^gap$/), ...GAP],
+  msg: [3, topic, place, number, from],
+  gap: [5, topic, ...GAP],
+  epoch: [2, topic, short],
+  unsubbed: [1, topic],
+  refused: [2, topic, refusedCode],
+  ended: [2, topic, refusedCode],
+  ack: [1, count],
+  nack: [2, count, nackCode, number],
+  heartbeat: [1, number],
+  ping: [0, short],
+  pong: [0, short],
+  bye: [2, closeCode, number],
 }
 
 /**
- * Reads a frame of the server's; null for a verb that this version does not know, which is to be ignored.
+ * Reads a frame of the server's; nothing for a verb that this version does not know, which is to be ignored.
  *
  * @param {Payload} message
- * @returns {ServerFrame | null}
+ * @returns {ServerFrame | []}
  * @throws {FrameError} when it breaks a rule
  */
 export function parseServerFrame(message) {
   const [header] = latin1(message, 0, HEADER_BYTES_MAX + 1).split('\n')
-  const fields = header.split(' ')
-  const verb = /** @type {string} */ (fields.shift())
-  if (verb === 'welcome') return [verb, parseWelcome(latin1(message, verb.length + 1))]
-  if (header.length > HEADER_BYTES_MAX) fail('FRAME-2')
-  if (!/^[\0-\x7f]*$/.test(header)) fail('FRAME-1')
-  if (!FRAMES.hasOwnProperty(verb)) return null
+  const [verb, ...texts] = header.split(' ')
+  if (verb === 'welcome') return [verb, welcome(latin1(message, verb.length + 1))]
+  if (header.length > HEADER_BYTES_MAX) breach('FRAME-2')
+  if (/[^\0-\x7f]/.test(header)) breach('FRAME-1')
+  if (!FRAMES[verb]) return []
+  const [least, ...fields] = FRAMES[verb]
   const at = header.length + 1
-  const payload = typeof message === 'string' ? message.slice(at) : message.subarray(at)
-  const values = FRAMES[verb].map((read) => read(fields, payload))
-  if (fields.length) fail(fields[0] ? 'FRAME-4' : 'FRAME-1')
-  if (payload.length && verb !== 'msg' && verb !== 'ping') fail('FRAME-10')
-  return /** @type {any} */ ([verb, ...values])
+  /** @type {any[]} */
+  const body = []
+  if (verb === 'bye') body.push(texts.splice(least).join(' '))
+  const payload = message.slice(at)
+  if (verb === 'msg') body.push(payload)
+  else if (verb === 'ping') body.push(parseTails(payload))
+  else if (payload.length) breach('FRAME-10')
+  if (texts.length !== least && texts.length !== fields.length) breach('FRAME-4')
+  return /** @type {any} */ ([verb, ...body, ...texts.map((text, i) => fields[i](text, texts[i - 1]))])
 }
 
-/** @type {(json: string) => Welcome} */
-function parseWelcome(json) {
-  const isCount = (/** @type {unknown} */ value) => Number.isSafeInteger(value) && /** @type {number} */ (value) >= 0
-  try {
-    const welcome = JSON.parse(json)
-    const { connection, log, acked, producer_known, topics = [], heartbeat } = welcome
-    const isWhole = parseShort(connection) && parseShort(log) && isCount(acked) && typeof producer_known === 'boolean'
-    const beats = isCount(heartbeat.interval_ms) && isCount(heartbeat.timeout_ms)
-    if (isWhole && beats && topics.every(parseTopic) && json.length <= JSON_BYTES_MAX) return welcome
-  } catch {
-    // Not JSON, or not an object with a heartbeat: refused below.
-  }
-  return fail('FRAME-9')
+/** The positions that a ping carries, one `TOPIC CURSOR` a line. @type {(payload: Payload) => Array<[string, Cursor]>} */
+function parseTails(payload) {
+  const lines = latin1(payload, 0).split('\n')
+  if (!lines[lines.length - 1]) lines.pop()
+  return lines.map((line) => {
+    const [name, ...rest] = line.split(' ')
+    const position = cursor(rest.join(' '))
+    return [topic(name), position]
+  })
 }
+
+/** @type {import('./id.js').Field<Welcome>} */
+const welcome = field('FRAME-9', /./, (json) => {
+  const said = JSON.parse(json)
+  const { topics = [], heartbeat } = said
+  const isWhole =
+    hasMembers(said, { connection: short, log: short, acked: number, producer_known: Boolean }) &&
+    hasMembers(heartbeat, { interval_ms: number, timeout_ms: number }) &&
+    topics.every((/** @type {string} */ name) => topic(name) === name)
+  return isWhole && json.length <= JSON_BYTES_MAX ? said : breach(json)
+})
+
+/** Fields read texts; a member that is what its text stands for has the right type. @type {(said: any, members: Record<string, (text: any) => unknown>) => boolean} */
+const hasMembers = (said, members) => Object.keys(members).every((name) => members[name](said[name]) === said[name])
 
 /**
  * A part of a message as a string, a character per byte of a binary one: enough for headers, which are ASCII.
  *
  * @type {(message: Payload, from: number, to?: number) => string}
  */
-const latin1 = (message, from, to) =>
-  typeof message === 'string' ? message.slice(from, to) : String.fromCharCode(...message.subarray(from, to))
+function latin1(message, from, to) {
+  const part = message.slice(from, to)
+  return typeof part === 'string' ? part : String.fromCharCode(...part)
+}
 
-/** `sub`: `from` is `tail`, `head`, `last N` or a cursor. @type {(topic: string, from: string | Cursor) => string} */
-export const subFrame = (topic, from) =>
-  from === 'tail' ? `sub ${topic}` : `sub ${topic} ${typeof from === 'string' ? from : formatCursor(from)}`
+/** `sub`, from `tail`, `head`, `last N` or a cursor. @type {(topic: string, from: string) => string} */
+export const subFrame = (topic, from) => (from === 'tail' ? `sub ${topic}` : `sub ${topic} ${from}`)
 
 /** `pub`, as text or as bytes like its payload. @type {(topic: string, seq: number, payload: Payload) => Payload} */
 export function pubFrame(topic, seq, payload) {
   const header = `pub ${topic} ${seq}\n`
   if (typeof payload === 'string') return header + payload
   const frame = new Uint8Array(header.length + payload.length)
-  for (let i = 0; i < header.length; i++) frame[i] = header.charCodeAt(i)
+  frame.set([...header].map((char) => char.charCodeAt(0)))
   frame.set(payload, header.length)
   return frame
 }
 
-/** `ping` or `pong`. @type {(verb: 'ping' | 'pong', id: string | number | null) => string} */
-export const idFrame = (verb, id) => (id === null ? verb : `${verb} ${id}`)
+/** `ping` or `pong`. @type {(verb: 'ping' | 'pong', id?: string | number | null) => string} */
+export const idFrame = (verb, id) => (id ? `${verb} ${id}` : verb)
 
 /** `hello` or `token`. @type {(verb: 'hello' | 'token', json: object) => string} */
 export const jsonFrame = (verb, json) => `${verb}\n${JSON.stringify(json)}`

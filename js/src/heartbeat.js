@@ -14,10 +14,7 @@
  * overdue late gets another second. [LIVE-1] [LIVE-4] [LIVE-10]
  */
 
-/** How late a deadline may fire before the page counts as paused. */
-const LATE_MS = 500
-/** The extra time for an answer that a paused page found overdue. */
-const GRACE_MS = 1_000
+import { GRACE_MS, LATE_MS, NEVER, PROBE_MS, ROUND_TRIPS } from './constants.js'
 
 /**
  * @typedef {object} Rtt round-trip times of answered pings, in milliseconds
@@ -29,18 +26,19 @@ const GRACE_MS = 1_000
 /** @typedef {ReturnType<typeof makeHeartbeat>} Heartbeat */
 
 /**
- * One connection's heartbeat. After every call, `deadlineMs()` tells when `poll` is next due.
+ * One connection's heartbeat. After every call, `_deadlineMs()` tells when `_check` is next due.
  *
+ * @param {import('./link.js').Link} link
  * @param {number} intervalMs silence after which the server is asked
  * @param {number} timeoutMs how long it may take to answer
- * @param {number} openMs the time
- * @param {number} [firstPart] the part of the interval after which the first ping comes, whatever is heard until then:
+ * @param {number} firstMs after which the first ping comes; if that is not the interval, whatever is heard until then:
  *   a fleet that came back together must not beat together [LIVE-3]
+ * @param {number} openingMs a round trip, until one has been measured
  */
-export function makeHeartbeat(intervalMs, timeoutMs, openMs, firstPart) {
-  let heardMs = openMs
-  let isFirst = firstPart !== undefined
-  let deadlineMs = openMs + Math.floor(intervalMs * (firstPart ?? 1))
+export function makeHeartbeat(link, intervalMs, timeoutMs, firstMs, openingMs) {
+  let heardMs = link._timeMs()
+  let isFirst = firstMs !== intervalMs
+  let deadlineMs = heardMs + firstMs
   let isAsking = false
   /** The id of the latest ping, when it was sent, and whether it has had its pong. */
   let pings = 0
@@ -48,83 +46,74 @@ export function makeHeartbeat(intervalMs, timeoutMs, openMs, firstPart) {
   let isAnswered = true
   /** The answer was overdue once already; there is no third chance. */
   let isExtended = false
-  /** @type {Rtt | null} */
-  let rtt = null
+  /** The round trip: what opening took, until one has been measured. */
+  let smoothedMs = openingMs
+  let minMs = NEVER
 
-  /** @type {(nowMs: number, withinMs: number) => number} */
-  const ask = (nowMs, withinMs) => {
+  /** @param {number} withinMs */
+  function ask(withinMs) {
     isFirst = isAnswered = isExtended = false
     isAsking = true
-    askedMs = nowMs
-    deadlineMs = nowMs + withinMs
-    return ++pings
+    askedMs = link._timeMs()
+    deadlineMs = askedMs + withinMs + link._backlogMs()
+    link._sendPing(++pings)
   }
 
   return {
-    deadlineMs: () => deadlineMs,
-    heardMs: () => heardMs,
-    rtt: () => rtt,
-    timeoutMs,
+    _deadlineMs: () => deadlineMs,
+    _roundTripMs: () => smoothedMs,
 
-    /** Anything arrived, whatever it means. @param {number} nowMs */
-    heard(nowMs) {
-      heardMs = nowMs
+    /** Anything arrived, whatever it means. */
+    _heard() {
+      heardMs = link._timeMs()
       if (isFirst) return
       isAsking = false
-      deadlineMs = nowMs + intervalMs
+      deadlineMs = heardMs + intervalMs
     },
 
     /**
-     * An answer arrived; other messages may have come before it.
+     * An answer arrived; other messages may have come before it. The first one to the latest ping tells the round trip.
      *
-     * @param {number} nowMs
      * @param {number} [id] of the ping it answers; the latest, where answers have none
-     * @returns {Rtt | null} the round trips, if it is the first answer to the latest ping
      */
-    pong(nowMs, id = pings) {
+    _answered(id = pings) {
+      const nowMs = link._timeMs()
       // An answer found long after its deadline was found by a page that had been paused, and tells no round trip.
-      if (isAnswered || id !== pings || (isAsking && nowMs > deadlineMs + LATE_MS)) return null
+      if (isAnswered || id !== pings || (isAsking && nowMs > deadlineMs + LATE_MS)) return
       isAnswered = true
       const lastMs = nowMs - askedMs
-      const { smoothedMs, minMs } = rtt ?? { smoothedMs: lastMs, minMs: lastMs }
-      return (rtt = { lastMs, smoothedMs: Math.floor((smoothedMs * 7 + lastMs) / 8), minMs: Math.min(minMs, lastMs) })
+      smoothedMs = minMs < NEVER ? Math.floor((smoothedMs * 7 + lastMs) / 8) : lastMs
+      minMs = Math.min(minMs, lastMs)
+      link._tell('rtt', { lastMs, smoothedMs, minMs })
     },
 
     /**
-     * Asks at once, whatever the interval. A question under way keeps its ping but not a later deadline. [LIVE-6]
-     *
-     * @param {number} nowMs
-     * @param {number} withinMs the time for the answer
-     * @returns {number} the id of the ping to send, or 0
+     * Asks at once, whatever the interval, with a time for the answer that a link known to be slow can keep. A question
+     * under way keeps its ping but not a later deadline. [LIVE-6]
      */
-    probe(nowMs, withinMs) {
-      if (!isAsking) return ask(nowMs, withinMs)
-      deadlineMs = Math.min(deadlineMs, nowMs + withinMs)
-      return 0
+    _probe() {
+      const withinMs = Math.max(PROBE_MS, Math.min(smoothedMs * ROUND_TRIPS, timeoutMs))
+      if (isAsking) deadlineMs = Math.min(deadlineMs, link._timeMs() + withinMs + link._backlogMs())
+      else ask(withinMs)
     },
 
     /** Another interval is in force. [LIVE-7] @param {number} newMs */
-    setInterval(newMs) {
+    _beatEvery(newMs) {
       intervalMs = newMs
       isFirst = false
       if (!isAsking) deadlineMs = heardMs + intervalMs
     },
 
-    /**
-     * Does what is due. The caller has read everything that has arrived.
-     *
-     * @param {number} nowMs
-     * @param {number} backlogMs more time for the answer, because of what stands before the question
-     * @returns {number} the id of the ping to send, 0 when nothing is due, -1 when the link is dead
-     */
-    poll(nowMs, backlogMs) {
-      const lateMs = nowMs - deadlineMs
-      if (lateMs < 0) return 0
-      if (!isAsking) return ask(nowMs, timeoutMs + backlogMs)
-      if (lateMs <= LATE_MS || isExtended) return -1
-      isExtended = true
-      deadlineMs = nowMs + GRACE_MS
-      return 0
+    /** Does what is due. Everything that has arrived has been read. */
+    _check() {
+      const nowMs = link._timeMs()
+      if (nowMs < deadlineMs) return
+      if (!isAsking) ask(timeoutMs)
+      else if (nowMs <= deadlineMs + LATE_MS || isExtended) link._lose('silent', { reason: `${nowMs - heardMs} ms` })
+      else {
+        isExtended = true
+        deadlineMs = nowMs + GRACE_MS
+      }
     },
   }
 }

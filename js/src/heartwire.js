@@ -3,13 +3,14 @@
  * promises.
  */
 
-import { watchClock } from './clock.js'
+import { FLUSH_MS } from './constants.js'
 import { makeEmitter } from './emitter.js'
-import { HeartwireError } from './errors.js'
-import { parseCursor, parseTopic } from './id.js'
-import { makePlainLink } from './plain.js'
+import { refuse } from './errors.js'
+import { cursor, START } from './id.js'
+import { makeLink } from './link.js'
+import { plainMode } from './plain.js'
 import { makeFeed } from './subscription.js'
-import { makeV1Link } from './v1.js'
+import { v1Mode } from './v1.js'
 
 /** @typedef {import('./link.js').Status} Status */
 /** @typedef {import('./link.js').Lost} Lost */
@@ -19,6 +20,7 @@ import { makeV1Link } from './v1.js'
 /** @typedef {import('./subscription.js').Message} Message */
 /** @typedef {import('./subscription.js').MessageHandler} MessageHandler */
 /** @typedef {import('./subscription.js').Subscription} Subscription */
+/** @typedef {import('./subscription.js').Feed} Feed */
 
 /**
  * @typedef {object} CursorStore where the application keeps the places it has come to, so that a page load resumes
@@ -40,7 +42,7 @@ import { makeV1Link } from './v1.js'
  *   mode?: 'v1',
  *   heartbeat?: import('./v1.js').V1Heartbeat,
  *   cursors?: CursorStore,
- *   outbox?: import('./outbox.js').OutboxOptions,
+ *   outbox?: import('./publishing.js').OutboxOptions,
  * }} V1ModeOptions
  */
 
@@ -83,50 +85,36 @@ import { makeV1Link } from './v1.js'
  * @property {(error: any) => unknown} error a handler threw, or a topic is refused (then a `HeartwireError`)
  */
 
-/** How long `close` lets the outbox empty itself, in milliseconds. */
-const FLUSH_MS = 5_000
-const AGENT = 'heartwire-js/0.1.0'
-
 /** A link that never dies silently. */
 export class Client {
   /**
    * Dials at once, in the background.
    *
    * @param {string | (() => string | Promise<string>)} url `ws:`, `wss:`, `http:` or `https:`; a function is asked before each dial
-   * @param {HeartwireOptions & { platform: Platform }} options
+   * @param {HeartwireOptions} options
+   * @param {() => Platform} [findPlatform] asked when the options name none
    */
-  constructor(url, options) {
-    const { platform } = options
+  constructor(url, options, findPlatform) {
     const emitter = makeEmitter()
     /** @private */
     this._emitter = emitter
-    /** @private @type {Map<string, import('./subscription.js').Feed>} */
-    this._feeds = new Map()
-    /** Publishes that wait for the server, by their number. @private @type {Map<number, { resolve: (stored: { durability: string }) => void, reject: (error: Error) => void }>} */
-    this._publishes = new Map()
+    /** @private @type {CursorStore | undefined} */
+    this._cursors = /** @type {V1ModeOptions} */ (options).cursors
     /** @private @type {Rtt | null} */
     this._rtt = null
-    /** @type {import('./link.js').Report} */
-    const report = (name, ...details) => this._report(name, details)
+    this.on('rtt', (rtt) => (this._rtt = rtt))
     /** @private */
-    this._v1 = options.mode === 'plain' ? undefined : makeV1Link(platform, { agent: AGENT, ...options, url }, report)
-    /** @private */
-    this._cursors = options.mode === 'plain' ? undefined : options.cursors
-    /** @private */
-    this._link =
-      options.mode === 'plain'
-        ? makePlainLink(platform, { ...options, url }, report)
-        : /** @type {import('./v1.js').V1Link} */ (this._v1).link
-    const link = this._link
-    const stops = [platform.watch(link.signal), watchClock(platform, link.clockJumped)]
-    this.on('closed', () => stops.forEach((stop) => stop()))
-    // Whoever made the link has handlers to set first.
-    Promise.resolve().then(() => link.isEnding() || link.start())
+    this._isPlain = options.mode === 'plain'
+    const platform = options.platform || /** @type {() => Platform} */ (findPlatform)()
+    const makeMode = /** @type {typeof v1Mode} */ (this._isPlain ? plainMode : v1Mode)
+    /** With what v1 can do only in that mode. @private @type {import('./v1.js').V1Link} */
+    this._link = makeLink(url, platform, options, emitter._emit, makeMode)
+    this._link._begin()
   }
 
   /** The state of the link. @returns {Status} */
   get status() {
-    return this._link.status
+    return this._link._status
   }
 
   /** Round-trip times of the latest connection; null before the first answered ping. @returns {Rtt | null} */
@@ -143,7 +131,7 @@ export class Client {
    * @returns {() => void} off
    */
   on(name, handler) {
-    return this._emitter.on(name, /** @type {any} */ (handler))
+    return this._emitter._on(name, /** @type {any} */ (handler))
   }
 
   /**
@@ -160,35 +148,28 @@ export class Client {
    */
   subscribe(topic, handler, from) {
     if (typeof handler === 'string') return this.subscribe(topic, undefined, handler)
-    const { link, following } = this._needV1(topic)
-    if (!parseTopic(topic)) throw new HeartwireError('bad-topic', topic)
-    if (!following.hasRoom(topic)) throw new HeartwireError('limit', topic)
-    const begin = beginning(from || 'tail')
-    let feed = this._feeds.get(topic)
-    if (feed && from) link.run(() => following.subscribe(topic, begin))
-    if (feed) return feed.subscribe(handler && this._safe(handler))
-    feed = makeFeed({
-      pace: (isPaused) => link.run(() => (isPaused ? following.pause(topic) : following.resume(topic))),
-      save: (cursor) => this._cursors && this._emitter.call(this._cursors.save, topic, cursor),
-      left: () => {
-        this._feeds.delete(topic)
-        link.run(() => following.unsubscribe(topic))
-      },
-    })
-    this._feeds.set(topic, feed)
-    const subscription = feed.subscribe(handler && this._safe(handler))
-    // A kept place that cannot be read is an error to report, and no reason not to follow.
-    this._emitter.call(async () => {
-      /** @type {string | null | undefined} */
-      let kept
-      try {
-        kept = this._cursors && (await this._cursors.load(topic))
-      } finally {
-        if (this._feeds.get(topic) === feed)
-          link.run(() => following.subscribe(topic, (kept && parseCursor(kept)) || begin))
-      }
-    })
-    return subscription
+    const link = this._v1(topic)
+    let begin = beginning(from || 'tail')
+    const { _call: call } = this._emitter
+    const cursors = this._cursors
+    let feed = /** @type {Feed | undefined} */ (link._sink(topic))
+    if (!feed) {
+      feed = makeFeed(
+        (wish) => link._run(() => link._wish(topic, wish)),
+        (cursor) => cursors && call(cursors.save, topic, cursor),
+      )
+      link._add(topic, feed)
+      // A kept place that cannot be read is an error to report, and no reason not to follow.
+      call(async () => {
+        try {
+          const kept = cursors && (await cursors.load(topic))
+          if (kept) begin = beginning(kept)
+        } finally {
+          if (link._sink(topic) === feed) link._run(() => link._follow(topic, begin))
+        }
+      })
+    } else if (from) link._run(() => link._follow(topic, begin))
+    return feed._subscribe(handler && ((message) => call(handler, message)))
   }
 
   /**
@@ -200,11 +181,8 @@ export class Client {
    */
   publish(topic, data) {
     return new Promise((resolve, reject) => {
-      const { link, publishing } = this._needV1(topic)
-      const payload = owned(data)
-      const code = !parseTopic(topic) || topic[0] === '$' ? 'bad-topic' : publishing.refusal(payload)
-      if (code) throw new HeartwireError(code, topic)
-      link.run(() => void this._publishes.set(publishing.publish(topic, payload), { resolve, reject }))
+      const link = this._v1(topic)
+      link._run(() => link._publish(topic, owned(data), resolve, reject))
     })
   }
 
@@ -215,10 +193,10 @@ export class Client {
    * @returns {boolean} false when none is: plain mode keeps nothing for later
    */
   send(data) {
-    if (this._v1) throw new HeartwireError('wrong-mode')
     const link = this._link
-    const isOpen = link.status === 'open'
-    if (isOpen) link.run(() => link.send(owned(data)))
+    if (!this._isPlain) refuse('wrong-mode', 'send')
+    const isOpen = link._status === 'open'
+    if (isOpen) link._run(() => link._send(owned(data)))
     return isOpen
   }
 
@@ -228,7 +206,8 @@ export class Client {
    * @param {string} token
    */
   renewToken(token) {
-    this._needV1('token').renewToken(token)
+    const link = this._v1('token')
+    link._run(() => link._renewToken(token))
   }
 
   /**
@@ -237,17 +216,18 @@ export class Client {
    * @param {number} intervalMs
    */
   askInterval(intervalMs) {
-    this._needV1('interval').askInterval(intervalMs)
+    const link = this._v1('interval')
+    link._run(() => link._askInterval(intervalMs))
   }
 
   /** Looks at once whether the connection lives; dials at once when there is none. */
   probe() {
-    this._link.look()
+    this._link._signal('wake')
   }
 
   /** Gives the connection up, if there is one, and dials at once, with all attempts. */
   reconnect() {
-    this._link.reconnect()
+    this._link._reconnect()
   }
 
   /**
@@ -260,63 +240,27 @@ export class Client {
     return new Promise((resolve) => {
       if (this.status === 'closed') return resolve()
       this.on('closed', () => resolve())
-      this._link.close(flushMs)
+      this._link._close(flushMs)
     })
   }
 
-  /** @private @param {string} topic */
-  _needV1(topic) {
-    if (!this._v1) throw new HeartwireError('wrong-mode', topic)
-    if (this._link.isEnding()) throw new HeartwireError('closed', topic)
-    return this._v1
-  }
-
-  /** @private @type {(handler: MessageHandler) => (message: Message) => void} */
-  _safe(handler) {
-    return (message) => this._emitter.call(handler, message)
-  }
-
-  /** What the link reports. @private @type {(name: string, details: any[]) => void} */
-  _report(name, details) {
-    const { emit } = this._emitter
-    const [about, detail, event] = details
-    if (name === 'message' || name === 'gap' || name === 'followed') {
-      if (event) emit(name === 'gap' ? name : 'data', event)
-      const feed = this._feeds.get(about)
-      if (feed && detail) feed.deliver(detail, name === 'message' ? event : undefined)
-    } else if (name === 'refused' || name === 'ended') {
-      const error = new HeartwireError(detail, about)
-      this._feeds.get(about)?.finish(error)
-      this._feeds.delete(about)
-      emit('error', error)
-    } else if (typeof about === 'number') {
-      const publish = this._publishes.get(about)
-      this._publishes.delete(about)
-      if (name !== 'stored') publish?.reject(new HeartwireError(detail || name))
-      else publish?.resolve({ durability: this._v1?.welcome()?.durability || '' })
-    } else if (name !== 'client-changed') {
-      if (name === 'rtt') this._rtt = about
-      if (name === 'closed') this._closed(about)
-      emit(name === 'log-lost' ? 'gap' : name, ...details)
-    }
-  }
-
-  /** @private @param {Ending} ending */
-  _closed({ why, reason }) {
-    const error = new HeartwireError('closed', `${why} ${reason}`)
-    for (const { reject } of this._publishes.values()) reject(error)
-    for (const feed of this._feeds.values()) feed.finish(why === 'application' ? undefined : error)
-    this._publishes.clear()
-    this._feeds.clear()
+  /** The link, for what only v1 can do, while it can. @private @param {string} about */
+  _v1(about) {
+    const link = this._link
+    if (this._isPlain) refuse('wrong-mode', about)
+    if (link._isClosing()) refuse('closed', about)
+    return link
   }
 }
 
-/** @type {(from: string) => string | import('./id.js').Cursor} */
+/** Where a topic begins. @type {(from: string) => import('./following.js').From} */
 function beginning(from) {
-  if (/^(tail|head|last [1-9]\d{0,14})$/.test(from)) return from
-  const cursor = parseCursor(from)
-  if (!cursor) throw new HeartwireError('bad-cursor', from)
-  return cursor
+  if (/^(tail|head|last [1-9]\d{0,14})$/.test(from)) return Object.assign({ _begin: from }, START)
+  try {
+    return cursor(from)
+  } catch {
+    return refuse('bad-cursor', from)
+  }
 }
 
 /** The application may go on writing to its buffer; what is resent must not change. @type {(data: string | Uint8Array | ArrayBuffer) => string | Uint8Array} */

@@ -15,6 +15,6 @@ export class Heartwire extends Client {
    * @param {import('./heartwire.js').HeartwireOptions} [options]
    */
   constructor(url, options = {}) {
-    super(url, { ...options, platform: options.platform ?? webPlatform() })
+    super(url, options, webPlatform)
   }
 }

@@ -18,12 +18,15 @@
  * state whole. There is one pending attempt or none: `conn` is the only connection whose events are heard. [RETRY-1]
  */
 
-import { makeBackoff, namedMs } from './backoff.js'
-import { ABNORMAL, NORMAL, retryInReason } from './close.js'
+import { makeBackoff } from './backoff.js'
+import { watchClock } from './clock.js'
+import { retryInReason } from './close.js'
+import { ABNORMAL, ATTEMPT_AFTER_WAKE_MS, ATTEMPT_TIMEOUT_MS, NEVER, NORMAL, PROTOCOL, STABLE_MS } from './constants.js'
+import { FrameError } from './errors.js'
+import { makeHeartbeat } from './heartbeat.js'
 
 /** @typedef {import('./platform.js').Platform} Platform */
 /** @typedef {import('./frames.js').Payload} Payload */
-/** @typedef {import('./heartbeat.js').Heartbeat} Heartbeat */
 
 /** @typedef {'connecting' | 'open' | 'lost' | 'suspended' | 'asleep' | 'closed'} Status */
 
@@ -69,7 +72,6 @@ import { ABNORMAL, NORMAL, retryInReason } from './close.js'
 
 /**
  * @typedef {object} LinkOptions
- * @property {string | (() => string | Promise<string>)} url
  * @property {() => string | Promise<string>} [token] asked for before each dial
  * @property {Record<string, string>} [headers] for the upgrade, where the platform can set them
  * @property {import('./backoff.js').ReconnectOptions} [reconnect]
@@ -80,107 +82,191 @@ import { ABNORMAL, NORMAL, retryInReason } from './close.js'
 
 /**
  * @typedef {object} Verdict what the end of a connection means, beside a delay that the server named
- * @property {Ending['why']} [ending] the end of the link, and why
- * @property {boolean} [isLocal] the cause lies on this side: no reason to wait
- * @property {number} [leastMs] not to dial sooner
+ * @property {Ending['why']} [_ending] the end of the link, and why
+ * @property {boolean} [_isLocal] the cause lies on this side: no reason to wait
+ * @property {number} [_leastMs] not to dial sooner
  */
 
 /**
  * @typedef {object} Mode what is said on a connection
- * @property {string[]} protocols the subprotocols to offer
- * @property {(attempt: number, subprotocol: string, token: string | undefined) => void} greet the socket is open
- * @property {(message: Payload) => void} read a message came
- * @property {(id: number) => void} ask sends a question
- * @property {() => void} dropped the connection is gone
- * @property {(why: LostWhy, code: number) => Verdict} judge the attempt, or the connection, has ended
- * @property {() => void} stable the connection has proved itself
- * @property {() => boolean} isSettled whether everything that the connection was asked for has been answered
- * @property {() => boolean} isEmpty whether nothing waits to be sent
- * @property {() => number} backlogMs more time for answers, because of what stands before them on the way up
- * @property {() => number} unansweredMs when something is to be done about a publish that waits
- * @property {() => void} timeout a deadline of the mode's own may have come
- * @property {(isBackground: boolean) => void} background the user looked away, or is back
+ * @property {string[]} _protocols the subprotocols to offer
+ * @property {(attempt: number, subprotocol: string, token: string | undefined) => void} _greet the socket is open
+ * @property {(message: Payload) => void} _read a message came
+ * @property {(id: number) => void} _sendPing sends a question
+ * @property {() => void} _dropped the connection is gone
+ * @property {(why: LostWhy, code: number) => Verdict} _judge the attempt, or the connection, has ended
+ * @property {() => void} _stable the connection has proved itself
+ * @property {() => boolean} _isSettled whether everything that the connection was asked for has been answered
+ * @property {() => boolean} _isEmpty whether nothing waits to be sent
+ * @property {() => number} _backlogMs more time for answers, because of what stands before them on the way up
+ * @property {() => number} _publishesDueMs when something is to be done about publishes that wait
+ * @property {() => void} _checkPublishes that may be due
+ * @property {(isBackground: boolean) => void} _background the user looked away, or is back
+ * @property {(why: Ending['why']) => void} _over the link is
  */
-
-/** @typedef {ReturnType<typeof makeLink>} Link */
-
-/** Browsers hold some dials back by up to 5 s. */
-const ATTEMPT_TIMEOUT_MS = 10_000
-/** How long an attempt that was under way at a wake-up may still take: its packets may have gone nowhere. */
-const ATTEMPT_AFTER_WAKE_MS = 3_000
-/** A connection that has been open for so long starts the count of attempts again. [RETRY-5] */
-const STABLE_MS = 5_000
-/** The time for the answer when the link looks at once; a slow one is given so many round trips. [LIVE-6] */
-const PROBE_MS = 3_000
-export const ROUND_TRIPS = 4
-const NEVER = Infinity
 
 /**
- * @param {Platform} platform
- * @param {LinkOptions} options
- * @param {Report} report
- * @param {(link: any) => Mode} makeMode
+ * @typedef {object} Core a link without what its mode adds
+ * @property {Status} _status
+ * @property {() => void} _begin lives with the page and the clock, and dials when whoever made it has set its handlers
+ * @property {(signal: import('./platform.js').Signal) => void} _signal
+ * @property {() => void} _reconnect gives up a connection that is open, or a delay, and dials at once
+ * @property {(withinMs: number) => void} _close ends the link when what waits has been sent, or after a time
+ * @property {() => boolean} _isClosing whether it is closed, or about to be
+ * @property {() => number} _timeMs the time of this step
+ * @property {(step: () => void) => void} _run everything that happens comes through here
+ * @property {(effect: () => void) => void} _later what follows from a step, in order with everything else
+ * @property {Report} _tell reports to the application
+ * @property {(message: Payload) => void} _send to the connection, if there is one that takes messages
+ * @property {(intervalMs: number, timeoutMs: number, firstMs?: number) => void} _open the connection is ready for use
+ * @property {() => void} _settle starts the count of attempts again, once the connection has proved itself [RETRY-5]
+ * @property {(why: LostWhy, about?: About) => void} _lose the connection, or the attempt, is over
+ * @property {import('./heartbeat.js').Heartbeat} _heartbeat that of the connection, once it is open
+ * @property {import('./backoff.js').Backoff} _backoff
+ * @property {() => boolean} _isShaken whether there is a connection that takes messages
  */
-export function makeLink(platform, options, report, makeMode) {
-  const backoff = makeBackoff(options.reconnect)
-  /** What is due when. */
-  const due = { attempt: NEVER, redial: NEVER, stable: NEVER, unanswered: NEVER, resend: NEVER, flush: NEVER }
+
+/**
+ * @typedef {object} About how a connection ended
+ * @property {number} [code] the close code; 1006 when none came
+ * @property {string} [reason] for people; of a server in plain mode it may name a delay
+ * @property {number} [retryMs] a delay that the server named
+ * @property {number} [_say] the code to close the socket with, where it may still be heard
+ */
+
+/** @typedef {Core & Mode} Link */
+
+/**
+ * @typedef {object} Conn
+ * @property {import('./platform.js').Socket} _socket there from the dial on, which may have to wait for a token
+ * @property {boolean} _isShaken the handshake is complete
+ */
+
+/**
+ * @template {Mode} M
+ * @template {LinkOptions} O
+ * @param {string | (() => string | Promise<string>)} url
+ * @param {Platform} platform
+ * @param {O} options
+ * @param {Report} report
+ * @param {(link: any, platform: Platform, options: O) => M} makeMode
+ * @returns {Core & M}
+ */
+export function makeLink(url, platform, options, report, makeMode) {
+  const backoff = makeBackoff(platform, options.reconnect)
   /** @type {Array<() => void>} */
   const effects = []
   let isRunning = false
-  let timerMs = NEVER
+  let nowMs = platform.nowMs()
   let stopTimer = () => {}
+  /** When the attempt has taken too long; or, when there is none, when the next one begins. */
+  let dialMs = NEVER
+  /** When the connection proves itself, and when `close` has waited enough. */
+  let stableMs = NEVER
+  let flushMs = NEVER
+  /** End the watch over the page and the clock. @type {Array<() => void>} */
+  let stops = []
 
-  /** The attempt, and then the connection, that is the one. @type {{ socket?: import('./platform.js').Socket, isShaken?: boolean } | null} */
+  /** The attempt, and then the connection, that is the one. @type {Conn | null} */
   let conn = null
   let attempt = 0
-  /** When the handshake was complete, and when the connection was open. */
+  /** Whether the connection is ready for use; it has a heartbeat then. */
+  let isOpen = false
+  /** When the handshake was complete, and when an open connection has proved itself. */
   let shakenMs = 0
-  let openMs = 0
+  let provedMs = 0
   /** The server named a delay: no local cause dials before. */
   let notBeforeMs = 0
   let isAsleep = false
   let isClosing = false
 
-  const link = {
-    due,
-    nowMs: platform.nowMs(),
-    /** @type {Status} */
-    status: 'connecting',
-    /** That of the connection, once it is open. @type {Heartbeat | null} */
-    heartbeat: null,
+  /** @type {Core} */
+  const core = {
+    _status: 'connecting',
+    _heartbeat: /** @type {any} */ (null),
+    _backoff: backoff,
 
     // For the application and the page.
-    start: () => run(dial),
-    /** Looks at once whether the connection lives; dials when there is none. */
-    look: () => run(wake),
-    signal,
-    reconnect,
-    close,
-    isEnding: () => isClosing || link.status === 'closed',
-    /** Time has passed unseen: the machine may have slept, and its network with it. [RETRY-8] */
-    clockJumped: () => isAsleep || run(wake),
+
+    _begin() {
+      // Time that has passed unseen: the machine may have slept, and its network with it. [RETRY-8]
+      const jumped = () => isAsleep || link._signal('wake')
+      stops = [platform.watch(link._signal), watchClock(platform, jumped)]
+      // Whoever made the link has handlers to set first.
+      Promise.resolve().then(link._reconnect)
+    },
+
+    _signal(signal) {
+      const isBackground = signal === 'background'
+      run(() => {
+        if (signal === 'freeze') drop(NORMAL)
+        if (signal === 'freeze' || signal === 'sleep') return sleep()
+        if (!isBackground) wake()
+        if (signal !== 'wake') link._background(isBackground)
+      })
+    },
+
+    _reconnect() {
+      run(() => {
+        isAsleep = false
+        backoff._restart()
+        if (isOpen) lose('requested', { _say: NORMAL })
+        else if (!conn) dial()
+      })
+    },
+
+    _close(withinMs) {
+      run(() => {
+        isClosing = true
+        if (link._isEmpty()) finish()
+        else flushMs = Math.min(flushMs, nowMs + withinMs)
+      })
+    },
+
+    _isClosing: () => isClosing,
 
     // For the mode.
-    run,
-    tell,
-    send,
-    open,
-    settle,
-    lose,
-    ask,
-    roundTripMs: () => link.heartbeat?.rtt()?.smoothedMs ?? openMs - shakenMs,
+
+    _timeMs: () => nowMs,
+    _run: run,
+    _later: later,
+    _tell: tell,
+    _lose: lose,
+    _isShaken: () => !!conn && conn._isShaken,
+
+    _send(message) {
+      const to = conn
+      if (to && to._isShaken) later(() => to._socket.send(message))
+    },
+
+    _open(intervalMs, timeoutMs, firstMs = intervalMs) {
+      link._heartbeat = makeHeartbeat(link, intervalMs, timeoutMs, firstMs, nowMs - shakenMs)
+      isOpen = true
+      dialMs = NEVER
+      stableMs = provedMs = nowMs + STABLE_MS
+      setStatus('open')
+    },
+
+    _settle() {
+      if (!isOpen || nowMs < provedMs) return
+      stableMs = NEVER
+      if (!link._isSettled()) return
+      backoff._reset()
+      link._stable()
+    },
   }
-  const mode = makeMode(link)
+  const link = Object.assign(core, makeMode(core, platform, options))
 
   /** Everything that happens comes through here. @param {() => void} step */
   function run(step) {
-    link.nowMs = platform.nowMs()
+    if (link._status === 'closed') return
+    nowMs = platform.nowMs()
     step()
     if (isRunning) return
     isRunning = true
-    for (let effect; (effect = effects.shift());) {
+    while (effects.length) {
       try {
+        const effect = /** @type {() => void} */ (effects.shift())
         effect()
       } catch (error) {
         report('error', error)
@@ -190,99 +276,84 @@ export function makeLink(platform, options, report, makeMode) {
     arm()
   }
 
-  /** Reports to the application, in order with everything else. @type {Report} */
-  function tell(name, ...details) {
-    effects.push(() => report(name, ...details))
+  /** What follows from a step, in order with everything else. @param {() => void} effect */
+  function later(effect) {
+    effects.push(effect)
   }
 
-  /** @param {Payload} message */
-  function send(message) {
-    const to = conn
-    effects.push(() => to?.socket?.send(message))
+  /** Reports to the application. @type {Report} */
+  function tell(name, ...details) {
+    later(() => report(name, ...details))
   }
 
   /** Sets the one timer for whatever is due first. */
   function arm() {
-    due.unanswered = link.heartbeat ? mode.unansweredMs() : NEVER
-    const dueMs = Math.min(...Object.values(due), link.heartbeat?.deadlineMs() ?? NEVER)
-    // Set anew for each change, not left to fire early: in hidden tabs only timers that a socket's own events set are
-    // on time.
-    if (dueMs === timerMs) return
+    const beatMs = isOpen ? link._heartbeat._deadlineMs() : NEVER
+    const dueMs = Math.min(dialMs, stableMs, flushMs, beatMs, link._publishesDueMs())
+    // Set anew each time, not left to fire early: in hidden tabs only timers that a socket's own events set are on time.
     stopTimer()
-    timerMs = dueMs
-    if (dueMs === NEVER) return
-    stopTimer = platform.timer(Math.max(0, dueMs - link.nowMs), () => {
-      timerMs = NEVER
-      run(timeout)
-    })
+    if (dueMs < NEVER) stopTimer = platform.timer(dueMs - nowMs, () => run(timeout))
   }
 
   function timeout() {
-    const { nowMs } = link
-    if (nowMs >= due.flush) finish()
-    if (nowMs >= due.attempt) lose('attempt-timeout')
-    if (nowMs >= due.redial) dial()
-    if (nowMs >= due.stable) settle()
-    const { heartbeat } = link
-    const ping = heartbeat ? heartbeat.poll(nowMs, mode.backlogMs()) : 0
-    if (heartbeat && ping < 0) lose('silent', { reason: `${nowMs - heartbeat.heardMs()} ms` })
-    else if (ping) mode.ask(ping)
-    mode.timeout()
+    if (nowMs >= flushMs) finish()
+    if (nowMs >= dialMs) {
+      if (conn) lose('attempt-timeout')
+      else dial()
+    }
+    if (nowMs >= stableMs) link._settle()
+    if (isOpen) link._heartbeat._check()
+    link._checkPublishes()
   }
 
   /** @param {Status} status */
   function setStatus(status) {
-    const was = link.status
-    link.status = status
+    const was = link._status
+    link._status = status
     if (was !== status) tell('status', status, was)
   }
 
   // Dialling.
 
   function dial() {
-    const { url, token, headers = {}, attemptTimeoutMs = ATTEMPT_TIMEOUT_MS } = options
-    due.redial = NEVER
-    due.attempt = link.nowMs + attemptTimeoutMs
+    const { token, headers, attemptTimeoutMs = ATTEMPT_TIMEOUT_MS } = options
+    const made = (conn = /** @type {Conn} */ ({}))
+    dialMs = nowMs + attemptTimeoutMs
     notBeforeMs = 0
     attempt++
-    /** @type {NonNullable<typeof conn>} */
-    const made = (conn = {})
     setStatus('connecting')
     /** Hears it only as long as it is the one. [RETRY-1] @type {(step: (detail: any) => void) => (detail: any) => void} */
     const hear = (step) => (detail) => {
       if (conn === made) run(() => step(detail))
     }
-    const failed = (/** @type {unknown} */ error) => lose('dial-failed', { reason: String(error) })
-    /** @param {string[]} prepared */
-    const connect = ([address, fresh]) => {
-      const opened = (/** @type {string} */ subprotocol) => {
-        made.isShaken = true
-        shakenMs = link.nowMs
-        mode.greet(attempt, subprotocol, fresh)
-      }
-      /** @param {import('./platform.js').CloseInfo} info */
-      const closed = ({ code, reason, retryMs = retryInReason(reason) }) =>
-        lose(made.isShaken ? 'closed' : 'dial-failed', { code, reason, retryMs })
-      const request = { url: address.replace(/^http/, 'ws'), protocols: mode.protocols, headers }
+    const failed = hear((error) => lose('dial-failed', { reason: `${error}` }))
+    later(async () => {
       try {
-        made.socket = platform.dial(request, { opened: hear(opened), received: hear(read), closed: hear(closed) })
-        if (conn !== made) made.socket.abandon()
+        const address = typeof url === 'string' ? url : await url()
+        const fresh = token && (await token())
+        if (conn !== made) return
+        const request = { url: address.replace(/^http/, 'ws'), protocols: link._protocols, headers }
+        made._socket = platform.dial(request, {
+          opened: hear((subprotocol) => {
+            made._isShaken = true
+            shakenMs = nowMs
+            link._greet(attempt, subprotocol, fresh)
+          }),
+          received: hear(read),
+          closed: hear((info) => lose(made._isShaken ? 'closed' : 'dial-failed', info)),
+        })
+        if (conn !== made) made._socket.abandon()
       } catch (error) {
-        hear(failed)(error)
+        failed(error)
       }
-    }
-    const prepare = async () => [typeof url === 'string' ? url : await url(), token && (await token())]
-    effects.push(() => {
-      if (typeof url === 'string' && !token) connect([url])
-      else prepare().then(hear(connect), hear(failed))
     })
   }
 
   /** Dials at once, or when the delay that the server named is over. */
   function dialWhenAllowed() {
-    backoff.restart()
-    if (link.nowMs >= notBeforeMs) return dial()
-    due.redial = notBeforeMs
+    backoff._restart()
+    if (nowMs >= notBeforeMs) return dial()
+    dialMs = notBeforeMs
     setStatus('lost')
   }
 
@@ -290,82 +361,30 @@ export function makeLink(platform, options, report, makeMode) {
   function wake() {
     const wasAsleep = isAsleep
     isAsleep = false
-    if (link.heartbeat) ask()
-    else if (conn) due.attempt = Math.min(due.attempt, link.nowMs + ATTEMPT_AFTER_WAKE_MS)
-    else if (attempt && link.status !== 'closed' && (wasAsleep || link.status === 'lost' || backoff.wakes))
-      dialWhenAllowed()
-  }
-
-  /** Gives up a connection that is open, or a delay, and dials at once. */
-  function reconnect() {
-    run(() => {
-      isAsleep = false
-      backoff.restart()
-      if (link.heartbeat) lose('requested', { say: NORMAL })
-      else if (!conn && link.status !== 'closed') dial()
-    })
-  }
-
-  /** @param {import('./platform.js').Signal} signal */
-  function signal(signal) {
-    const isBackground = signal === 'background'
-    run(() => {
-      if (signal === 'freeze') drop(NORMAL)
-      if (signal === 'freeze' || signal === 'sleep') return sleep()
-      if (!isBackground) wake()
-      if (signal !== 'wake') mode.background(isBackground)
-    })
+    if (isOpen) link._heartbeat._probe()
+    else if (conn) dialMs = Math.min(dialMs, nowMs + ATTEMPT_AFTER_WAKE_MS)
+    else if (wasAsleep || dialMs < NEVER) dialWhenAllowed()
   }
 
   /** Nothing is dialled until the page wakes, but for a try every few minutes; a connection that is there stays. */
   function sleep() {
     isAsleep = true
-    if (conn || link.status === 'closed') return
-    due.redial = link.nowMs + backoff.wakeMs(platform.random())
+    if (conn) return
+    dialMs = nowMs + backoff._wakeMs()
     setStatus('asleep')
-  }
-
-  // The connection.
-
-  /** The connection is ready for use. @param {Heartbeat} heartbeat */
-  function open(heartbeat) {
-    link.heartbeat = heartbeat
-    openMs = link.nowMs
-    due.attempt = NEVER
-    due.stable = openMs + STABLE_MS
-    setStatus('open')
-  }
-
-  /** Starts the count of attempts again, once the connection has proved itself. [RETRY-5] */
-  function settle() {
-    if (!link.heartbeat || link.nowMs < openMs + STABLE_MS) return
-    due.stable = NEVER
-    if (!mode.isSettled()) return
-    backoff.stable()
-    mode.stable()
   }
 
   /** @param {Payload} message */
   function read(message) {
-    const { heartbeat } = link
     try {
-      mode.read(message)
+      link._read(message)
     } catch (error) {
-      // A function of the application's, such as the one that recognises an answer.
-      tell('error', error)
+      // If the server is not to blame, a function of the application's is, such as the one that recognises an answer.
+      if (!(error instanceof FrameError)) tell('error', error)
+      else lose('server-broke-rule', { reason: error.message, _say: PROTOCOL })
     }
-    if (heartbeat) heartbeat.heard(link.nowMs)
-    if (isClosing && mode.isEmpty()) finish()
-  }
-
-  /** Asks at once, with a time for the answer that a link known to be slow can keep. [LIVE-6] */
-  function ask() {
-    const { heartbeat } = link
-    if (!heartbeat) return
-    const longestMs = Math.max(heartbeat.timeoutMs, PROBE_MS)
-    const withinMs = Math.min(Math.max(link.roundTripMs() * ROUND_TRIPS, PROBE_MS), longestMs) + mode.backlogMs()
-    const ping = heartbeat.probe(link.nowMs, withinMs)
-    if (ping) mode.ask(ping)
+    if (isOpen) link._heartbeat._heard()
+    if (isClosing && link._isEmpty()) finish()
   }
 
   // The end of a connection, and of the link.
@@ -374,55 +393,47 @@ export function makeLink(platform, options, report, makeMode) {
   function drop(code, reason) {
     const gone = conn
     if (!gone) return
-    conn = link.heartbeat = null
-    due.attempt = due.stable = due.resend = NEVER
-    effects.push(() => gone.socket?.abandon(code, reason))
-    mode.dropped()
+    conn = null
+    isOpen = false
+    dialMs = stableMs = NEVER
+    later(() => gone._socket?.abandon(gone._isShaken ? code : undefined, reason))
+    link._dropped()
   }
 
   /**
-   * The connection, or the attempt, is over. `say` is the code to close the socket with, where it may still be heard.
+   * The connection, or the attempt, is over. `_say` is the code to close the socket with, where it may still be heard.
    *
    * @param {LostWhy} why
-   * @param {{ code?: number, reason?: string, retryMs?: number, say?: number }} [about]
+   * @param {About} [about]
    */
-  function lose(why, { code = ABNORMAL, reason = '', retryMs = 0, say } = {}) {
+  function lose(why, { code = ABNORMAL, reason = '', retryMs = retryInReason(reason), _say: say } = {}) {
     drop(say, reason)
-    if (isClosing && mode.isEmpty()) return end('application')
-    const { ending, isLocal, leastMs = 0 } = mode.judge(why, code)
+    if (isClosing && link._isEmpty()) return end('application')
+    const { _ending: ending, _isLocal: isLocal, _leastMs: leastMs = 0 } = link._judge(why, code)
     if (ending) return end(ending, code, reason)
-    const random = platform.random()
-    const serverMs = retryMs && namedMs(Math.max(retryMs, leastMs), random)
-    if (serverMs) notBeforeMs = link.nowMs + serverMs
-    /** @type {number | null} */
-    let inMs = null
-    if (!isAsleep)
-      inMs = isLocal || why === 'requested' ? 0 : backoff.nextMs(serverMs, leastMs, random, platform.isOnline())
+    const serverMs = retryMs && backoff._namedMs(Math.max(retryMs, leastMs))
+    if (serverMs) notBeforeMs = nowMs + serverMs
+    const isAtOnce = isLocal || why === 'requested'
+    const inMs = isAsleep ? null : isAtOnce ? 0 : backoff._nextMs(serverMs, leastMs)
     setStatus(isAsleep ? 'asleep' : inMs === null ? 'suspended' : 'lost')
-    const retryInMs = inMs ?? backoff.wakeMs(random)
-    due.redial = link.nowMs + retryInMs
-    tell('lost', { why, code, reason, retryInMs: retryInMs < NEVER ? retryInMs : null, attempts: backoff.attempts() })
+    const retryInMs = inMs ?? backoff._wakeMs()
+    dialMs = nowMs + retryInMs
+    tell('lost', { why, code, reason, retryInMs: retryInMs < NEVER ? retryInMs : null, attempts: backoff._attempts() })
     if (inMs === 0) dial()
   }
 
-  /** Ends the link when what waits has been sent, or after a time. @param {number} flushMs */
-  function close(flushMs) {
-    run(() => {
-      isClosing = true
-      if (mode.isEmpty()) finish()
-      else due.flush = Math.min(due.flush, link.nowMs + flushMs)
-    })
-  }
-
   function finish() {
-    drop(conn?.isShaken ? NORMAL : undefined)
+    drop(NORMAL)
     end('application')
   }
 
   /** @type {(why: Ending['why'], code?: number, reason?: string) => void} */
   function end(why, code = NORMAL, reason = '') {
-    if (link.status === 'closed') return
-    due.redial = due.flush = NEVER
+    if (link._status === 'closed') return
+    isClosing = true
+    dialMs = flushMs = NEVER
+    for (const stop of stops) stop()
+    link._over(why)
     setStatus('closed')
     tell('closed', { why, code, reason })
   }

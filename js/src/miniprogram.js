@@ -16,6 +16,6 @@ export class Heartwire extends Client {
    *   global `wx`, `my`, `tt` or `uni`
    */
   constructor(url, options = {}) {
-    super(url, Object.assign({}, options, { platform: options.platform || miniPlatform(findHost()) }))
+    super(url, options, () => miniPlatform(findHost()))
   }
 }

@@ -16,6 +16,6 @@ export class Heartwire extends Client {
    * @param {import('./heartwire.js').HeartwireOptions} [options]
    */
   constructor(url, options = {}) {
-    super(url, { ...options, platform: options.platform ?? nodePlatform() })
+    super(url, options, nodePlatform)
   }
 }

@@ -3,8 +3,7 @@
  * life; an answer is recognised by a predicate and is not handed on. [PLAIN-7]
  */
 
-import { makeHeartbeat } from './heartbeat.js'
-import { makeLink } from './link.js'
+import { INTERVAL_MS, NEVER, TIMEOUT_MS } from './constants.js'
 
 /** @typedef {import('./frames.js').Payload} Payload */
 
@@ -18,38 +17,38 @@ import { makeLink } from './link.js'
 
 /** @typedef {import('./link.js').LinkOptions & { protocols?: string | string[], heartbeat?: PlainHeartbeat }} PlainOptions */
 
-/** @typedef {ReturnType<typeof makePlainLink>} PlainLink */
-
 /**
+ * @param {import('./link.js').Link} link
  * @param {import('./platform.js').Platform} platform
  * @param {PlainOptions} options
- * @param {import('./link.js').Report} report
+ * @returns {import('./link.js').Mode}
  */
-export function makePlainLink(platform, options, report) {
-  const { intervalMs = 10_000, timeoutMs = 10_000, ping = 'ping', pong = isPong } = options.heartbeat || {}
-  return makeLink(platform, options, report, (link) => ({
-    protocols: /** @type {string[]} */ ([]).concat(options.protocols || []),
-    greet(attempt, protocol) {
-      link.open(makeHeartbeat(intervalMs, timeoutMs, link.nowMs, platform.random()))
-      link.tell('open', { protocol, attempt })
+export function plainMode(link, platform, options) {
+  const { intervalMs = INTERVAL_MS, timeoutMs = TIMEOUT_MS, ping = 'ping', pong = isPong } = options.heartbeat || {}
+  return {
+    _protocols: /** @type {string[]} */ ([]).concat(options.protocols || []),
+    _greet(attempt, protocol) {
+      link._open(intervalMs, timeoutMs, Math.floor(intervalMs * platform.random()))
+      link._tell('open', { protocol, attempt })
     },
-    read(message) {
-      if (!pong(message)) return link.tell('data', message)
-      const rtt = link.heartbeat.pong(link.nowMs)
-      if (rtt) link.tell('rtt', rtt)
+    _read(message) {
+      if (pong(message)) link._heartbeat._answered()
+      else link._tell('data', message)
     },
-    ask: () => link.send(typeof ping === 'function' ? ping() : ping),
-    dropped() {},
+    // An effect, so that a function of the application's that throws is an error and nothing more.
+    _sendPing: () => link._later(() => link._send(typeof ping === 'function' ? ping() : ping)),
+    _dropped() {},
     // A foreign server means its own by its close codes. [PLAIN-10]
-    judge: () => ({}),
-    stable() {},
-    isSettled: () => true,
-    isEmpty: () => true,
-    backlogMs: () => 0,
-    unansweredMs: () => Infinity,
-    timeout() {},
-    background() {},
-  }))
+    _judge: () => ({}),
+    _stable() {},
+    _isSettled: () => true,
+    _isEmpty: () => true,
+    _backlogMs: () => 0,
+    _publishesDueMs: () => NEVER,
+    _checkPublishes() {},
+    _background() {},
+    _over() {},
+  }
 }
 
 /** @type {(data: Payload) => boolean} */

@@ -3,13 +3,15 @@
  * of the world; tests bring one whose clock stands still until it is moved.
  */
 
+import { LOOK_MS } from './constants.js'
+
 /** @typedef {import('./frames.js').Payload} Payload */
 
 /**
  * @typedef {object} DialRequest
  * @property {string} url `ws:` or `wss:`
  * @property {string[]} protocols subprotocols to offer
- * @property {Record<string, string>} headers for the upgrade request, where the platform can set them
+ * @property {Record<string, string>} [headers] for the upgrade request, where the platform can set them
  */
 
 /**
@@ -29,8 +31,8 @@
 /**
  * @typedef {object} Socket
  * @property {(message: Payload) => void} send hands a message to the platform; a failure is reported by `closed`
- * @property {(code?: number, reason?: string) => void} abandon closes, cleanly with a code, by the quickest
- *   way there is without one; also a socket that is closed or still connecting
+ * @property {(code?: number, reason?: string) => void} abandon closes, cleanly with a code and its reason, by the
+ *   quickest way there is without one; also a socket that is closed or still connecting
  */
 
 /**
@@ -48,25 +50,20 @@
  * @typedef {object} Platform
  * @property {() => number} nowMs a monotonic clock, in whole milliseconds
  * @property {() => number} wallMs the wall clock, which may jump
- * @property {(delayMs: number, run: () => void) => () => void} timer calls `run` once, after what has already arrived
- *   from sockets has been reported; returns how to cancel it
+ * @property {(delayMs: number, run: () => void) => () => void} timer calls `run` once, at once if the delay is negative,
+ *   but after what has already arrived from sockets has been reported; returns how to cancel it
  * @property {() => number} random uniform in [0, 1)
- * @property {() => string} [randomId] 32 hexadecimal digits nobody can guess, if the platform knows better than `crypto`
+ * @property {() => string} [randomId] 16 to 64 characters of `A–Z a–z 0–9 _ -` that nobody can guess, where there is no `crypto`
  * @property {(request: DialRequest, events: SocketEvents) => Socket} dial begins a connection; may throw
  * @property {(listener: (signal: Signal) => void) => () => void} watch reports signals until the returned function is called
  * @property {() => boolean} isOnline false when a dial has no chance and so is no attempt; true when nobody knows
  */
 
-/** How long a due timer waits for messages that have arrived and stand in the event loop, in milliseconds. */
-const LOOK_MS = 20
-
-const start = Date.now()
-
 /** The parts that every JavaScript platform has in common. */
 export const common = {
-  nowMs: () => Math.floor(typeof performance === 'object' ? performance.now() : Date.now() - start),
-  wallMs: () => Date.now(),
-  random: () => Math.random(),
+  nowMs: () => Math.floor(performance.now()),
+  wallMs: Date.now,
+  random: Math.random,
 
   /** @type {Platform['timer']} */
   timer(delayMs, run) {
@@ -75,6 +72,4 @@ export const common = {
     }, delayMs)
     return () => clearTimeout(handle)
   },
-
-  isOnline: () => typeof navigator !== 'object' || navigator.onLine !== false,
 }

@@ -1,38 +1,65 @@
 /**
- * Publishing: what is in the outbox goes out in order, and stays there until the server has stored it. [PUB-1]
+ * Publishing: what the application publishes stays in the outbox until the server has stored it, and goes out in order,
+ * over any number of connections. [PUB-1]
+ *
+ *     seq ──────────────────────────────────────────────►
+ *     [ in flight: sent on this connection ][ not sent on it ]
+ *       ▲ ack takes from here                ▲ the next to send   ▲ publish
  */
 
-import { namedMs, soonMs } from './backoff.js'
-import { FrameError } from './errors.js'
+import {
+  ASK_MS,
+  NEVER,
+  OUTBOX_BYTES_MAX,
+  OUTBOX_MESSAGES_MAX,
+  PRODUCER_MEMORY_MS,
+  ROUND_TRIPS,
+  SLOW_BYTES_PER_SECOND,
+  UNACKED_MAX,
+  WINDOW_BYTES,
+} from './constants.js'
+import { breach, HeartwireError, refuse } from './errors.js'
 import { pubFrame } from './frames.js'
-import { ROUND_TRIPS } from './link.js'
-import { byteLength, makeOutbox } from './outbox.js'
+import { ownTopic } from './id.js'
 
 /** @typedef {import('./frames.js').Payload} Payload */
 /** @typedef {import('./frames.js').Welcome} Welcome */
-/** @typedef {import('./outbox.js').Entry} Entry */
 
-/** How long servers remember who published [PUB-9]: an older publish may be stored already. */
-const PRODUCER_MEMORY_MS = 24 * 3_600_000
-/** A publish that waits so long makes the client ask, or for some round trips on a slow link. [PUB-11] */
-const ASK_MS = 2_000
-/** What is in flight is given time at this rate, before its answer, or that of a ping behind it, is missed. */
-const SLOW_BYTES_PER_SECOND = 16 << 10
-/** What may be in flight in any case, so that nothing stands behind much. */
-const WINDOW_BYTES = 256 << 10
-const UNACKED_MAX = 1_024
-const MAY_PASS_CODES = ['unavailable', 'rate']
+/**
+ * @typedef {object} Entry one publish
+ * @property {number} _seq
+ * @property {string} _topic
+ * @property {Payload} _payload
+ * @property {number} _bytes of the payload
+ * @property {number} _firstSentMs when it first went out; NEVER while it has not
+ * @property {(stored: { durability: string }) => void} _resolve
+ * @property {(error: Error) => void} _reject
+ */
+
+/**
+ * @typedef {object} OutboxOptions
+ * @property {number} [messagesMax] what waits unacknowledged at most; default 4,096
+ * @property {number} [bytesMax] and its bytes; default 16 MiB
+ */
 
 /**
  * @param {import('./link.js').Link} link
- * @param {import('./platform.js').Platform} platform
- * @param {{ outbox?: import('./outbox.js').OutboxOptions, producerMemoryMs?: number }} options
+ * @param {{ outbox?: OutboxOptions, _producerMemoryMs?: number }} options
  */
-export function makePublishing(link, platform, options) {
-  const outbox = makeOutbox(options.outbox)
-  const { due } = link
-  /** The connection is open, and the server takes what comes. */
-  let isFlowing = false
+export function makePublishing(link, options) {
+  const { messagesMax = OUTBOX_MESSAGES_MAX, bytesMax = OUTBOX_BYTES_MAX } = options.outbox || {}
+  /** The outbox, in the order of the numbers. @type {Entry[]} */
+  let entries = []
+  /** The highest number given out, and the highest ever sent. */
+  let assigned = 0
+  let highestSent = 0
+  /** The highest sent on this connection: what is not above it is in flight. */
+  let sent = 0
+  /** What the server takes: the largest message, and what may be in flight. */
+  let messageBytesMax = NEVER
+  let inFlightMax = 0
+  let windowBytes = 0
+  let timeoutMs = 0
   /** What the server of the latest connection said. @type {Partial<Welcome>} */
   let server = {}
   /** The highest number known to be stored, and the one above which the server's window is counted. */
@@ -41,137 +68,182 @@ export function makePublishing(link, platform, options) {
   /** Since when the oldest publish in flight waits without a word about any, and whether the server was asked. */
   let waitingSinceMs = 0
   let isAsked = false
+  /** When the connection is given up for that. */
+  let dropMs = 0
+  /** When a publish that was refused for the moment is sent again; until then nothing is. */
+  let resendMs = NEVER
 
-  const backlogMs = () => Math.floor((outbox.inFlightBytes() * 1_000) / SLOW_BYTES_PER_SECOND)
+  const inFlight = () => entries.filter((entry) => entry._seq <= sent)
+  const backlogMs = () => Math.floor((sum(inFlight()) * 1_000) / SLOW_BYTES_PER_SECOND)
 
   /** The server spoke about publishes, or the first is under way. */
   function restartWaiting() {
-    waitingSinceMs = link.nowMs
+    waitingSinceMs = link._timeMs()
     isAsked = false
   }
 
-  /** Sends as far as the server's window allows. */
+  /** Sends as far as the server's window allows. One that is larger than the window travels alone. */
   function flow() {
-    if (!isFlowing || due.resend < Infinity) return
-    const { unacked_max: messages = UNACKED_MAX, unacked_bytes_max: bytes = WINDOW_BYTES } = server.limits || {}
-    const isFirst = !outbox.isInFlight()
-    for (let entry; (entry = outbox.next(link.nowMs, base + messages, Math.min(bytes, WINDOW_BYTES)));) {
-      link.send(pubFrame(entry.topic, entry.seq, entry.payload))
+    if (link._status !== 'open' || resendMs < NEVER) return
+    let bytes = sum(inFlight())
+    if (!inFlight().length) restartWaiting()
+    for (const entry of entries) {
+      if (entry._seq <= sent) continue
+      if (entry._seq > base + inFlightMax || (bytes && bytes + entry._bytes > Math.min(windowBytes, WINDOW_BYTES)))
+        return
+      bytes += entry._bytes
+      sent = entry._seq
+      entry._firstSentMs = Math.min(entry._firstSentMs, link._timeMs())
+      highestSent = Math.max(highestSent, sent)
+      link._send(pubFrame(entry._topic, entry._seq, entry._payload))
     }
-    if (isFirst) restartWaiting()
   }
 
-  /** Takes out what has come to an end, and tells how. @type {(name: string, isGone: (entry: Entry) => boolean, code?: string) => void} */
-  function settle(name, isGone, code) {
-    for (const { seq } of outbox.take(isGone)) link.tell(name, seq, code)
+  /** What is not below `seq` is to be sent again. @param {number} seq */
+  function resendFrom(seq) {
+    sent = Math.min(sent, seq - 1)
+  }
+
+  /** Takes out what is stored or, for the reason that a code names, given up. @type {(isGone: (entry: Entry) => boolean, code?: string) => void} */
+  function settle(isGone, code) {
+    entries = entries.filter((entry) => {
+      const { _topic: topic, _resolve: resolve, _reject: reject } = entry
+      if (!isGone(entry)) return true
+      link._later(() =>
+        code ? reject(new HeartwireError(code, topic)) : resolve({ durability: server.durability || '' }),
+      )
+    })
   }
 
   /** @param {number} seq */
   function stored(seq) {
-    settle('stored', (entry) => entry.seq <= seq)
+    acked = Math.max(acked, seq)
+    settle((entry) => entry._seq <= seq)
   }
 
-  /** When the server is to be asked, and when the connection is given up. */
-  function patience() {
+  /** When something is to be done: to send again, to ask, to give the connection up. [PUB-11] */
+  function publishesDueMs() {
+    if (resendMs < NEVER || !inFlight().length) return resendMs
     const sinceMs = waitingSinceMs + backlogMs()
-    const timeoutMs = link.heartbeat ? link.heartbeat.timeoutMs : 0
-    return { askMs: sinceMs + Math.max(link.roundTripMs() * ROUND_TRIPS, ASK_MS), dropMs: sinceMs + 2 * timeoutMs }
+    dropMs = sinceMs + 2 * timeoutMs
+    return isAsked ? dropMs : Math.min(sinceMs + Math.max(link._heartbeat._roundTripMs() * ROUND_TRIPS, ASK_MS), dropMs)
   }
 
   return {
-    backlogMs,
-    isEmpty: outbox.isEmpty,
+    _backlogMs: backlogMs,
+    _isEmpty: () => !entries.length,
     /** Whether the server has stored more than was ever sent: another process uses this client's id. [HELLO-11] @param {Welcome} welcome */
-    isCloned: (welcome) => welcome.acked > outbox.highestSent(),
+    _isCloned: (welcome) => welcome.acked > highestSent,
 
-    /** Why a publish is not taken, as a code; empty if it is. @param {Payload} payload */
-    refusal(payload) {
-      const { message_bytes_max: bytesMax = Infinity } = server.limits || {}
-      return byteLength(payload) > bytesMax ? 'too-large' : outbox.hasRoom(payload) ? '' : 'outbox-full'
-    },
-
-    /** Takes a publish that is not refused; returns its number. @type {(topic: string, payload: Payload) => number} */
-    publish(topic, payload) {
-      const seq = outbox.add(topic, payload)
+    /** Takes a publish, if it can; returns its number. @type {(topic: string, payload: Payload, resolve: Entry['_resolve'], reject: Entry['_reject']) => number} */
+    _publish(topic, payload, resolve, reject) {
+      const bytes = byteLength(payload)
+      if (ownTopic(topic)[0] === '$') refuse('bad-topic', topic)
+      if (bytes > messageBytesMax) refuse('too-large', topic)
+      if (entries.length >= messagesMax || sum(entries) + bytes > bytesMax) refuse('outbox-full', topic)
+      entries.push({
+        _seq: ++assigned,
+        _topic: topic,
+        _payload: payload,
+        _bytes: bytes,
+        _firstSentMs: NEVER,
+        _resolve: resolve,
+        _reject: reject,
+      })
       flow()
-      return seq
+      return assigned
     },
 
     /** What was sent under the old id may be stored, or taken for the other process's: nobody knows. */
-    clientChanged() {
-      settle('in-doubt', (entry) => entry.firstSentMs < Infinity)
+    _clientChanged() {
+      settle((entry) => entry._firstSentMs < NEVER, 'in-doubt')
       acked = 0
       server = {}
     },
 
     /** Compares what the server remembers with what this link knows. [HELLO-9] [HELLO-10] [PUB-2] @param {Welcome} welcome */
-    welcomed(welcome) {
+    _welcomed(welcome) {
+      const { acked: storedSeq, producer_known: isKnown } = welcome
       const isSameLog = server.log === welcome.log
-      if (server.log && !isSameLog && welcome.acked < acked)
-        link.tell('log-lost', { topic: null, from: welcome.acked + 1, to: acked, epoch: null, reason: 'log' })
-      acked = isSameLog ? Math.max(acked, welcome.acked) : welcome.acked
-      stored(welcome.acked)
-      const forgottenMs = link.nowMs - (options.producerMemoryMs ?? PRODUCER_MEMORY_MS)
-      if (isSameLog && !welcome.producer_known) settle('in-doubt', (entry) => entry.firstSentMs < forgottenMs)
-      const { message_bytes_max: bytesMax = Infinity } = welcome.limits || {}
-      settle('publish-refused', (entry) => entry.bytes > bytesMax, 'too-large')
-      // A producer that the server does not know may begin anywhere. [PUB-8]
-      base = welcome.producer_known ? welcome.acked : outbox.firstSeq() - 1
+      if (server.log && !isSameLog) {
+        if (storedSeq < acked)
+          link._tell('gap', { topic: null, from: storedSeq + 1, to: acked, epoch: null, reason: 'log' })
+        acked = 0
+      }
       server = welcome
-      isFlowing = true
+      timeoutMs = welcome.heartbeat.timeout_ms
+      ;({
+        message_bytes_max: messageBytesMax = NEVER,
+        unacked_max: inFlightMax = UNACKED_MAX,
+        unacked_bytes_max: windowBytes = NEVER,
+      } = welcome.limits || {})
+      stored(storedSeq)
+      const forgottenMs = link._timeMs() - (options._producerMemoryMs || PRODUCER_MEMORY_MS)
+      if (isSameLog && !isKnown) settle((entry) => entry._firstSentMs < forgottenMs, 'in-doubt')
+      settle((entry) => entry._bytes > messageBytesMax, 'too-large')
+      // A producer that the server does not know may begin anywhere. [PUB-8]
+      base = isKnown ? storedSeq : entries.length ? entries[0]._seq - 1 : assigned
       flow()
     },
 
-    dropped() {
-      isFlowing = false
-      outbox.resendFrom(0)
+    /** The connection is gone. */
+    _stop() {
+      resendFrom(0)
+      resendMs = NEVER
     },
 
-    unansweredMs() {
-      if (!outbox.isInFlight() || due.resend < Infinity) return Infinity
-      const { askMs, dropMs } = patience()
-      return isAsked ? dropMs : Math.min(askMs, dropMs)
-    },
+    _publishesDueMs: publishesDueMs,
 
-    timeout() {
-      const { nowMs } = link
-      if (nowMs >= due.resend) {
-        due.resend = Infinity
+    _checkPublishes() {
+      const nowMs = link._timeMs()
+      if (nowMs < publishesDueMs()) return
+      if (resendMs < NEVER) {
+        resendMs = NEVER
         flow()
+      } else if (nowMs >= dropMs) link._lose('unanswered')
+      else {
+        isAsked = true
+        link._heartbeat._probe()
       }
-      if (nowMs < due.unanswered || !outbox.isInFlight()) return
-      const { askMs, dropMs } = patience()
-      if (nowMs >= dropMs) return link.lose('unanswered')
-      if (nowMs < askMs || isAsked) return
-      isAsked = true
-      link.ask()
     },
+
+    /** The link is over. */
+    _giveUp: () => settle(() => true, 'closed'),
 
     // What the server says.
 
     /** @param {number} seq */
     ack(seq) {
-      if (seq > outbox.highestSent()) throw new FrameError('PUB-4')
-      acked = Math.max(acked, seq)
+      if (seq > highestSent) breach('PUB-4')
       base = Math.max(base, seq)
       restartWaiting()
       stored(seq)
       flow()
     },
 
-    /** One was not stored, and what follows it is being discarded. [PUB-5] [PUB-6] @type {(seq: number, code: string, retryMs: number | null) => void} */
+    /** One was not stored, and what follows it is being discarded. [PUB-5] [PUB-6] @type {(seq: number, code: string, retryMs?: number) => void} */
     nack(seq, code, retryMs) {
-      if (seq > outbox.highestSent()) throw new FrameError('PUB-5')
+      if (seq > highestSent) breach('PUB-5')
+      const mayPass = code === 'unavailable' || code === 'rate'
       restartWaiting()
-      if (!MAY_PASS_CODES.includes(code)) settle('publish-refused', (entry) => entry.seq === seq, code)
-      outbox.resendFrom(seq)
-      if (outbox.has(seq)) {
-        const random = platform.random()
-        due.resend = link.nowMs + (retryMs === null ? soonMs(random) : namedMs(retryMs, random))
+      if (!mayPass) settle((entry) => entry._seq === seq, code)
+      resendFrom(seq)
+      if (entries.some((entry) => entry._seq === seq)) {
+        resendMs = link._timeMs() + (retryMs === undefined ? link._backoff._soonMs() : link._backoff._namedMs(retryMs))
       } else {
-        link.send(`skip ${seq}`)
+        link._send(`skip ${seq}`)
         flow()
       }
     },
   }
 }
+
+/** @type {(entries: Entry[]) => number} */
+const sum = (entries) => entries.reduce((bytes, entry) => bytes + entry._bytes, 0)
+
+/** The bytes of a payload as they travel: half a pair of surrogates is 2 of the pair's 4. @type {(payload: Payload) => number} */
+const byteLength = (payload) =>
+  (typeof payload === 'string'
+    ? payload.replace(/[\u0800-\ud7ff\ue000-\uffff]/g, '3  ').replace(/[\x80-\u07ff\ud800-\udfff]/g, '2 ')
+    : payload
+  ).length

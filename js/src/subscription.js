@@ -3,6 +3,8 @@
  * the next page load, which is that of the slowest of them.
  */
 
+import { FOLLOW, LEAVE, PAUSE, QUEUE_MAX } from './constants.js'
+
 /**
  * @typedef {object} Message
  * @property {string} topic
@@ -21,30 +23,19 @@
  * @typedef {(() => void) & AsyncIterable<Message>} Subscription
  */
 
-/** @typedef {{ cursor: string, message?: Message }} Item a message, or a step of the cursor without one */
+/** @typedef {{ _cursor: string, _message?: Message }} Item a message, or a step of the cursor without one */
 
-/**
- * @typedef {object} Reader an iterator
- * @property {number} place how many items of the feed it has dealt with
- * @property {() => void} wake hands out the next message, if somebody waits for it and it is there
- * @property {(error?: Error) => void} finish
- * @property {() => Promise<IteratorResult<Message>>} next
- */
-
-/** An iterator that has so many messages waiting pauses its topic; it goes on when a quarter is left. */
-const QUEUE_MAX = 256
+/** @typedef {{ _place: number }} Reader an iterator, by how many items of the feed it has dealt with */
 
 /** @typedef {ReturnType<typeof makeFeed>} Feed */
 
 /**
  * Everybody in this application who follows one topic.
  *
- * @param {object} hooks
- * @param {(isPaused: boolean) => void} hooks.pace the topic is to be paused, or to go on
- * @param {(cursor: string) => void} hooks.save everything up to here has been dealt with
- * @param {() => void} hooks.left nobody follows any more
+ * @param {(wish: number) => void} wish the topic is to be paused, to go on, or to be left, as nobody follows any more
+ * @param {(cursor: string) => void} save everything up to here has been dealt with
  */
-export function makeFeed({ pace, save, left }) {
+export function makeFeed(wish, save) {
   /** @type {Set<(message: Message) => void>} */
   const handlers = new Set()
   /** @type {Set<Reader>} */
@@ -53,100 +44,89 @@ export function makeFeed({ pace, save, left }) {
   const items = []
   let base = 0
   let isPaused = false
+  let isOver = false
+  /** @type {Error | undefined} */
+  let failure
+  /** Wakes the iterators that wait. @type {Array<(value?: unknown) => void>} */
+  const waiting = []
 
   /** Forgets, and saves, what all have dealt with; pauses the topic while somebody is far behind. */
   function settle() {
-    const place = Math.min(base + items.length, ...[...readers].map((reader) => reader.place))
-    const done = items.splice(0, place - base)
+    const place = Math.min(base + items.length, ...[...readers].map((reader) => reader._place))
+    const last = items.splice(0, place - base).pop()
     base = place
-    if (done.length) save(done[done.length - 1].cursor)
+    if (last) save(last._cursor)
     const isSlow = items.length >= (isPaused ? QUEUE_MAX / 4 : QUEUE_MAX)
-    if (isSlow !== isPaused) pace((isPaused = isSlow))
+    if (isSlow !== isPaused) wish(isSlow ? PAUSE : FOLLOW)
+    isPaused = isSlow
   }
 
-  function makeReader() {
-    /** Who waits for a message. @type {[resolve: (result: IteratorResult<Message>) => void, reject: (error: Error) => void] | null} */
-    let waiter = null
+  function wakeAll() {
+    waiting.splice(0).forEach((wake) => wake())
+  }
+
+  /** @type {(all: Set<any>, one: unknown) => void} */
+  function leave(all, one) {
+    if (!all.delete(one)) return
+    wakeAll()
+    if (readers.size + handlers.size) settle()
+    else wish(LEAVE)
+  }
+
+  function read() {
+    const reader = { _place: base + items.length }
+    readers.add(reader)
     /** The item at its place has been handed out, and is being dealt with. */
     let isBusy = false
-    let isOver = false
-    /** @type {Error | undefined} */
-    let failure
-
-    /** @type {Reader} */
-    const reader = {
-      place: base + items.length,
-      wake() {
-        if (!waiter) return
-        const [resolve, reject] = waiter
-        let item = items[reader.place - base]
-        while (item && !item.message) item = items[++reader.place - base]
-        if (!item && !isOver) return
-        waiter = null
-        isBusy = !!item
-        if (item) resolve({ done: false, value: /** @type {Message} */ (item.message) })
-        else if (failure) reject(failure)
-        else resolve({ done: true, value: undefined })
-      },
-      finish(error) {
-        isOver = true
-        failure = failure || error
-        reader.wake()
-      },
-      next: () =>
-        new Promise((resolve, reject) => {
-          // Asking for the next message says that the one before has been dealt with.
-          if (isBusy) reader.place++
-          isBusy = false
-          waiter = [resolve, reject]
-          reader.wake()
+    return {
+      async next() {
+        // Asking for the next message says that the one before has been dealt with.
+        if (isBusy) reader._place++
+        isBusy = false
+        for (;;) {
           settle()
-        }),
+          const item = items[reader._place - base]
+          if (item && item._message) {
+            isBusy = true
+            return { done: false, value: item._message }
+          }
+          if (item) reader._place++
+          else if (failure) throw failure
+          else if (isOver || !readers.has(reader)) return { done: true, value: undefined }
+          else await new Promise((resolve) => waiting.push(resolve))
+        }
+      },
+      async return() {
+        leave(readers, reader)
+        return { done: true, value: undefined }
+      },
     }
-    readers.add(reader)
-    return reader
-  }
-
-  /** @param {() => boolean} leave */
-  function off(leave) {
-    if (!leave()) return
-    if (readers.size + handlers.size) settle()
-    else left()
   }
 
   return {
     /** @type {(handle?: (message: Message) => void) => Subscription} */
-    subscribe(handle) {
-      const first = handle ? null : makeReader()
+    _subscribe(handle) {
+      const first = handle ? null : read()
       if (handle) handlers.add(handle)
-      const leave = (/** @type {Reader} */ reader) => {
-        reader.finish()
-        off(() => readers.delete(reader))
-      }
-      const subscription = /** @type {any} */ (
-        () => (first ? leave(first) : off(() => handlers.delete(/** @type {any} */ (handle))))
-      )
-      // Old devices know no async iterators.
-      if (typeof Symbol === 'function' && Symbol.asyncIterator) {
-        subscription[Symbol.asyncIterator] = () => {
-          const reader = first || makeReader()
-          return { next: reader.next, return: async () => (leave(reader), { done: true, value: undefined }) }
-        }
-      }
+      const subscription = /** @type {any} */ (() => (first ? first.return() : leave(handlers, handle)))
+      // Old devices know no async iterators, and are left with a property that nobody asks for.
+      subscription[Symbol.asyncIterator] = () => first || read()
       return subscription
     },
 
     /** @type {(cursor: string, message?: Message) => void} */
-    deliver(cursor, message) {
-      items.push({ cursor, message })
+    _deliver(cursor, message) {
+      items.push({ _cursor: cursor, _message: message })
       if (message) [...handlers].forEach((handle) => handle(message))
-      readers.forEach((reader) => reader.wake())
+      wakeAll()
       settle()
     },
 
     /** The topic has come to its end. @param {Error} [error] */
-    finish(error) {
-      readers.forEach((reader) => reader.finish(error))
+    _finish(error) {
+      isOver = true
+      failure = error
+      wakeAll()
     },
   }
 }

@@ -2,13 +2,12 @@
  * `heartwire.v1` on a link: hello and welcome, and what the server says in between.
  */
 
-import { makeJudge, NORMAL, PROTOCOL } from './close.js'
-import { FrameError } from './errors.js'
+import { makeJudge } from './close.js'
+import { BACKGROUND_INTERVAL_MS, INTERVAL_MAX_MS, INTERVAL_MIN_MS, NORMAL } from './constants.js'
+import { breach, HeartwireError } from './errors.js'
 import { makeFollowing } from './following.js'
 import { idFrame, jsonFrame, parseServerFrame } from './frames.js'
-import { makeHeartbeat } from './heartbeat.js'
 import { randomId } from './id.js'
-import { makeLink } from './link.js'
 import { makePublishing } from './publishing.js'
 
 /** @typedef {import('./frames.js').Payload} Payload */
@@ -22,146 +21,132 @@ import { makePublishing } from './publishing.js'
 
 /**
  * @typedef {import('./link.js').LinkOptions & {
- *   heartbeat?: V1Heartbeat, agent?: string, outbox?: import('./outbox.js').OutboxOptions, topicsMax?: number,
- *   producerMemoryMs?: number
+ *   heartbeat?: V1Heartbeat, _agent?: string, outbox?: import('./publishing.js').OutboxOptions, _topicsMax?: number,
+ *   _producerMemoryMs?: number
  * }} V1Options
  */
 
-/** @typedef {ReturnType<typeof makeV1Link>} V1Link */
+/** @typedef {import('./link.js').Core & ReturnType<typeof v1Mode>} V1Link */
 
 const SUBPROTOCOL = 'heartwire.v1'
-const BACKGROUND_INTERVAL_MS = 60_000
-const INTERVAL_MIN_MS = 1_000
-const INTERVAL_MAX_MS = 3_600_000
+const AGENT = 'heartwire-js/0.1.0'
 
 /**
+ * @param {import('./link.js').Link} link
  * @param {import('./platform.js').Platform} platform
  * @param {V1Options} options
- * @param {import('./link.js').Report} report
  */
-export function makeV1Link(platform, options, report) {
+export function v1Mode(link, platform, options) {
   const { intervalMs, backgroundIntervalMs = BACKGROUND_INTERVAL_MS } = options.heartbeat || {}
   /** The interval that `hello` asks for. */
   let wishMs = intervalMs
+  /** The server's own. */
+  let normalMs = 0
   let isBackground = false
-  let isGreeted = false
-  const { judge, opened, stable } = makeJudge()
   const drawId = platform.randomId || randomId
   /** A secret: whoever knows it can take the connection over. [HELLO-3] */
   let client = drawId()
-  /** What the server of the latest connection said. @type {Welcome | undefined} */
-  let welcome
-
-  const link = makeLink(platform, options, report, (link) => ({
-    protocols: [SUBPROTOCOL],
-    greet(attempt, subprotocol, token) {
-      if (subprotocol !== SUBPROTOCOL) return link.lose('not-agreed', { say: NORMAL })
-      link.send(jsonFrame('hello', { client, attempt, agent: options.agent, token, heartbeat_interval_ms: wishMs }))
-      isGreeted = true
-      following.connected()
-    },
-    read,
-    ask: (id) => link.send(idFrame('ping', id)),
-    dropped() {
-      isGreeted = false
-      following.dropped()
-      publishing.dropped()
-    },
-    judge,
-    stable,
-    isSettled: () => following.isSettled(),
-    isEmpty: () => publishing.isEmpty(),
-    backlogMs: () => publishing.backlogMs(),
-    unansweredMs: () => publishing.unansweredMs(),
-    timeout: () => publishing.timeout(),
-    background(is) {
-      isBackground = is
-      if (link.heartbeat) sendInterval()
-    },
-  }))
-  const following = makeFollowing(link, options.topicsMax)
-  const publishing = makePublishing(link, platform, options)
-
-  /** What each frame does. @type {Record<string, (...fields: any[]) => void>} */
-  const handlers = {
-    ...following,
-    ...publishing,
-    welcome: welcomed,
-    /** @type {(id: string | null, tails: Array<[string, import('./id.js').Cursor]>) => void} */
-    ping(id, tails) {
-      link.send(idFrame('pong', id))
-      following.tails(tails)
-    },
-    /** @param {string | null} id */
-    pong(id) {
-      const rtt = link.heartbeat && link.heartbeat.pong(link.nowMs, Number(id))
-      if (rtt) link.tell('rtt', rtt)
-    },
-    /** @param {number} intervalMs */
-    heartbeat: (intervalMs) => link.heartbeat && link.heartbeat.setInterval(ownIntervalMs(intervalMs)),
-    /** Acted upon at once, whatever comes after it. [CLOSE-2] @type {(code: number, retryMs: number, reason: string) => void} */
-    bye: (code, retryMs, reason) => link.lose('closed', { code, retryMs, reason, say: NORMAL }),
-  }
-
-  /** @param {Payload} message */
-  function read(message) {
-    try {
-      const [verb, ...fields] = parseServerFrame(message) || []
-      // `welcome` comes first, and once.
-      if (verb && verb !== 'bye' && !link.heartbeat !== (verb === 'welcome')) throw new FrameError('HELLO-6')
-      if (verb) handlers[verb](...fields)
-    } catch (error) {
-      if (!(error instanceof FrameError)) throw error
-      link.lose('server-broke-rule', { reason: error.message, say: PROTOCOL })
-    }
-  }
-
-  /** @param {Welcome} said */
-  function welcomed(said) {
-    const ownMs = ownIntervalMs(said.heartbeat.interval_ms)
-    const timeoutMs = inRange(said.heartbeat.timeout_ms)
-    if (publishing.isCloned(said)) {
-      client = drawId()
-      link.tell('client-changed')
-      publishing.clientChanged()
-      return link.lose('client-id-in-use', { say: NORMAL })
-    }
-    welcome = said
-    opened()
-    link.open(makeHeartbeat(ownMs, timeoutMs, link.nowMs))
-    link.tell('open', said)
-    publishing.welcomed(said)
-    if (isBackground) sendInterval()
-  }
 
   /** A page that nobody looks at need not be asked so often. [LIVE-7] */
   function sendInterval() {
-    const normalMs = welcome ? welcome.heartbeat.interval_ms : 0
-    if (backgroundIntervalMs > normalMs) link.send(`heartbeat ${isBackground ? backgroundIntervalMs : normalMs}`)
+    if (backgroundIntervalMs > normalMs) link._send(`heartbeat ${isBackground ? backgroundIntervalMs : normalMs}`)
   }
 
-  /** Asks for another interval, on this connection and all later ones. [LIVE-7] @param {number} ms */
-  function askInterval(ms) {
-    wishMs = ms
-    if (isGreeted) link.send(`heartbeat ${ms}`)
-  }
+  // Beside what these know, each frame of the server's has a method of its name.
+  const mode = Object.assign(makeFollowing(link, options._topicsMax), makePublishing(link, options), makeJudge(), {
+    _protocols: [SUBPROTOCOL],
 
-  return {
-    link,
-    following,
-    publishing,
-    welcome: () => welcome,
+    /** @type {(attempt: number, subprotocol: string, token?: string) => void} */
+    _greet(attempt, subprotocol, token) {
+      if (subprotocol !== SUBPROTOCOL) return link._lose('not-agreed', { _say: NORMAL })
+      link._send(
+        jsonFrame('hello', { client, attempt, agent: options._agent || AGENT, token, heartbeat_interval_ms: wishMs }),
+      )
+      mode._connected()
+    },
+
+    /** @param {Payload} message */
+    _read(message) {
+      const [verb, ...fields] = parseServerFrame(message)
+      if (!verb) return
+      // `welcome` comes first, and once.
+      if (verb !== 'bye' && (link._status === 'open') === (verb === 'welcome')) breach('HELLO-6')
+      /** @type {any} */ const handlers = mode
+      handlers[verb](...fields)
+    },
+
+    /** @param {number} id */
+    _sendPing: (id) => link._send(idFrame('ping', id)),
+
+    _dropped() {
+      mode._disconnected()
+      mode._stop()
+    },
+
+    /** @param {boolean} is */
+    _background(is) {
+      isBackground = is
+      if (link._status === 'open') sendInterval()
+    },
+
+    /** @param {import('./link.js').Ending['why']} why */
+    _over(why) {
+      mode._giveUp()
+      mode._finish(why === 'application' ? undefined : new HeartwireError('closed', why))
+    },
+
+    // What the application asks for.
+
     /** A fresh token for the connection, if there is one. [HELLO-12] @param {string} token */
-    renewToken: (token) => link.run(() => isGreeted && link.send(jsonFrame('token', { token }))),
-    askInterval: (/** @type {number} */ ms) => link.run(() => askInterval(ms)),
-  }
+    _renewToken(token) {
+      link._send(jsonFrame('token', { token }))
+    },
+
+    /** Asks for another interval, on this connection and all later ones. [LIVE-7] @param {number} ms */
+    _askInterval(ms) {
+      wishMs = ms
+      link._send(`heartbeat ${ms}`)
+    },
+
+    // What the server says.
+
+    /** @param {Welcome} said */
+    welcome(said) {
+      normalMs = said.heartbeat.interval_ms
+      const ownMs = ownIntervalMs(normalMs)
+      const timeoutMs = inRange(said.heartbeat.timeout_ms)
+      if (mode._isCloned(said)) {
+        client = drawId()
+        mode._clientChanged()
+        return link._lose('client-id-in-use', { _say: NORMAL })
+      }
+      mode._opened()
+      link._open(ownMs, timeoutMs)
+      link._tell('open', said)
+      mode._welcomed(said)
+      if (isBackground) sendInterval()
+    },
+
+    /** @type {(tails: Array<[string, import('./id.js').Cursor]>, id?: string) => void} */
+    ping(tails, id) {
+      link._send(idFrame('pong', id))
+      mode._tails(tails)
+    },
+
+    /** @param {string} [id] */
+    pong: (id) => link._heartbeat._answered(Number(id)),
+
+    /** @param {number} intervalMs */
+    heartbeat: (intervalMs) => link._heartbeat._beatEvery(ownIntervalMs(intervalMs)),
+
+    /** Acted upon at once, whatever comes after it. [CLOSE-2] @type {(reason: string, code: number, retryMs: number) => void} */
+    bye: (reason, code, retryMs) => link._lose('closed', { code, retryMs, reason, _say: NORMAL }),
+  })
+  return mode
 }
 
 /** The client's own interval is longer than the server's, so that it asks only when the server is late. [LIVE-2] @type {(intervalMs: number) => number} */
 const ownIntervalMs = (intervalMs) => Math.min(Math.floor(inRange(intervalMs) * 1.25), INTERVAL_MAX_MS)
 
 /** [LIVE-8] @type {(ms: number) => number} */
-function inRange(ms) {
-  if (ms < INTERVAL_MIN_MS || ms > INTERVAL_MAX_MS) throw new FrameError('LIVE-8')
-  return ms
-}
+const inRange = (ms) => (ms >= INTERVAL_MIN_MS && ms <= INTERVAL_MAX_MS ? ms : breach('LIVE-8'))

@@ -6,8 +6,9 @@
  * there is none is kept, up to a bound, and sent when there is one. After `close()` it stays closed.
  */
 
-import { watchClock } from './clock.js'
-import { makePlainLink } from './plain.js'
+import { ABNORMAL, BUFFER_BYTES_MAX } from './constants.js'
+import { makeLink } from './link.js'
+import { plainMode } from './plain.js'
 import { webPlatform } from './platform/web.js'
 
 /** @typedef {import('./platform.js').Platform} Platform */
@@ -21,8 +22,6 @@ import { webPlatform } from './platform/web.js'
  */
 
 /** @typedef {((event: any) => unknown) | null} Listener */
-
-const BUFFER_BYTES_MAX = 1 << 20
 
 export class HeartwireWebSocket extends EventTarget {
   static CONNECTING = 0
@@ -62,17 +61,13 @@ export class HeartwireWebSocket extends EventTarget {
     super()
     this.url = `${url}`
     this.#bytesMax = bufferBytesMax
-    const link = makePlainLink(platform, { ...options, url: this.url, protocols }, (name, detail) => {
-      if (name === 'closed') stops.forEach((stop) => stop())
-      this.#heard(name, detail)
-    })
-    const stops = [platform.watch(link.signal), watchClock(platform, link.clockJumped)]
-    this.#link = link
-    Promise.resolve().then(() => link.isEnding() || link.start())
+    const report = (/** @type {string} */ name, /** @type {any} */ detail) => this.#heard(name, detail)
+    this.#link = makeLink(this.url, platform, { ...options, protocols }, report, plainMode)
+    this.#link._begin()
   }
 
   get readyState() {
-    const { status } = this.#link
+    const status = this.#link._status
     return status === 'open' ? this.OPEN : status === 'closed' ? this.CLOSED : this.CONNECTING
   }
 
@@ -86,19 +81,19 @@ export class HeartwireWebSocket extends EventTarget {
     if (data instanceof Blob) return void data.arrayBuffer().then((bytes) => this.send(bytes))
     const message = typeof data === 'string' ? data : bytesOf(data)
     const link = this.#link
-    if (link.status === 'open') return link.run(() => link.send(message))
+    if (link._status === 'open') return link._run(() => link._send(message))
     if (this.bufferedAmount + message.length > this.#bytesMax) throw new RangeError('too much waits for a connection')
-    if (!link.isEnding()) this.#waiting.push(message)
+    if (!link._isClosing()) this.#waiting.push(message)
   }
 
   /** The code and the reason are for the interface: the server is told 1000. */
   close() {
-    this.#link.close(0)
+    this.#link._close(0)
   }
 
   /** Gives the connection up, if there is one, and dials at once, with all attempts. */
   reconnect() {
-    this.#link.reconnect()
+    this.#link._reconnect()
   }
 
   /** @type {(name: string, detail: any) => void} */
@@ -112,7 +107,7 @@ export class HeartwireWebSocket extends EventTarget {
     if (name === 'lost' && detail.why !== 'closed') this.#dispatch('error')
     if (name === 'lost' || name === 'closed') {
       const { code, reason } = detail
-      this.#dispatch('close', { code, reason, wasClean: code !== 1006 })
+      this.#dispatch('close', { code, reason, wasClean: code !== ABNORMAL })
     }
   }
 
@@ -124,9 +119,10 @@ export class HeartwireWebSocket extends EventTarget {
 
   /** @type {(type: 'open' | 'message' | 'error' | 'close', detail?: object) => void} */
   #dispatch(type, detail) {
-    const event = Object.assign(new Event(type), detail)
-    this.dispatchEvent(event)
-    this[`on${type}`]?.(event)
+    const handler = this[`on${type}`]
+    // As a listener, so that what it throws is reported as what any listener throws.
+    if (handler) this.addEventListener(type, (event) => handler.call(this, event), { once: true })
+    this.dispatchEvent(Object.assign(new Event(type), detail))
   }
 }
 

@@ -50,7 +50,7 @@ describe('in Node', () => {
     assert.equal(request.headers.authorization, 'Bearer x')
     assert.equal(request.headers['sec-websocket-protocol'], 'heartwire.v1')
     assert.equal(request.headers['sec-websocket-extensions'], undefined)
-    assert.match(await said(socket), /^hello\n\{"client":"[0-9a-f]{32}","attempt":1,"agent":"heartwire-js\//)
+    assert.match(await said(socket), /^hello\n\{"client":"[0-9a-z]{28}","attempt":1,"agent":"heartwire-js\//)
     const opened = next(link, 'open')
     socket.send(welcome())
     assert.equal((await opened).connection, 'c1')

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { HeartwireWebSocket } from '../src/websocket.js'
 import { makeClient, settled } from './support/client.js'
+import { HeartwireWebSocket } from './support/entry.js'
 import { VirtualPlatform } from './support/virtual.js'
 
 /** @param {Partial<import('../src/heartwire.js').PlainModeOptions>} [options] */
@@ -63,6 +63,21 @@ describe('a plain link', () => {
     platform.socket.receive('x')
     assert.equal(link.status, 'open')
     assert.equal(all('error').length, 1)
+  })
+
+  it('whose question throws goes on, and notices the silence', async () => {
+    const { link, platform, all } = await openPlain({
+      heartbeat: {
+        ping: () => {
+          throw new Error('bad question')
+        },
+      },
+    })
+    platform.advance(5_000)
+    assert.equal(link.status, 'open')
+    assert.equal(all('error').length, 1)
+    platform.advance(10_000)
+    assert.equal(all('lost')[0].why, 'silent')
   })
 
   it('sends while it is open, and keeps nothing for later', async () => {
@@ -149,6 +164,34 @@ describe('the drop-in', () => {
     assert.deepEqual(
       platform.sockets.map(({ sent }) => sent.filter((message) => message !== 'ping')),
       [['early'], ['late']],
+    )
+  })
+
+  it('reports what a handler throws as the class does, and goes on', async (t) => {
+    const { platform, socket, events } = await make()
+    /** @type {unknown[]} */
+    const uncaught = []
+    const listeners = process.listeners('uncaughtException')
+    process.removeAllListeners('uncaughtException')
+    process.on('uncaughtException', (error) => uncaught.push(error))
+    t.after(() => {
+      process.removeAllListeners('uncaughtException')
+      for (const listener of listeners) process.on('uncaughtException', listener)
+    })
+    platform.socket.open('chat')
+    socket.onmessage = () => {
+      throw new Error('bad handler')
+    }
+    platform.socket.receive('one')
+    platform.socket.receive('two')
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.deepEqual(
+      uncaught.map((error) => /** @type {Error} */ (error).message),
+      ['bad handler', 'bad handler'],
+    )
+    assert.deepEqual(
+      events.map(([type]) => type),
+      ['open', 'message', 'message'],
     )
   })
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { idFrame, jsonFrame, parseServerFrame, pubFrame, subFrame } from '../src/frames.js'
-import { formatCursor, parseCursor } from '../src/id.js'
+import { formatCursor } from '../src/id.js'
 import { asJson, bytes, play } from './support/transcript.js'
 
 const spec = new URL('../../spec/', import.meta.url)
@@ -26,8 +26,9 @@ const WELCOME_DEFAULTS = {
 
 /** The members of a server's frame, in the order in which the parser gives them. @type {Record<string, string[]>} */
 const MEMBERS = {
-  subbed: ['topic', 'cursor', 'gap'],
-  gap: ['topic', 'gap'],
+  subbed: ['topic', 'cursor', 'word', 'epoch', 'first', 'last', 'reason'],
+  msg: ['payload', 'topic', 'place', 'time_ms', 'from'],
+  gap: ['topic', 'epoch', 'first', 'last', 'reason'],
   epoch: ['topic', 'epoch'],
   unsubbed: ['topic'],
   refused: ['topic', 'code'],
@@ -35,30 +36,29 @@ const MEMBERS = {
   ack: ['seq'],
   nack: ['seq', 'code', 'retry_ms'],
   heartbeat: ['interval_ms'],
-  ping: ['id', 'tails'],
+  ping: ['tails', 'id'],
   pong: ['id'],
-  bye: ['code', 'retry_ms', 'reason'],
+  bye: ['reason', 'code', 'retry_ms'],
 }
 
 /** The vector's form of a parsed frame. @type {(message: string | Uint8Array) => Record<string, any>} */
 function parsed(message) {
   const frame = parseServerFrame(message)
-  if (!frame) return { verb: 'unknown', unknown: /^[^ \n]*/.exec(String(message))?.[0] }
+  if (!frame.length) return { verb: 'unknown', unknown: /^[^ \n]*/.exec(String(message))?.[0] }
   const [verb, ...fields] = /** @type {[string, ...any[]]} */ (frame)
   if (verb === 'welcome') return { verb, json: fields[0] }
-  if (verb === 'msg') {
-    const [topic, { offset, prev }, time_ms, from, payload] = fields
-    return { verb, topic, offset, prev, time_ms, from, ...asJson(payload) }
-  }
-  const members = Object.fromEntries(MEMBERS[verb].map((name, place) => [name, fields[place]]))
-  if (members.cursor) members.cursor = formatCursor(members.cursor)
-  if (members.tails)
-    members.tails = members.tails.map((/** @type {[string, import('../src/id.js').Cursor]} */ [topic, cursor]) => [
-      topic,
-      formatCursor(cursor),
-    ])
-  return { verb, ...members }
+  const members = Object.fromEntries(MEMBERS[verb].map((name, place) => [name, fields[place] ?? null]))
+  const { epoch, first, last, reason, cursor, payload, place, ...others } = members
+  const gap = { epoch, first, last: last || null, reason }
+  if (verb === 'msg') return { verb, ...others, offset: place._offset, prev: place._prev, ...asJson(payload) }
+  if (verb === 'gap') return { verb, ...others, gap }
+  if (verb === 'subbed') return { verb, topic: others.topic, cursor: formatCursor(cursor), gap: epoch && gap }
+  if (verb === 'ping') others.tails = others.tails.map(asPosition)
+  return { verb, ...members, ...others }
 }
+
+/** @type {(position: [topic: string, cursor: import('../src/id.js').Cursor]) => [string, string]} */
+const asPosition = ([topic, cursor]) => [topic, formatCursor(cursor)]
 
 describe('frames of a server', () => {
   for (const { name, message, frame, error } of read('frames/server.json')) {
@@ -80,7 +80,7 @@ function written(frame) {
   if (verb === 'hello' || verb === 'token') return jsonFrame(verb, json)
   if (verb === 'ping' || verb === 'pong') return idFrame(verb, id)
   if (verb === 'pub') return pubFrame(topic, seq, messageOf(frame))
-  if (verb === 'sub') return subFrame(topic, parseCursor(from) ?? from)
+  if (verb === 'sub') return subFrame(topic, from)
   if (verb === 'unsub') return `unsub ${topic}`
   return verb === 'skip' ? `skip ${seq}` : `heartbeat ${interval_ms}`
 }

@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { Client } from '../src/heartwire.js'
 import { randomId } from '../src/id.js'
 import { makeClient, openClient, sent, settled } from './support/client.js'
+import { Heartwire } from './support/entry.js'
 
 /** @type {(offset: number, text: string) => string} */
 const msg = (offset, text) => `msg t ${offset} 1790000000000 me\n${text}`
@@ -230,14 +230,14 @@ describe('places that the application keeps', () => {
       [1, 2].map(async () => {
         const { platform } = makeClient()
         platform.randomId = randomId
-        const { link } = { link: new Client('wss://test', { platform }) }
+        const { link } = { link: new Heartwire('wss://test', { platform }) }
         await settled()
         platform.socket.open()
         assert.equal(link.status, 'connecting')
         return JSON.parse(String(platform.socket.sent[0]).slice(6)).client
       }),
     )
-    for (const id of hellos) assert.match(id, /^[0-9a-f]{32}$/)
+    for (const id of hellos) assert.match(id, /^[0-9a-z]{28}$/)
     assert.notEqual(hellos[0], hellos[1])
   })
 })

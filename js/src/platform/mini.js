@@ -7,7 +7,8 @@
  * task is closed, as there may be five at most.
  */
 
-import { ABNORMAL, NORMAL } from '../close.js'
+import { ABNORMAL, NORMAL } from '../constants.js'
+import { idOf } from '../id.js'
 import { common } from '../platform.js'
 
 /** @typedef {import('../platform.js').Platform} Platform */
@@ -33,8 +34,12 @@ export function findHost() {
  */
 export function miniPlatform(host) {
   let isOnline = true
-  return {
-    ...common,
+  const hasCrypto = typeof crypto === 'object' && crypto.getRandomValues
+  /** @type {Pick<Platform, 'nowMs' | 'randomId' | 'isOnline' | 'dial' | 'watch'>} */
+  const own = {
+    // Devices have no monotonic clock at hand.
+    nowMs: () => Date.now() - start,
+    randomId: hasCrypto ? undefined : weakId,
     isOnline: () => isOnline,
     dial: (request, events) => dial(host, request, events),
     watch(listener) {
@@ -50,7 +55,13 @@ export function miniPlatform(host) {
       return () => offs.forEach((off) => off())
     },
   }
+  return Object.assign({}, common, own)
 }
+
+const start = Date.now()
+
+/** Where there is no synchronous secure source; the id is never shown to others, and not drawn twice. */
+const weakId = () => idOf(new Uint32Array(4).map(() => Math.random() * 2 ** 32))
 
 /** @type {(host: Host, name: string, handler: (event: any) => void) => () => void} */
 function listen(host, name, handler) {

@@ -4,19 +4,17 @@
  */
 
 import { createRequire } from 'node:module'
+import { ABNORMAL, CLOSE_MS } from '../constants.js'
 import { common } from '../platform.js'
 import { attach, webPlatform } from './web.js'
 
 /** @typedef {import('../platform.js').Platform} Platform */
 
-/** How long a clean close may take before the socket is dropped, in milliseconds. */
-const CLOSE_MS = 2_000
-
 /** @returns {Platform} */
 export function nodePlatform() {
   const WS = loadWs()
   if (WS) return wsPlatform(WS)
-  if (typeof WebSocket === 'function') return { ...webPlatform(), timer }
+  if (typeof WebSocket === 'function') return { ...webPlatform(), timer, dial: dialNative }
   throw new Error('heartwire needs the package ws (npm install ws), or Node 22 or later')
 }
 
@@ -30,19 +28,36 @@ export function wsPlatform(WS) {
   return {
     ...common,
     timer,
+    isOnline: () => true,
     watch: () => () => {},
     dial({ url, protocols, headers }, events) {
       const options = { headers, perMessageDeflate: false, closeTimeout: CLOSE_MS }
       const ws = new WS(url, protocols, options)
       const socket = attach(ws, events)
+      // `closed` follows. A socket that was abandoned while it was connecting complains once more.
+      ws.on('error', () => {})
       ws.on('unexpected-response', (/** @type {any} */ request, /** @type {any} */ response) => {
         const retryMs = Number(response.headers['retry-after']) * 1000 || undefined
         events.closed({ code: 1006, reason: `HTTP status ${response.statusCode}`, retryMs })
         request.destroy()
       })
-      return socket
+      return {
+        ...socket,
+        abandon(code, reason) {
+          socket.abandon(code, reason)
+          if (!code) ws.terminate()
+        },
+      }
     },
   }
+}
+
+/** @type {Platform['dial']} */
+function dialNative({ url, protocols }, events) {
+  const socket = new WebSocket(url, protocols)
+  // When it is refused it says `error` and never `close`; otherwise `close` comes in the same breath, with the code.
+  socket.onerror = () => void setTimeout(() => events.closed({ code: ABNORMAL, reason: '' }))
+  return attach(socket, events)
 }
 
 /** @type {Platform['timer']} */

@@ -1,30 +1,33 @@
 /**
- * The platform of whatever has the WebSocket class: browsers, workers, Node ≥ 22, Deno, Bun.
+ * The platform of whatever has the WebSocket class: browsers, workers, Deno, Bun.
  */
 
-import { ABNORMAL } from '../close.js'
 import { common } from '../platform.js'
 
 /** @typedef {import('../platform.js').Platform} Platform */
 
 /** @typedef {new (url: string, protocols: string[]) => WebSocket} WebSocketClass */
 
+/** What a page hears of its life; what is dispatched at the document passes through the window as well. */
+const PAGE_EVENTS = ['visibilitychange', 'resume', 'freeze', 'pageshow', 'pagehide', 'online']
+
 /**
  * @param {WebSocketClass} [Class] the WebSocket class, if not the global one
  * @returns {Platform}
  */
-export function webPlatform(Class) {
+export function webPlatform(Class = WebSocket) {
   return {
     ...common,
-    dial: (request, events) => attach(new (Class ?? WebSocket)(request.url, request.protocols), events),
+    dial: ({ url, protocols }, events) => attach(new Class(url, protocols), events),
     watch: watchPage,
+    isOnline: () => globalThis.navigator?.onLine !== false,
   }
 }
 
 /**
  * Binds a WebSocket to the core's events.
  *
- * @param {WebSocket & { terminate?: () => void }} socket
+ * @param {WebSocket} socket
  * @param {import('../platform.js').SocketEvents} events
  * @returns {import('../platform.js').Socket}
  */
@@ -33,20 +36,13 @@ export function attach(socket, { opened, received, closed }) {
   socket.onopen = () => opened(socket.protocol)
   socket.onmessage = ({ data }) => received(typeof data === 'string' ? data : new Uint8Array(data))
   socket.onclose = closed
-  // Node's own WebSocket says `error` and never `close` when it is refused; others say `close` in the same breath,
-  // with the code.
-  socket.onerror = () => void setTimeout(() => closed({ code: ABNORMAL, reason: '' }))
   return {
     send: (message) => socket.send(/** @type {string | Uint8Array<ArrayBuffer>} */ (message)),
     abandon(code, reason) {
       socket.onopen = socket.onmessage = socket.onclose = null
-      // An abandoned socket that is still connecting complains once more.
-      socket.onerror = () => {}
       // A hanging socket that was not closed would keep the next dial to the same host waiting. [CLOSE-4]
-      if (!code && socket.terminate) socket.terminate()
-      else if (code) socket.close(code, reason)
       // Browsers refuse a reason that comes without a code.
-      else socket.close()
+      socket.close(code, code ? reason : undefined)
     },
   }
 }
@@ -54,27 +50,19 @@ export function attach(socket, { opened, received, closed }) {
 /** @type {Platform['watch']} */
 function watchPage(listener) {
   const scope = /** @type {any} */ (globalThis)
-  const { document: page, navigator: { connection: network } = /** @type {any} */ ({}) } = scope
-  let type = network?.type
-  /** @type {Array<[target: any, name: string, handler: (event: any) => unknown]>} */
-  const handlers = [
-    [page, 'visibilitychange', () => listener(page.hidden ? 'background' : 'foreground')],
-    [page, 'resume', () => listener('wake')],
-    [page, 'freeze', () => listener('freeze')],
-    [scope, 'pageshow', ({ persisted }) => persisted && listener('wake')],
-    [scope, 'pagehide', ({ persisted }) => persisted && listener('freeze')],
-    [scope, 'online', () => listener('wake')],
-    [
-      network,
-      'change',
-      () => {
-        // The event also comes with each new estimate of speed, which is no change of network.
-        if (network.type !== type) listener('wake')
-        type = network.type
-      },
-    ],
-  ]
-  const known = handlers.filter(([target]) => target?.addEventListener)
-  known.forEach(([target, name, handler]) => target.addEventListener(name, handler))
-  return () => known.forEach(([target, name, handler]) => target.removeEventListener(name, handler))
+  const network = scope.navigator?.connection
+  let was = network?.type
+  const hear = (/** @type {any} */ { type, persisted }) => {
+    // A page that is entered or left for good needs nothing, and a new estimate of speed is no change of network.
+    if (persisted === false || (type === 'change' && network.type === was)) return
+    was = network?.type
+    if (type === 'visibilitychange') listener(scope.document.hidden ? 'background' : 'foreground')
+    else listener(type === 'freeze' || type === 'pagehide' ? 'freeze' : 'wake')
+  }
+  const each = (/** @type {'addEventListener' | 'removeEventListener'} */ method) => {
+    for (const name of PAGE_EVENTS) scope[method]?.(name, hear, true)
+    network?.[method]?.('change', hear)
+  }
+  each('addEventListener')
+  return () => each('removeEventListener')
 }

@@ -1,6 +1,6 @@
 /** A client on the virtual platform, and what a server says to it. */
 
-import { Client } from '../../src/heartwire.js'
+import { Heartwire } from './entry.js'
 import { VirtualPlatform } from './virtual.js'
 
 /** @typedef {import('../../src/heartwire.js').HeartwireOptions} HeartwireOptions */
@@ -29,7 +29,7 @@ export async function settled() {
  */
 export function makeClient({ url = 'wss://test/websocket', ...options } = {}) {
   const platform = new VirtualPlatform()
-  const link = new Client(url, /** @type {any} */ ({ ...options, platform }))
+  const link = new Heartwire(url, /** @type {any} */ ({ ...options, platform }))
   /** @type {Array<[name: string, ...details: any[]]>} */
   const events = []
   for (const name of /** @type {const} */ (['status', 'open', 'lost', 'closed', 'data', 'gap', 'rtt', 'error'])) {

@@ -3,9 +3,9 @@
  * that become durable a little later, deduplication, takeover, heartbeat with positions.
  */
 
-import { formatCursor, parseCursor } from '../../src/id.js'
+import { formatCursor, parseCursor } from './cursor.js'
 
-/** @typedef {import('../../src/id.js').Cursor} Cursor */
+/** @typedef {import('./cursor.js').Cursor} Cursor */
 /** @typedef {{ epoch: string, messages: string[], base: number }} Topic `messages[0]` has the offset `base` + 1 */
 /** @typedef {{ appended: number, durable: number }} Producer */
 

@@ -2,7 +2,7 @@
  * A client, a network that can be broken, and a server, in virtual time. One seed makes one schedule.
  */
 
-import { Client } from '../../src/heartwire.js'
+import { Heartwire } from './entry.js'
 import { ModelConnection, ModelServer } from './model-server.js'
 import { seeded } from './random.js'
 import { VirtualPlatform } from './virtual.js'
@@ -120,7 +120,7 @@ export class World {
       },
     })
     const world = this
-    this.link = new Client('ws://model', { platform: clientPlatform, reconnect: { attemptsMax: 12 } })
+    this.link = new Heartwire('ws://model', { platform: clientPlatform, reconnect: { attemptsMax: 12 } })
   }
 
   get nowMs() {
