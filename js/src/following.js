@@ -61,7 +61,9 @@ export function makeFollowing(link, topicsMax = TOPICS_MAX) {
   function question(topic) {
     const { _wire: wire } = topic
     if (topic._wish !== FOLLOW) return wire === ON ? `unsub ${topic._name}` : ''
-    return wire === OFF || (wire === ON && topic._again) ? subFrame(topic._name, topic._begin || formatCursor(topic)) : ''
+    return wire === OFF || (wire === ON && topic._again)
+      ? subFrame(topic._name, topic._begin || formatCursor(topic))
+      : ''
   }
 
   /** @param {Topic} topic */

@@ -264,7 +264,7 @@ export function makeLink(url, platform, options, report, makeMode) {
     step()
     if (isRunning) return
     isRunning = true
-    for (let effect; (effect = effects.shift()); ) {
+    for (let effect; (effect = effects.shift());) {
       try {
         effect()
       } catch (error) {

@@ -109,7 +109,9 @@ export function makePublishing(link, options) {
     entries = entries.filter((entry) => {
       if (!isGone(entry)) return true
       link._later(() =>
-        code ? entry._reject(new HeartwireError(code, entry._topic)) : entry._resolve({ durability: server.durability || '' }),
+        code
+          ? entry._reject(new HeartwireError(code, entry._topic))
+          : entry._resolve({ durability: server.durability || '' }),
       )
     })
   }
