@@ -107,10 +107,11 @@ export function makePublishing(link, options) {
   /** Takes out what is stored or, for the reason that a code names, given up. @type {(isGone: (entry: Entry) => boolean, code?: string) => void} */
   function settle(isGone, code) {
     entries = entries.filter((entry) => {
-      const { _topic: topic, _resolve: resolve, _reject: reject } = entry
       if (!isGone(entry)) return true
       link._later(() =>
-        code ? reject(new HeartwireError(code, topic)) : resolve({ durability: server.durability || '' }),
+        code
+          ? entry._reject(new HeartwireError(code, entry._topic))
+          : entry._resolve({ durability: server.durability || '' }),
       )
     })
   }
