@@ -182,8 +182,8 @@ export function makePublishing(link, options) {
       const forgottenMs = link._timeMs() - (options._producerMemoryMs || PRODUCER_MEMORY_MS)
       if (isSameLog && !isKnown) settle((entry) => entry._firstSentMs < forgottenMs, 'in-doubt')
       settle((entry) => entry._bytes > messageBytesMax, 'too-large')
-      // A producer that the server does not know may begin anywhere. [PUB-8]
-      base = isKnown ? storedSeq : entries.length ? entries[0]._seq - 1 : assigned
+      // The server may have lost numbers with its log, however many. [PUB-8]
+      base = entries.length ? entries[0]._seq - 1 : assigned
       flow()
     },
 
