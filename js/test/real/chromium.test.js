@@ -65,6 +65,9 @@ async function linkIn(page, setup) {
   }
 }
 
+/** Where nothing is to be found dead, a browser that is held up by others is not. */
+const CALM = { interval: '10s', timeout: '10s' }
+
 describe(
   'in Chromium',
   { skip: !existsSync(EXECUTABLE) && `there is no ${EXECUTABLE} (apt-get install chromium)` },
@@ -85,7 +88,7 @@ describe(
     })
 
     it('a page that is loaded anew goes on where it was', async (t) => {
-      const setup = await Setup.start(t)
+      const setup = await Setup.start(t, CALM)
       const page = await browser.newPage()
       t.after(() => page.close())
       const before = await pagePeer(page, setup)
@@ -100,7 +103,7 @@ describe(
     })
 
     it('a tab that is duplicated is another client: both stay connected', async (t) => {
-      const setup = await Setup.start(t)
+      const setup = await Setup.start(t, CALM)
       const page = await browser.newPage()
       t.after(() => page.close())
       const first = await pagePeer(page, setup)
@@ -122,7 +125,7 @@ describe(
     })
 
     it('a page in the back/forward cache says good-bye within a second, and resumes on return', async (t) => {
-      const setup = await Setup.start(t)
+      const setup = await Setup.start(t, CALM)
       const page = await browser.newPage()
       t.after(() => page.close())
       const peer = await pagePeer(page, setup)
