@@ -364,7 +364,7 @@ impl Presence {
                 connections,
             }) => connections
                 .remove(&connection)
-                .then(|| (*joined, connections.is_empty())),
+                .then_some((*joined, connections.is_empty())),
             Some(Member::Away { .. }) | None => None,
         };
         let Some((joined, is_last)) = listed else {
