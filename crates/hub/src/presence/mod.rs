@@ -183,7 +183,7 @@ pub(crate) struct Presence {
 }
 
 /// Whom one step concerns.
-struct Seat<'a> {
+struct Spot<'a> {
     topic: &'a TopicName,
     member: &'a MemberId,
 }
@@ -279,26 +279,26 @@ impl Presence {
         tell: &mut impl FnMut(&TopicName, &MemberId, Told) -> bool,
     ) -> bool {
         for stir in std::mem::take(&mut self.stirs) {
-            let seat = Seat {
+            let spot = Spot {
                 topic: &stir.topic,
                 member: &stir.member,
             };
             match stir.left {
-                None => self.enter(&seat, stir.connection, Joined { at: now, wall }, tell),
-                Some(reason) => self.exit(&seat, stir.connection, reason, now, tell),
+                None => self.enter(&spot, stir.connection, Joined { at: now, wall }, tell),
+                Some(reason) => self.exit(&spot, stir.connection, reason, now, tell),
             }
-            self.tidy(seat.topic);
+            self.tidy(spot.topic);
         }
         for _ in 0..leaves_max {
             if self.deadline().is_none_or(|due| due > now) {
                 return false;
             }
             if let Some((_, topic, member)) = self.due.pop_first() {
-                let seat = Seat {
+                let spot = Spot {
                     topic: &topic,
                     member: &member,
                 };
-                self.leave(&seat, now, tell);
+                self.leave(&spot, now, tell);
                 self.tidy(&topic);
             }
         }
@@ -307,24 +307,24 @@ impl Presence {
 
     fn enter(
         &mut self,
-        seat: &Seat<'_>,
+        spot: &Spot<'_>,
         connection: ConnKey,
         now: Joined,
         tell: &mut impl FnMut(&TopicName, &MemberId, Told) -> bool,
     ) {
-        let room = self.rooms.entry(seat.topic.clone()).or_default();
+        let room = self.rooms.entry(spot.topic.clone()).or_default();
         let here = |joined| Member::Here {
             joined,
             connections: BTreeSet::from([connection]),
         };
-        match room.members.get_mut(seat.member) {
+        match room.members.get_mut(spot.member) {
             Some(Member::Here { connections, .. }) => {
                 connections.insert(connection);
                 return;
             }
             Some(member @ &mut Member::Away { joined, until, .. }) => {
                 self.due
-                    .remove(&(until, seat.topic.clone(), seat.member.clone()));
+                    .remove(&(until, spot.topic.clone(), spot.member.clone()));
                 *member = here(joined);
                 self.counts.returns += 1;
                 return;
@@ -335,10 +335,10 @@ impl Presence {
             &mut self.counts.unlisted_by_topic
         } else if self.members >= self.config.members_max {
             &mut self.counts.unlisted_by_members
-        } else if !tell(seat.topic, seat.member, Told::Join) {
+        } else if !tell(spot.topic, spot.member, Told::Join) {
             &mut self.counts.unlisted_by_topics
         } else {
-            room.members.insert(seat.member.clone(), here(now));
+            room.members.insert(spot.member.clone(), here(now));
             self.members += 1;
             self.counts.joins += 1;
             return;
@@ -349,16 +349,16 @@ impl Presence {
 
     fn exit(
         &mut self,
-        seat: &Seat<'_>,
+        spot: &Spot<'_>,
         connection: ConnKey,
         reason: Reason,
         now: Time,
         tell: &mut impl FnMut(&TopicName, &MemberId, Told) -> bool,
     ) {
-        let Some(room) = self.rooms.get_mut(seat.topic) else {
+        let Some(room) = self.rooms.get_mut(spot.topic) else {
             return;
         };
-        let listed = match room.members.get_mut(seat.member) {
+        let listed = match room.members.get_mut(spot.member) {
             Some(Member::Here {
                 joined,
                 connections,
@@ -380,37 +380,37 @@ impl Presence {
             until,
             reason,
         };
-        room.members.insert(seat.member.clone(), away);
+        room.members.insert(spot.member.clone(), away);
         if until <= now {
-            self.leave(seat, now, tell);
+            self.leave(spot, now, tell);
         } else {
             self.due
-                .insert((until, seat.topic.clone(), seat.member.clone()));
+                .insert((until, spot.topic.clone(), spot.member.clone()));
         }
     }
 
     /// A member that is away, and is not waited for, has left.
     fn leave(
         &mut self,
-        seat: &Seat<'_>,
+        spot: &Spot<'_>,
         now: Time,
         tell: &mut impl FnMut(&TopicName, &MemberId, Told) -> bool,
     ) {
-        let room = self.rooms.get_mut(seat.topic);
+        let room = self.rooms.get_mut(spot.topic);
         let Some(room) = room else {
             return;
         };
-        let Some(Member::Away { until, reason, .. }) = room.members.get_mut(seat.member) else {
+        let Some(Member::Away { until, reason, .. }) = room.members.get_mut(spot.member) else {
             return;
         };
         let reason = *reason;
-        if !tell(seat.topic, seat.member, Told::Leave(reason)) {
+        if !tell(spot.topic, spot.member, Told::Leave(reason)) {
             *until = now + AGAIN_AFTER;
             self.due
-                .insert((*until, seat.topic.clone(), seat.member.clone()));
+                .insert((*until, spot.topic.clone(), spot.member.clone()));
             return;
         }
-        room.members.remove(seat.member);
+        room.members.remove(spot.member);
         self.members -= 1;
         let (by, name) = reason;
         *self.counts.leaves.entry((by.as_str(), name)).or_default() += 1;

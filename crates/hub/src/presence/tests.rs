@@ -87,15 +87,15 @@ impl World {
                 let reason = if *is_final { UNSUBSCRIBED } else { HUNG_UP };
                 self.presence
                     .left(topic.clone(), member.clone(), connection, reason);
-                let seat = (topic, member);
+                let spot = (topic, member);
                 let is_last = !self
                     .live
                     .iter()
-                    .any(|(t, m, _)| (t, m) == (&seat.0, &seat.1));
-                let joined_at = self.told.get(&seat).copied();
+                    .any(|(t, m, _)| (t, m) == (&spot.0, &spot.1));
+                let joined_at = self.told.get(&spot).copied();
                 if let Some(joined_at) = joined_at.filter(|_| is_last) {
                     let from = if *is_final { joined_at } else { self.now };
-                    self.until.insert(seat, from + GRACE_MS);
+                    self.until.insert(spot, from + GRACE_MS);
                 }
             }
             Op::Wait { ms } => {
@@ -124,10 +124,10 @@ impl World {
             if fails_each.is_some_and(|each| *tellings % each == 0) {
                 return false;
             }
-            let seat = (topic.clone(), member.clone());
+            let spot = (topic.clone(), member.clone());
             let alternates = match what {
-                Told::Join => told.insert(seat, at).is_none(),
-                Told::Leave(_) => told.remove(&seat).is_some(),
+                Told::Join => told.insert(spot, at).is_none(),
+                Told::Leave(_) => told.remove(&spot).is_some(),
             };
             assert!(alternates, "{member:?} on {topic}: {what:?} once more");
             true
@@ -164,7 +164,7 @@ impl World {
         let live = self.live.iter().map(|(t, m, _)| (t.clone(), m.clone()));
         let away = self.until.iter();
         let away = away.filter(|(_, until)| self.now < **until);
-        let away = away.map(|(seat, _)| seat.clone());
+        let away = away.map(|(spot, _)| spot.clone());
         let expected: BTreeSet<_> = live.chain(away).collect();
         let told: BTreeSet<_> = self.told.keys().cloned().collect();
         assert_eq!(told, expected, "at {}", self.now);

@@ -81,27 +81,27 @@ impl<H: Clone> HubState<H> {
 }
 
 /// Where those are noted who come and go.
-pub(super) struct Door<'a> {
+pub(super) struct Register<'a> {
     pub(super) presence: &'a mut Presence,
     pub(super) topics: &'a Slab<FollowedTopic>,
 }
 
-impl Door<'_> {
+impl Register<'_> {
     /// Somebody follows a topic who did not before; readers inside the process are nobody.
     pub(super) fn came(&mut self, key: ConnKey, who: Option<&Who>, topic: u32) {
-        if let Some((name, member)) = self.seat(key, who, topic) {
+        if let Some((name, member)) = self.spot(key, who, topic) {
             self.presence.came(name, member, key);
         }
     }
 
     /// Somebody follows a topic no longer.
     pub(super) fn left(&mut self, key: ConnKey, who: Option<&Who>, topic: u32, reason: Reason) {
-        if let Some((name, member)) = self.seat(key, who, topic) {
+        if let Some((name, member)) = self.spot(key, who, topic) {
             self.presence.left(name, member, key, reason);
         }
     }
 
-    fn seat(&self, key: ConnKey, who: Option<&Who>, topic: u32) -> Option<(TopicName, MemberId)> {
+    fn spot(&self, key: ConnKey, who: Option<&Who>, topic: u32) -> Option<(TopicName, MemberId)> {
         let topic = self.topics.at(topic).filter(|topic| topic.has_presence)?;
         Some((topic.name.clone(), member(who?, key)))
     }

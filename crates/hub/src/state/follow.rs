@@ -6,7 +6,7 @@ use heartwire_proto::frame::{RefusedCode, SubFrom};
 use heartwire_proto::id::TopicRef;
 use smallvec::SmallVec;
 
-use super::attendance::Door;
+use super::attendance::Register;
 use super::follows::Follow;
 use super::{ConnKey, HubState};
 use crate::connection::{Reason, UNSUBSCRIBED};
@@ -123,11 +123,11 @@ impl<H: Clone> HubState<H> {
         let Some(follow) = record.follows.remove(number) else {
             return;
         };
-        let mut door = Door {
+        let mut register = Register {
             presence: &mut self.presence,
             topics: &self.topics,
         };
-        door.left(key, record.who.as_deref(), number, reason);
+        register.left(key, record.who.as_deref(), number, reason);
         self.release(&follow);
     }
 
@@ -166,11 +166,11 @@ impl<H: Clone> HubState<H> {
         self.follows += 1;
         if let Some(record) = self.records.get_mut(key.0) {
             record.follows.insert(follow);
-            let mut door = Door {
+            let mut register = Register {
                 presence: &mut self.presence,
                 topics: &self.topics,
             };
-            door.came(key, record.who.as_deref(), number);
+            register.came(key, record.who.as_deref(), number);
         }
         Ok(number)
     }

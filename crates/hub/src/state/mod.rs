@@ -29,7 +29,7 @@ use crate::connection::{HUNG_UP, Reason, Side, name};
 use crate::counts::{ByKind, Counts};
 use crate::grant::Grant;
 use crate::presence::Presence;
-use attendance::Door;
+use attendance::Register;
 use follow::FollowedTopic;
 use follows::Follows;
 use list::Following;
@@ -457,11 +457,11 @@ impl<H: Clone> HubState<H> {
         let record = self.records.remove(key.0)?;
         *self.present(record.who.as_deref()) -= 1;
         for follow in record.follows.iter() {
-            let mut door = Door {
+            let mut register = Register {
                 presence: &mut self.presence,
                 topics: &self.topics,
             };
-            door.left(key, record.who.as_deref(), follow.topic, reason);
+            register.left(key, record.who.as_deref(), follow.topic, reason);
             self.release(follow);
         }
         self.failed.remove(&key);
