@@ -1,5 +1,5 @@
 //! Who is there on the topics for which that is told `[PRES-1]`: what happens to followers goes to
-//! [`Presence`](crate::presence::Presence), and what that has to say is appended to the log.
+//! [`Presence`], and what that has to say is appended to the log.
 
 use heartwire_log::slab::Slab;
 use heartwire_log::{Now, TopicLog};
