@@ -426,6 +426,39 @@ fn topics_in_memory_wait_for_no_disk() {
 }
 
 #[test]
+fn what_the_server_says_itself_waits_for_no_disk_and_has_its_own_bound() {
+    let mut world = World::new(|config| config.own_topics_max = 1);
+    // The disk is full and has failed, and whatever comes is refused.
+    world.log.set_room(0, true);
+    world.log.set_accepting(false);
+    let now = Now {
+        time: Time::from_millis(2_000),
+        wall: WallTime::from_unix_millis(2_000),
+        random: 7,
+    };
+    let topic = |name| TopicRef::parse(name).unwrap();
+    for offset in [1, 2] {
+        let place = world.log.announce(topic("$presence:a"), "x", now).unwrap();
+        assert_eq!(
+            (place.offset, world.log.fate(place.lsn)),
+            (Offset(offset), Fate::Durable)
+        );
+    }
+    assert_eq!(
+        world.log.durability(topic("$presence:a")),
+        Durability::Memory
+    );
+    let more = world.log.announce(topic("$presence:b"), "x", now);
+    assert!(matches!(more, Err(AppendError::Full { .. })), "{more:?}");
+    // It is forgotten with its last message, and leaves its place to another.
+    let later = now.time + world.log.config().policy.retention.age_max;
+    while world.log.expire(later, 100, |_| false) {}
+    assert_eq!(world.log.topics_len(), 0);
+    let now = Now { time: later, ..now };
+    assert!(world.log.announce(topic("$presence:b"), "x", now).is_ok());
+}
+
+#[test]
 fn a_producers_order_holds_across_disk_and_memory() {
     let mut world = World::new(|_| {});
     let key = ProducerKey::new(1);

@@ -1,10 +1,11 @@
 //! What a hub can be told before it opens.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartwire_hub::HubConfig;
+use heartwire_hub::{HubConfig, PresenceConfig};
 use heartwire_log::store::Opening;
 use heartwire_log::{Pattern, Policy, Retention};
 use heartwire_proto::Limits;
@@ -22,6 +23,10 @@ use crate::guard::{
 };
 use crate::hub::Hub;
 use crate::storage::{self, Place, StoreError};
+
+/// How long a member may stay away: more than the moment between the two connections of a takeover.
+const PRESENCE_GRACE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3_600);
 
 /// Everything that one hub keeps to.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +103,10 @@ pub enum OpenError {
          header"
     )]
     FrameBelowMessage,
+    /// [`PresenceConfig::grace`] is too short for a takeover to be none, or so long that nobody would
+    /// leave.
+    #[error("the grace time of presence is 1 s to 1 h")]
+    PresenceGrace,
     /// The least heartbeat interval allowed is above the greatest.
     #[error("heartbeat_interval_min is above heartbeat_interval_max")]
     HeartbeatRange,
@@ -170,6 +179,15 @@ impl HubBuilder {
         if let Some(place) = &mut self.config.place {
             place.opening = Opening::AcceptDataLoss;
         }
+        self
+    }
+
+    /// For which topics it is told who is there; for none unless set. Joins and leaves of a topic are
+    /// messages of `$presence:TOPIC`, which is in memory whatever [`topic`](Self::topic) says, and
+    /// whose retention is told there or in the configuration.
+    #[must_use]
+    pub fn presence(mut self, presence: PresenceConfig) -> Self {
+        self.config.hub.presence = presence;
         self
     }
 
@@ -330,6 +348,9 @@ impl HubBuilder {
         }
         if limits.heartbeat_interval_min > limits.heartbeat_interval_max {
             return Err(OpenError::HeartbeatRange);
+        }
+        if !PRESENCE_GRACE.contains(&config.hub.presence.grace) {
+            return Err(OpenError::PresenceGrace);
         }
         config.hub.log.message_bytes_max = limits.message_bytes_max;
         config.hub.log.window = limits.unacked_max;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use heartwire_hub::{Pattern, SubjectsFull};
+use heartwire_hub::{Attendance, Pattern, SubjectsFull};
 use heartwire_log::store::Recovered;
 use heartwire_proto::frame::{Payload, SubFrom};
-use heartwire_proto::id::TopicRef;
+use heartwire_proto::id::{IdError, TopicRef};
 
 use crate::api;
 use crate::builder::{Config, HubBuilder};
@@ -105,6 +105,17 @@ impl Hub {
     /// See [`FollowRefused`].
     pub fn follow(&self, topic: &str, from: SubFrom) -> Result<Follower, FollowRefused> {
         Follower::open(&self.shared, TopicRef::parse(topic)?, from)
+    }
+
+    /// Who is there on a topic, and the place at which to follow its presence topic for what comes;
+    /// nothing where that is not kept, see [`HubBuilder::presence`].
+    ///
+    /// # Errors
+    ///
+    /// When the name is no topic's.
+    pub fn attendance(&self, topic: &str) -> Result<Option<Attendance>, IdError> {
+        let topic = TopicRef::parse(topic)?;
+        Ok(self.shared.lock_hub().attendance(topic))
     }
 
     /// Closes every connection and event stream of an identity, and keeps it out for `span`: the

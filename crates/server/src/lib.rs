@@ -13,6 +13,7 @@ mod guard;
 mod http_connection;
 mod hub;
 mod metrics;
+mod presence;
 mod proxied;
 mod publish;
 mod server;
@@ -35,7 +36,7 @@ pub use gate::Gate;
 pub use guard::{
     ApiKey, ApiKeyError, Check, CheckRequest, EmptySecret, FileError, Refusal, Tokens,
 };
-pub use heartwire_hub::{Grant, SubjectsFull};
+pub use heartwire_hub::{Attendance, Grant, PresenceConfig, PresentMember, SubjectsFull};
 pub use heartwire_log::{Pattern, Policy, Retention};
 pub use heartwire_proto::frame::{Durability, Gap, Payload, SubFrom};
 pub use heartwire_proto::heartbeat::{HeartbeatConfig, HeartbeatRange};

@@ -72,6 +72,7 @@ impl Wakes {
 /// The hub, locked.
 pub(crate) struct HubGuard<'a> {
     state: MutexGuard<'a, HubState<Handle>>,
+    clock: &'a Clock,
     gate: &'a Gate,
     storage: Option<&'a Storage>,
 }
@@ -91,9 +92,20 @@ impl HubGuard<'_> {
         self.state.log().pending().next().is_none()
     }
 
+    /// Tells those who follow it who came and who has left by now; whether there is more to tell.
+    pub(crate) fn tell_presence(&mut self) -> bool {
+        let has_more = self.state.settle_presence(self.clock.now());
+        self.store();
+        has_more
+    }
+
     /// Unlocks the hub; whom the work has woken is added to `wakes`. What is for the disk is handed
     /// to its threads.
     pub(crate) fn settle(mut self, wakes: &mut Wakes) {
+        if self.state.has_presence_news() {
+            // What is left over is due, and told in the wheel's next slot.
+            self.tell_presence();
+        }
         let mut loads = Vec::new();
         self.state.take_loads(&mut loads);
         self.state.take_wakes(&mut wakes.0);
@@ -194,6 +206,7 @@ impl Shared {
     pub(crate) fn lock_hub(&self) -> HubGuard<'_> {
         HubGuard {
             state: lock(&self.state),
+            clock: &self.clock,
             gate: &self.config.gate,
             storage: self.storage.as_ref(),
         }
@@ -261,7 +274,10 @@ impl Shared {
         let began_with = &self.metrics.drain_began_with;
         began_with.store(self.seats.taken(), Ordering::Relaxed);
         self.draining.store(true, Ordering::Release);
-        self.hub(|hub| hub.set_accepting(false));
+        self.hub(|hub| {
+            hub.set_accepting(false);
+            hub.end_presence();
+        });
         for reader in lock(&self.readers).values() {
             reader.wake();
         }

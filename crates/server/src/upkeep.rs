@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock;
 use crate::conn::Conn;
+use crate::presence::{self, Unlisted};
 use crate::shared::Shared;
 use crate::sync::lock;
 
@@ -27,6 +28,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// The hub's own task: it ends with the hub.
 pub(crate) async fn run(shared: Weak<Shared>) {
     let mut forget_at = Time::ZERO;
+    let mut unlisted = Unlisted::default();
     let Some(mut gate) = shared.upgrade().map(|shared| shared.config.gate.watch()) else {
         return;
     };
@@ -47,9 +49,11 @@ pub(crate) async fn run(shared: Weak<Shared>) {
         }
         let now = shared.clock.time();
         turn(&shared, now);
+        presence::tell_leaves(&shared, now);
         if now >= forget_at {
             forget_at = now + FORGET_EVERY;
             forget(&shared, now);
+            unlisted.look(&shared, now);
         }
     }
 }

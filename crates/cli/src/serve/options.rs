@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use heartwire_server::Pattern;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -256,6 +257,22 @@ pub(crate) struct Options {
     #[serde(deserialize_with = "one_or_many")]
     pub(super) topic: Vec<TopicRule>,
 
+    /// Topics for which it is told who is there: a name, or a beginning and `*`; may be repeated. Joins
+    /// and leaves are messages of `$presence:TOPIC`.
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "HEARTWIRE_PRESENCE",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) presence: Vec<Pattern>,
+
+    /// How long somebody may stay away and come back before that is told as a leave: 1s to 1h
+    /// [default: 10s].
+    #[arg(long, value_name = "DURATION", env = "HEARTWIRE_PRESENCE_GRACE")]
+    pub(super) presence_grace: Option<Span>,
+
     /// Over how long clients are asked to spread their return when the server stops: 0s to 1h
     /// [default: it grows with their number].
     #[arg(long, value_name = "DURATION", env = "HEARTWIRE_DRAIN_WINDOW")]
@@ -336,6 +353,8 @@ impl Options {
             retain_bytes: self.retain_bytes.or(other.retain_bytes),
             retain_age: self.retain_age.or(other.retain_age),
             topic: or_list(self.topic, other.topic),
+            presence: or_list(self.presence, other.presence),
+            presence_grace: self.presence_grace.or(other.presence_grace),
             drain_window: self.drain_window.or(other.drain_window),
             log_format: self.log_format.or(other.log_format),
         }

@@ -9,6 +9,7 @@ mod grants;
 mod housekeeping;
 mod life;
 mod plain;
+mod presence;
 mod publishing;
 mod random_schedules;
 mod rates;

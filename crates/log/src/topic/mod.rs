@@ -524,7 +524,8 @@ impl TopicLog {
 
     /// Whether even its name, epoch and offsets may be forgotten.
     pub(crate) fn is_forgotten(&self, config: &LogConfig, now: Time) -> bool {
-        self.is_empty() && self.last_append + config.topic_age_max <= now
+        let is_old = self.last_append + config.topic_age_max <= now;
+        self.is_empty() && (is_old || self.name.as_topic().is_reserved())
     }
 }
 

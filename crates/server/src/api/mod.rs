@@ -5,6 +5,7 @@
 //! | `GET /websocket` | [`websocket`], [`handshake`], [`url_topics`] |
 //! | `POST /v1/topics/{topic}`, `POST /v1/publish` | [`publish`], [`batch`], [`idempotency`] |
 //! | `GET /v1/topics/{topic}` | [`history`], or [`sse`] where events are asked for |
+//! | `GET /v1/topics/{topic}/presence` | [`presence`] |
 //! | `GET /v1/topics`, `/v1/connections`, `DELETE /v1/connections/{id}` | [`live`] |
 //! | `GET /v1/connections/{id}` | [`account`] |
 //! | `/v1/subjects…` | [`subjects`] |
@@ -28,6 +29,7 @@ mod live;
 mod metrics;
 mod page;
 mod parameters;
+mod presence;
 mod publish;
 mod sse;
 mod status;
@@ -59,6 +61,7 @@ pub use url_topics::{UrlTopics, UrlTopicsError};
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let of_topics = Router::new()
         .route("/v1/topics/{topic}", get(topic).post(publish::one))
+        .route("/v1/topics/{topic}/presence", get(presence::list))
         .route_layer(middleware::from_fn_with_state(
             shared.clone(),
             access::of_topic,

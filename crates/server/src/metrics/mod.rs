@@ -22,7 +22,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use heartwire_hub::{Death, Mode, Outcome, Side};
+use heartwire_hub::{Death, Mode, Outcome, Reason};
 
 use crate::sync::lock;
 
@@ -108,9 +108,6 @@ impl Origin {
         }
     }
 }
-
-/// Who ended a connection, and why, in words that are few.
-pub(crate) type Reason = (Side, &'static str);
 
 /// Everything that is counted outside the hub.
 pub(crate) struct Metrics {

@@ -15,6 +15,7 @@ mod liveness;
 mod metrics;
 mod own_check;
 mod plain_mode;
+mod presence;
 mod proxies;
 mod refusals;
 mod shut_out;
