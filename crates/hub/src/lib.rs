@@ -56,5 +56,5 @@ pub use heartwire_proto::server::Request;
 pub use outgoing::Outgoing;
 pub use state::{
     ConnKey, ConnectionInfo, Delivery, Filled, FollowError, Followed, Full, History, HubState,
-    LagPart, Mode, Peer, SubjectInfo, SubjectsFull, TopicInfo,
+    LagPart, Mode, Moved, PageLimits, Peer, SubjectInfo, SubjectsFull, TopicInfo, WatchKey,
 };

@@ -10,6 +10,7 @@ mod lag;
 mod list;
 mod publish;
 mod subjects;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -30,12 +31,14 @@ use follow::FollowedTopic;
 use follows::Follows;
 use list::Following;
 use subjects::Subject;
+use watch::Watch;
 
 pub use deliver::{Delivery, Filled};
 pub use follow::FollowError;
 pub use lag::LagPart;
-pub use list::{ConnectionInfo, Followed, History, TopicInfo};
+pub use list::{ConnectionInfo, Followed, History, PageLimits, TopicInfo};
 pub use subjects::{SubjectInfo, SubjectsFull};
+pub use watch::{Moved, WatchKey};
 
 /// The key of a connection, or reader, in its hub; stale once it has left or was removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -240,6 +243,7 @@ pub struct HubState<H> {
     ended: BTreeMap<ConnKey, Vec<TopicName>>,
     subjects: BTreeMap<Arc<str>, Subject>,
     agents: Agents,
+    watches: Vec<Watch<H>>,
     wakes: Vec<H>,
     committed: Committed,
     counts: Counts,
@@ -275,6 +279,7 @@ impl<H: Clone> HubState<H> {
             ended: BTreeMap::new(),
             subjects: BTreeMap::new(),
             agents: Agents::default(),
+            watches: Vec::new(),
             wakes: Vec::new(),
             committed: Committed::default(),
             counts: Counts::default(),

@@ -14,4 +14,5 @@ mod random_schedules;
 mod rates;
 mod transcripts;
 mod visibility;
+mod watching;
 mod world;
