@@ -22,6 +22,7 @@ use crate::guard::{
 };
 use crate::hub::Hub;
 use crate::storage::{self, Place, StoreError};
+use crate::webhook::{self, Webhook, WebhooksError};
 
 /// Everything that one hub keeps to.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) guard: Guard,
     pub(crate) url_topics: UrlTopics,
     pub(crate) gate: Gate,
+    pub(crate) webhooks: Vec<Webhook>,
     /// Nothing for a log in memory.
     pub(crate) place: Option<Place>,
 }
@@ -104,6 +106,9 @@ pub enum OpenError {
     /// The log on disk cannot be opened.
     #[error(transparent)]
     Store(#[from] Box<StoreError>),
+    /// Webhooks cannot start.
+    #[error(transparent)]
+    Webhooks(#[from] WebhooksError),
 }
 
 impl HubBuilder {
@@ -170,6 +175,13 @@ impl HubBuilder {
         if let Some(place) = &mut self.config.place {
             place.opening = Opening::AcceptDataLoss;
         }
+        self
+    }
+
+    /// Posts messages of some topics to a URL. May be said more than once.
+    #[must_use]
+    pub fn webhook(mut self, webhook: Webhook) -> Self {
+        self.config.webhooks.push(webhook);
         self
     }
 
@@ -274,16 +286,15 @@ impl HubBuilder {
     /// When settings contradict each other, a file cannot be used, or the log on disk cannot be opened.
     pub async fn open(self) -> Result<Hub, OpenError> {
         let config = self.checked()?;
-        let opened = match config.place.clone() {
-            None => None,
-            Some(place) => {
-                let hub = config.hub.clone();
-                let opening = tokio::task::spawn_blocking(move || storage::open(&place, &hub));
-                let opened = opening.await.expect("opening a log does not panic");
-                Some(opened.map_err(Box::new)?)
-            }
-        };
-        Ok(Hub::start(config, opened))
+        let opening = tokio::task::spawn_blocking(move || {
+            let place = config.place.as_ref();
+            let opened = place.map(|place| storage::open(place, &config.hub));
+            let opened = opened.transpose().map_err(Box::new)?;
+            let webhooks = webhook::prepare(&config.webhooks, place)?;
+            Ok::<_, OpenError>((config, opened, webhooks))
+        });
+        let (config, opened, webhooks) = opening.await.expect("opening a log does not panic")?;
+        Ok(Hub::start(config, opened, webhooks).await?)
     }
 
     fn access(&self) -> Result<Access, OpenError> {

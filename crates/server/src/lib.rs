@@ -24,6 +24,7 @@ mod sync;
 mod tls;
 mod upkeep;
 mod waiting;
+mod webhook;
 mod wheel;
 
 pub use admission::ConnectionLimits;
@@ -46,3 +47,4 @@ pub use publish::{Position, PublishError};
 pub use server::Server;
 pub use storage::StoreError;
 pub use tls::Tls;
+pub use webhook::{Webhook, WebhookError, WebhookSecrets, WebhookSecretsError, WebhooksError};
