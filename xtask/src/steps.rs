@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run as run_command, works};
-use crate::{javascript, licences, simulate, tidy};
+use crate::{javascript, licences, packages, simulate, tidy};
 
 /// One step: it runs alone with `--only NAME`.
 struct Step {
@@ -148,7 +148,12 @@ fn lint() -> Result<()> {
 
 /// Examples are built by the same command that runs the tests. Later tests run although one failed.
 fn rust_tests() -> Result<()> {
-    run_command(workspace("test").args(["--no-fail-fast"]))?;
+    let promtool = packages::promtool()?;
+    let mut tests = workspace("test");
+    tests
+        .arg("--no-fail-fast")
+        .env(packages::PROMTOOL, promtool);
+    run_command(&mut tests)?;
     run_command(workspace("build").args(["--examples"]))
 }
 

@@ -13,6 +13,7 @@ use heartwire_server::{
 
 use super::access;
 use super::options::{LogFormat, Options};
+use super::webhook_rule;
 use crate::failure::Failure;
 use crate::size::Size;
 use crate::span::Span;
@@ -64,7 +65,7 @@ impl Settings {
             .limits(limits(options)?)
             .connection_limits(connection_limits(options)?)
             .url_topics(url_topics(&options.url_topics)?);
-        let hub = with_topics(hub, options)?;
+        let hub = webhook_rule::with_webhooks(with_topics(hub, options)?, options)?;
         let hub = match &data {
             Data::Memory => hub,
             Data::Folder(folder) => hub.data(folder),

@@ -88,7 +88,7 @@ fn webhook(running: &Running, now: Time) -> Value {
     json!({
         "webhook": config.called(),
         "pattern": config.topics().to_string(),
-        "url": config.shown_url().to_string(),
+        "url": config.shown_url(),
         "topics_known": topics,
         "topics_behind": behind,
         "topics_sending": sending,

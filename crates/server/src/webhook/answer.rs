@@ -16,8 +16,8 @@ const DOWN_MAX: Duration = Duration::from_secs(60);
 const REFUSED_MAX: Duration = Duration::from_secs(300);
 /// The longest that a receiver can ask to be left alone.
 pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
-/// What is kept of an explanation, in bytes.
-const WHY_BYTES_MAX: usize = 200;
+/// What is kept of an explanation, in characters.
+const WHY_CHARS_MAX: usize = 200;
 
 /// What became of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,7 +93,7 @@ impl Answer {
 
     /// It could not be reached; the explanation is cut to what is shown.
     pub(super) fn unreachable(why: &str) -> Self {
-        Self::Unreachable(why[..why.floor_char_boundary(WHY_BYTES_MAX)].into())
+        Self::Unreachable(why.chars().take(WHY_CHARS_MAX).collect())
     }
 
     pub(crate) const fn kind(&self) -> Kind {
@@ -226,6 +226,6 @@ mod tests {
     #[test]
     fn an_explanation_is_cut_to_what_is_shown() {
         let long = "é".repeat(1_000);
-        assert_eq!(Answer::unreachable(&long).to_string().len(), 200);
+        assert_eq!(Answer::unreachable(&long).to_string().chars().count(), 200);
     }
 }

@@ -1,6 +1,5 @@
 //! What a webhook is told before it starts.
 
-use std::fmt;
 use std::time::Duration;
 
 use heartwire_log::Pattern;
@@ -156,7 +155,7 @@ impl Webhook {
     }
 
     /// What it is called.
-    pub(crate) fn called(&self) -> &str {
+    pub fn called(&self) -> &str {
         &self.name
     }
 
@@ -171,7 +170,7 @@ impl Webhook {
     }
 
     /// The URL without its query, which may hold a secret.
-    pub(crate) fn shown_url(&self) -> impl fmt::Display {
+    pub(crate) fn shown_url(&self) -> String {
         let (scheme, host) = (self.url.scheme_str(), self.url.authority());
         let host = host.map_or("", |host| host.as_str());
         format!("{}://{host}{}", scheme.unwrap_or_default(), self.url.path())
@@ -211,7 +210,7 @@ mod tests {
     #[test]
     fn what_is_shown_of_it_holds_no_secret() {
         let hook = hook("https://back.example:8443/hook/path?token=swordfish").expect("a URL");
-        let shown = hook.shown_url().to_string();
+        let shown = hook.shown_url();
         assert_eq!(shown, "https://back.example:8443/hook/path");
     }
 

@@ -158,7 +158,8 @@ mod tests {
         for (changes, seed) in (0..8).flat_map(|changes| (0..50).map(move |seed| (changes, seed))) {
             let disk = CrashDisk::new();
             write(&disk, &cursors(1)).expect("it is written");
-            disk.set_faults(|faults| faults.changes_before_stop = Some(changes));
+            let stop = disk.calls().changes() + changes;
+            disk.set_faults(|faults| faults.changes_before_stop = Some(stop));
             let is_written = write(&disk, &cursors(2)).is_ok();
             let disk = match seed {
                 0 => disk.kill(),

@@ -95,7 +95,7 @@ fn follow(taken: &mut Cursor, message: Cursor) -> bool {
 }
 
 /// What happens next.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Publish {
         topic: usize,
@@ -298,6 +298,8 @@ impl World {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     /// Whatever fails and whenever the process ends: each topic arrives in order, nothing is missing
     /// that was not named, and an id stands for one request.
     #[test]

@@ -122,7 +122,7 @@ impl Worker {
         let hook = &self.running.config;
         let (webhook, url, topic) = (&hook.name, hook.shown_url(), &attempt.topic);
         tracing::warn!(
-            webhook, %url, %topic, %answer,
+            webhook, url, %topic, %answer,
             "a webhook is not taken and is tried again; GET /v1/webhooks tells what waits"
         );
     }

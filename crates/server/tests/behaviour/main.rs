@@ -23,3 +23,4 @@ mod support;
 mod takeover;
 mod tls;
 mod tokens;
+mod webhooks;
