@@ -205,9 +205,9 @@ impl BackEnd {
         url
     }
 
-    /// Every fifth request fails.
+    /// Every twentieth request fails.
     async fn take(State(back_end): State<Arc<Self>>, body: String) -> StatusCode {
-        if back_end.requests.fetch_add(1, Ordering::Relaxed) % 5 == 4 {
+        if back_end.requests.fetch_add(1, Ordering::Relaxed) % 20 == 19 {
             return StatusCode::INTERNAL_SERVER_ERROR;
         }
         let body = serde_json::from_str(&body).expect("JSON");

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use heartwire_server::{
-    Durability, Hub, OpenError, Pattern, Policy, Retention, SubFrom, Webhook, WebhookSecrets,
+    ApiKey, Durability, Hub, OpenError, Pattern, Policy, Retention, SubFrom, Tokens, Webhook,
+    WebhookSecrets,
 };
 use heartwire_testing::Lateness;
 use serde_json::{Value, json};
 
 use crate::support::metrics::Scrape;
 use crate::support::peer::Peer;
-use crate::support::receiver::{Receiver, Say, secret, secrets};
-use crate::support::token::Scratch;
+use crate::support::receiver::{Receiver, Say, idle_webhook, secret, secrets};
+use crate::support::token::{Issuer, Scratch, claims};
 use crate::support::{Fixture, http, until, within};
 
 /// An empty folder of the test's own.
@@ -426,6 +427,39 @@ async fn cursors_that_are_damaged_stop_the_start() {
             );
         }
         other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn only_operators_see_webhooks() {
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    let server = Fixture::with(|hub| {
+        let tokens = Tokens::secret(SECRET).expect("a secret");
+        let key = ApiKey::new("correct-horse").expect("a key");
+        hub.tokens(tokens).api_key(key).webhook(idle_webhook())
+    })
+    .await;
+    let token = Issuer::secret(SECRET).token(&claims("ann", &["nobody:*"], &[]));
+    for (line, allowed) in [
+        ("GET /v1/webhooks", 200),
+        ("GET /v1/webhooks/nobody:*", 200),
+        ("GET /v1/webhooks/other", 404),
+        ("POST /v1/webhooks/nobody:*/retry", 204),
+    ] {
+        let ask = async |shown: Option<&str>| {
+            let bearer = shown.map(|shown| format!("authorization: Bearer {shown}"));
+            let headers: Vec<&str> = bearer.iter().map(String::as_str).collect();
+            http::request(server.address, line, &headers, b"")
+                .await
+                .status
+        };
+        assert_eq!(
+            (ask(None).await, ask(Some(&token)).await),
+            (401, 403),
+            "{line}"
+        );
+        let status = ask(Some("correct-horse")).await;
+        assert_eq!(status, allowed, "{line}");
     }
 }
 
