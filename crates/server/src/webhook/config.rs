@@ -13,7 +13,7 @@ const NAME_BYTES_MAX: usize = 201;
 /// How many messages one request may hold at most.
 const BATCH_MAX: usize = 1_000;
 
-/// How long a request may take, from the first look for a connection to the end of the answer.
+/// How long a request may take, from the first look for a connection to the head of the answer.
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_secs(120);
 const TIMEOUT: Duration = Duration::from_secs(10);

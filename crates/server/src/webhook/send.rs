@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls_platform_verifier::Verifier;
+use tokio::time::timeout;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ClientConfig};
@@ -30,6 +31,8 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const IDLE_CONNECTIONS_MAX: usize = 8;
 /// How much of an answer's body is read, so that the connection can be used again, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// How long that may take.
+const BODY_WITHIN: Duration = Duration::from_secs(1);
 
 /// A client for all webhooks. Cheap to clone.
 #[derive(Clone)]
@@ -60,15 +63,11 @@ impl Sender {
     /// Posts a request, and waits for the answer as long as the webhook allows. Redirections are
     /// answers, and are not followed: a signed message goes where the operator said, or nowhere.
     pub(super) async fn post(&self, hook: &Webhook, request: &Request, wall: WallTime) -> Answer {
-        let exchange = self.exchange(hook, request, wall);
-        let answered = tokio::time::timeout(hook.timeout, exchange).await;
-        answered.unwrap_or(Answer::Silent)
-    }
-
-    async fn exchange(&self, hook: &Webhook, request: &Request, wall: WallTime) -> Answer {
-        match self.client.request(signed(hook, request, wall)).await {
-            Ok(response) => answer(response, wall).await,
-            Err(error) => Answer::unreachable(&explained(&error)),
+        let answering = self.client.request(signed(hook, request, wall));
+        match timeout(hook.timeout, answering).await {
+            Ok(Ok(response)) => answer(response, wall).await,
+            Ok(Err(error)) => Answer::unreachable(&explained(&error)),
+            Err(_) => Answer::Silent,
         }
     }
 }
@@ -101,10 +100,9 @@ async fn answer(response: Response<Incoming>, wall: WallTime) -> Answer {
         status: response.status().as_u16(),
         retry_after: named.and_then(|value| retry_after(value, now)),
     };
-    // A longer body costs its connection, and says nothing about the answer.
-    let _ = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-        .collect()
-        .await;
+    // A longer body, or one without an end, costs its connection and changes nothing about the answer.
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+    let _ = timeout(BODY_WITHIN, body.collect()).await;
     answer
 }
 

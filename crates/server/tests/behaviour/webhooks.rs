@@ -219,6 +219,15 @@ async fn a_request_that_takes_too_long_is_given_up_and_repeated() {
 }
 
 #[tokio::test]
+async fn an_answer_without_an_end_counts_all_the_same() {
+    let receiver = Receiver::start(&[Say::Endlessly]).await;
+    let server = Fixture::with(|hub| hub.webhook(hook("inbox", &receiver))).await;
+    publish(&server.hub, "inbox", numbers(2)).await;
+    assert_eq!(receiver.takes(2).await, ["1", "2"]);
+    assert_eq!(receiver.posted().len(), 2);
+}
+
+#[tokio::test]
 async fn many_topics_are_posted_side_by_side_each_in_order() {
     let receiver = Receiver::start(&[Say::Status(500), Say::Status(500)]).await;
     let server =

@@ -1,16 +1,18 @@
 //! A back end that webhooks post to: it checks every signature, and answers by script.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::stream::pending;
 use heartwire_server::{Webhook, WebhookSecrets};
 use http::{HeaderMap, StatusCode, header};
 use ring::hmac;
@@ -28,6 +30,8 @@ pub(crate) enum Say {
     Later(u16, &'static str),
     /// With a redirection to the same address.
     Elsewhere,
+    /// With 200, and a body that never ends.
+    Endlessly,
     /// Never.
     Nothing,
 }
@@ -54,7 +58,7 @@ impl Posted {
 struct Inner {
     script: VecDeque<Say>,
     posted: Vec<Posted>,
-    /// The texts of requests that were answered with 204, one after the other.
+    /// The texts of requests that were answered with 2xx, one after the other.
     taken: Vec<String>,
 }
 
@@ -164,7 +168,7 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
     let say = {
         let mut inner = lock(&shared);
         let say = inner.script.pop_front().unwrap_or(Say::Status(204));
-        if say == Say::Status(204) {
+        if matches!(say, Say::Status(204) | Say::Endlessly) {
             inner.taken.extend(posted.texts());
         }
         inner.posted.push(posted);
@@ -180,6 +184,7 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
             [(header::LOCATION, "/elsewhere")],
         )
             .into_response(),
+        Say::Endlessly => Body::from_stream(pending::<io::Result<Bytes>>()).into_response(),
         Say::Nothing => std::future::pending().await,
     }
 }
