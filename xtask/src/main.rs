@@ -24,7 +24,8 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   test [--only NAME]…   run everything, or only the steps named; exit code 1 when one fails
-  bench [NAME]…         measure, in release: memory, echo, fanout; all three without a name
+  bench [NAME]…         measure, in release: memory, echo, fanout, append, reopen, replay, durable;
+                        all without a name
   requirements          list the requirements of PROTOCOL.md and the files that cite them
   help                  this text
 

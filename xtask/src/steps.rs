@@ -146,14 +146,18 @@ fn lint() -> Result<()> {
     run_command(workspace("clippy").args(["--all-targets", "--", "-D", "warnings"]))
 }
 
+/// How many tests run at a time: more than there are cores, as many of them wait for time to pass.
+const TEST_THREADS: &str = "4";
+
 /// Examples are built by the same command that runs the tests. Later tests run although one failed.
 fn rust_tests() -> Result<()> {
     let promtool = packages::promtool()?;
-    let mut tests = workspace("test");
-    tests
-        .arg("--no-fail-fast")
-        .env(packages::PROMTOOL, promtool);
-    run_command(&mut tests)?;
+    run_command(
+        workspace("test")
+            .args(["--no-fail-fast"])
+            .env("RUST_TEST_THREADS", TEST_THREADS)
+            .env(packages::PROMTOOL, promtool),
+    )?;
     run_command(workspace("build").args(["--examples"]))
 }
 

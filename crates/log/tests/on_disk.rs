@@ -21,6 +21,8 @@ const PER_SEGMENT: usize = 4;
 struct Shelf {
     written: Vec<Entry>,
     numbers: Vec<(ProducerId, Seq)>,
+    /// What was named as lost.
+    lost: Vec<Offset>,
 }
 
 impl Shelf {
@@ -42,6 +44,7 @@ impl Shelf {
                     self.written.push(entry.clone());
                 }
                 Record::Number { producer, seq } => self.numbers.push((*producer, *seq)),
+                Record::Lost { offset, .. } => self.lost.push(*offset),
                 Record::Epoch { .. } => unreachable!("no log changes an epoch by itself"),
             }
         }
@@ -300,6 +303,27 @@ fn a_few_old_messages_do_not_keep_segments() {
     let load = world.loads().remove(0);
     world.bring(&load);
     assert_eq!(world.read(old, 0), (texts(1..=10), false));
+}
+
+#[test]
+fn what_the_disk_has_lost_is_named_before_its_segment_goes() {
+    let (mut world, old) = sparse();
+    let mut loads = Vec::new();
+    world.log.sweep(800, 100, &mut loads);
+    assert_eq!(loads.len(), 1);
+    let nothing = loads[0].places.iter().map(|_| None).collect();
+    world.log.loaded(&loads[0], nothing);
+    let mut unused = Vec::new();
+    world.log.take_unused(&mut unused);
+    assert_eq!(unused, [], "nothing has been written yet");
+    world.write();
+    assert_eq!(world.shelf.lost, [Offset(1)]);
+    world.log.take_unused(&mut unused);
+    assert_eq!(unused, [SegmentId(1)]);
+    assert_eq!(
+        world.log.topic(old).map(|topic| topic.base()),
+        Some(Offset::ZERO)
+    );
 }
 
 /// Ten old messages, each in a segment that holds nothing else, and the topic they are of.

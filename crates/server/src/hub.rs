@@ -97,7 +97,11 @@ impl Hub {
                 STORED_WITHIN,
             )?
         };
-        storing.await
+        let position = storing.await;
+        // What is kept in memory is stored at once: without a pause now and then, a task that
+        // publishes in a loop would never let others run.
+        tokio::task::coop::consume_budget().await;
+        position
     }
 
     /// Follows a topic from inside the process: a stream of messages and gaps.

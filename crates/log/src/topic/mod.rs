@@ -314,11 +314,9 @@ impl TopicLog {
         Some((before, std::iter::once(first).chain(rest)))
     }
 
-    /// Nothing stands any more where the message at `offset` did. Returns that place.
-    pub(crate) fn lose_place(&mut self, offset: Offset) -> Option<DiskPlace> {
-        let place = self.place_of(offset).filter(|place| !place.is_lost())?;
+    /// Nothing stands any more where the message at `offset` did.
+    pub(crate) fn lose_place(&mut self, offset: Offset) {
         self.move_place(offset, DiskPlace::LOST);
-        Some(place)
     }
 
     /// The message at `offset` stands somewhere else.
