@@ -10,6 +10,7 @@ mod bench;
 mod browser;
 mod javascript;
 mod licences;
+mod packages;
 mod process;
 mod simulate;
 mod steps;

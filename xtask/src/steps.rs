@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run as run_command, works};
-use crate::{javascript, licences, simulate, tidy};
+use crate::{javascript, licences, packages, simulate, tidy};
 
 /// One step: it runs alone with `--only NAME`.
 struct Step {
@@ -151,10 +151,12 @@ const TEST_THREADS: &str = "4";
 
 /// Examples are built by the same command that runs the tests. Later tests run although one failed.
 fn rust_tests() -> Result<()> {
+    let promtool = packages::promtool()?;
     run_command(
         workspace("test")
             .args(["--no-fail-fast"])
-            .env("RUST_TEST_THREADS", TEST_THREADS),
+            .env("RUST_TEST_THREADS", TEST_THREADS)
+            .env(packages::PROMTOOL, promtool),
     )?;
     run_command(workspace("build").args(["--examples"]))
 }

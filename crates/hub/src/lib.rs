@@ -61,5 +61,5 @@ pub use outgoing::Outgoing;
 pub use presence::{Attendance, PresenceConfig, PresenceCounts, PresentMember};
 pub use state::{
     ConnKey, ConnectionInfo, Delivery, Filled, FollowError, Followed, Full, History, HubState,
-    LagPart, Mode, Peer, SubjectInfo, SubjectsFull, TopicInfo,
+    LagPart, Mode, Moved, PageLimits, Peer, SubjectInfo, SubjectsFull, TopicInfo, WatchKey,
 };

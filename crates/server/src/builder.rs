@@ -23,6 +23,7 @@ use crate::guard::{
 };
 use crate::hub::Hub;
 use crate::storage::{self, Place, StoreError};
+use crate::webhook::{self, Webhook, WebhooksError};
 
 /// How long a member may stay away: more than the moment between the two connections of a takeover.
 const PRESENCE_GRACE: RangeInclusive<Duration> =
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) guard: Guard,
     pub(crate) url_topics: UrlTopics,
     pub(crate) gate: Gate,
+    pub(crate) webhooks: Vec<Webhook>,
     /// Nothing for a log in memory.
     pub(crate) place: Option<Place>,
 }
@@ -113,6 +115,9 @@ pub enum OpenError {
     /// The log on disk cannot be opened.
     #[error(transparent)]
     Store(#[from] Box<StoreError>),
+    /// Webhooks cannot start.
+    #[error(transparent)]
+    Webhooks(#[from] WebhooksError),
 }
 
 impl HubBuilder {
@@ -188,6 +193,13 @@ impl HubBuilder {
     #[must_use]
     pub fn presence(mut self, presence: PresenceConfig) -> Self {
         self.config.hub.presence = presence;
+        self
+    }
+
+    /// Posts messages of some topics to a URL. May be said more than once.
+    #[must_use]
+    pub fn webhook(mut self, webhook: Webhook) -> Self {
+        self.config.webhooks.push(webhook);
         self
     }
 
@@ -292,16 +304,15 @@ impl HubBuilder {
     /// When settings contradict each other, a file cannot be used, or the log on disk cannot be opened.
     pub async fn open(self) -> Result<Hub, OpenError> {
         let config = self.checked()?;
-        let opened = match config.place.clone() {
-            None => None,
-            Some(place) => {
-                let hub = config.hub.clone();
-                let opening = tokio::task::spawn_blocking(move || storage::open(&place, &hub));
-                let opened = opening.await.expect("opening a log does not panic");
-                Some(opened.map_err(Box::new)?)
-            }
-        };
-        Ok(Hub::start(config, opened))
+        let opening = tokio::task::spawn_blocking(move || {
+            let place = config.place.as_ref();
+            let opened = place.map(|place| storage::open(place, &config.hub));
+            let opened = opened.transpose().map_err(Box::new)?;
+            let webhooks = webhook::prepare(&config.webhooks, place)?;
+            Ok::<_, OpenError>((config, opened, webhooks))
+        });
+        let (config, opened, webhooks) = opening.await.expect("opening a log does not panic")?;
+        Ok(Hub::start(config, opened, webhooks).await?)
     }
 
     fn access(&self) -> Result<Access, OpenError> {

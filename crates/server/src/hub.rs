@@ -19,6 +19,7 @@ use crate::publish::{Position, PublishError, STORED_WITHIN};
 use crate::shared::Shared;
 use crate::storage::Opened;
 use crate::upkeep;
+use crate::webhook::{Prepared, Webhooks, WebhooksError};
 
 /// All connections and topics of one server. Cheap to clone: every clone is the same hub.
 ///
@@ -50,13 +51,18 @@ impl Hub {
         HubBuilder::default()
     }
 
-    pub(crate) fn start(config: Config, opened: Option<(Opened, Recovered)>) -> Self {
-        let shared = Shared::start(config, opened);
+    pub(crate) async fn start(
+        config: Config,
+        opened: Option<(Opened, Recovered)>,
+        webhooks: Option<Prepared>,
+    ) -> Result<Self, WebhooksError> {
+        let shared = Shared::start(config, opened, webhooks);
+        Webhooks::begin(&shared).await?;
         tokio::spawn(upkeep::run(Arc::downgrade(&shared)));
-        if shared.config.guard.reads_files() {
+        if shared.config.guard.reads_files() || !shared.webhooks.all().is_empty() {
             tokio::spawn(guard::keep_fresh(Arc::downgrade(&shared)));
         }
-        Self { shared }
+        Ok(Self { shared })
     }
 
     /// The hub's routes: the WebSocket at `/websocket`, the API under `/v1`, and a start page.

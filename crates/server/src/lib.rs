@@ -25,6 +25,7 @@ mod sync;
 mod tls;
 mod upkeep;
 mod waiting;
+mod webhook;
 mod wheel;
 
 pub use admission::ConnectionLimits;
@@ -47,3 +48,4 @@ pub use publish::{Position, PublishError};
 pub use server::Server;
 pub use storage::StoreError;
 pub use tls::Tls;
+pub use webhook::{Webhook, WebhookError, WebhookSecrets, WebhookSecretsError, WebhooksError};

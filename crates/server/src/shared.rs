@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::storage::{Opened, Storage};
 use crate::sync::lock;
 use crate::waiting::Waiting;
+use crate::webhook::{Prepared, Running, Webhooks};
 use crate::wheel::{Ticks, Wheel};
 
 /// Whoever the hub can wake.
@@ -29,6 +30,7 @@ use crate::wheel::{Ticks, Wheel};
 pub(crate) enum Handle {
     Connection(Arc<Conn>),
     Reader(Arc<Reader>),
+    Webhook(Arc<Running>),
 }
 
 /// How many connections are written to by whoever woke them, before the others' own tasks are
@@ -54,6 +56,7 @@ impl Wakes {
                 Handle::Connection(connection) if number < WRITTEN_AT_ONCE => connection.pump(),
                 Handle::Connection(connection) => connection.call(),
                 Handle::Reader(reader) => reader.wake(),
+                Handle::Webhook(webhook) => webhook.wake(),
             }
         }
     }
@@ -64,6 +67,7 @@ impl Wakes {
             match handle {
                 Handle::Connection(connection) => connection.call(),
                 Handle::Reader(reader) => reader.wake(),
+                Handle::Webhook(webhook) => webhook.wake(),
             }
         }
     }
@@ -158,15 +162,25 @@ pub(crate) struct Shared {
     draining: AtomicBool,
     /// Followers inside the process, to be told when the hub drains.
     pub(crate) readers: Mutex<BTreeMap<ConnKey, Arc<Reader>>>,
+    pub(crate) webhooks: Webhooks,
 }
 
 impl Shared {
     /// With an empty log in memory, or going on from one that was opened on disk.
-    pub(crate) fn start(config: Config, opened: Option<(Opened, Recovered)>) -> Arc<Self> {
-        Arc::new_cyclic(|shared| Self::new(config, opened, shared))
+    pub(crate) fn start(
+        config: Config,
+        opened: Option<(Opened, Recovered)>,
+        webhooks: Option<Prepared>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|shared| Self::new(config, opened, webhooks, shared))
     }
 
-    fn new(config: Config, opened: Option<(Opened, Recovered)>, shared: &Weak<Self>) -> Self {
+    fn new(
+        config: Config,
+        opened: Option<(Opened, Recovered)>,
+        webhooks: Option<Prepared>,
+        shared: &Weak<Self>,
+    ) -> Self {
         let hub_config = Arc::new(config.hub.clone());
         let (state, storage) = match opened {
             None => {
@@ -196,6 +210,7 @@ impl Shared {
             partial_bytes: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             readers: Mutex::default(),
+            webhooks: Webhooks::new(&config.webhooks, webhooks),
             hub_config,
             clock,
             config,

@@ -85,6 +85,15 @@ pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
     while !shared.lock_hub().is_stored() && Instant::now() < stored_by {
         sleep(LOOK_EVERY).await;
     }
+    // What was stored until here is posted now, or after the restart.
+    tokio::join!(shared.webhooks.stop(), leave(shared, window));
+    if let Some(storage) = &shared.storage {
+        storage.close().await;
+    }
+}
+
+/// Says goodbye to every connection, and waits until they are gone.
+async fn leave(shared: &Arc<Shared>, window: Duration) {
     let conns: Vec<Weak<Conn>> = lock(&shared.wheel).iter().cloned().collect();
     for batch in conns.chunks(BATCH) {
         for conn in batch.iter().filter_map(Weak::upgrade) {
@@ -96,9 +105,6 @@ pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
     let gone_by = Instant::now() + GONE_WITHIN;
     while shared.seats.taken() > 0 && Instant::now() < gone_by {
         sleep(LOOK_EVERY).await;
-    }
-    if let Some(storage) = &shared.storage {
-        storage.close().await;
     }
 }
 

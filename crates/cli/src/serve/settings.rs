@@ -14,6 +14,7 @@ use heartwire_server::{
 
 use super::access;
 use super::options::{LogFormat, Options};
+use super::webhook_rule;
 use crate::failure::Failure;
 use crate::size::Size;
 use crate::span::Span;
@@ -68,6 +69,7 @@ impl Settings {
             .connection_limits(connection_limits(options)?)
             .url_topics(url_topics(&options.url_topics)?);
         let hub = with_topics(hub, options)?.presence(presence(options)?);
+        let hub = webhook_rule::with_webhooks(hub, options)?;
         let hub = match &data {
             Data::Memory => hub,
             Data::Folder(folder) => hub.data(folder),

@@ -11,6 +11,7 @@ mod lag;
 mod list;
 mod publish;
 mod subjects;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -34,12 +35,14 @@ use follow::FollowedTopic;
 use follows::Follows;
 use list::Following;
 use subjects::Subject;
+use watch::Watch;
 
 pub use deliver::{Delivery, Filled};
 pub use follow::FollowError;
 pub use lag::LagPart;
-pub use list::{ConnectionInfo, Followed, History, TopicInfo};
+pub use list::{ConnectionInfo, Followed, History, PageLimits, TopicInfo};
 pub use subjects::{SubjectInfo, SubjectsFull};
+pub use watch::{Moved, WatchKey};
 
 /// The key of a connection, or reader, in its hub; stale once it has left or was removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -245,6 +248,7 @@ pub struct HubState<H> {
     subjects: BTreeMap<Arc<str>, Subject>,
     presence: Presence,
     agents: Agents,
+    watches: Vec<Watch<H>>,
     wakes: Vec<H>,
     committed: Committed,
     counts: Counts,
@@ -281,6 +285,7 @@ impl<H: Clone> HubState<H> {
             ended: BTreeMap::new(),
             subjects: BTreeMap::new(),
             agents: Agents::default(),
+            watches: Vec::new(),
             wakes: Vec::new(),
             committed: Committed::default(),
             counts: Counts::default(),

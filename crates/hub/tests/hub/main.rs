@@ -15,4 +15,5 @@ mod random_schedules;
 mod rates;
 mod transcripts;
 mod visibility;
+mod watching;
 mod world;

@@ -9,6 +9,7 @@
 //! | `GET /v1/topics`, `/v1/connections`, `DELETE /v1/connections/{id}` | [`live`] |
 //! | `GET /v1/connections/{id}` | [`account`] |
 //! | `/v1/subjects…` | [`subjects`] |
+//! | `/v1/webhooks…` | [`webhooks`] |
 //! | `GET /`, `/page/…`, `/heartwire.js` | [`page`] |
 //! | `GET /healthz`, `/readyz` | [`status`] |
 //! | `GET /metrics` | [`mod@metrics`] |
@@ -24,7 +25,7 @@ mod error;
 mod handshake;
 mod history;
 mod idempotency;
-mod json;
+pub(crate) mod json;
 mod live;
 mod metrics;
 mod page;
@@ -35,6 +36,7 @@ mod sse;
 mod status;
 mod subjects;
 mod url_topics;
+mod webhooks;
 mod websocket;
 
 use std::sync::Arc;
@@ -75,6 +77,9 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             get(account::one).delete(live::close),
         )
         .route("/metrics", get(metrics::page))
+        .route("/v1/webhooks", get(webhooks::list))
+        .route("/v1/webhooks/{webhook}", get(webhooks::one))
+        .route("/v1/webhooks/{webhook}/retry", post(webhooks::retry))
         .route("/v1/subjects", get(subjects::list))
         .route("/v1/subjects/{subject}", delete(subjects::kick))
         .route("/v1/subjects/{subject}/readmit", post(subjects::readmit))

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use heartwire_hub::{ByKind, Counts, Death, Gaps, LagPart, Mode, Outcome, PresenceCounts};
 
 use super::text::Page;
-use super::{Metrics, Origin, lag};
+use super::{Metrics, Origin, lag, webhooks};
 use crate::shared::Shared;
 
 /// What the hub and its log count, copied under one short lock.
@@ -41,6 +41,7 @@ pub(crate) async fn collect(shared: &Arc<Shared>) -> String {
     presence(&mut page, &seen);
     publishing(&mut page, metrics, &seen.counts);
     log(&mut page, shared, &seen);
+    webhooks::add_to(&mut page, shared);
     limits(&mut page, shared);
     page.finish()
 }

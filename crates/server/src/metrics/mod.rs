@@ -16,6 +16,7 @@ mod lag;
 mod process;
 mod refusals;
 mod text;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -24,3 +24,4 @@ mod support;
 mod takeover;
 mod tls;
 mod tokens;
+mod webhooks;

@@ -11,7 +11,7 @@ const BINARY =
   process.env.HEARTWIRE_BIN ?? fileURLToPath(new URL('../../../../target/debug/heartwire', import.meta.url))
 
 /** A program that says in one line that it is ready, and on which address. */
-class Program {
+export class Program {
   /** @param {string[]} args */
   constructor(args) {
     this.process = spawn(BINARY, args, { stdio: ['pipe', 'pipe', 'ignore'] })
