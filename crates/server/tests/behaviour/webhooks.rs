@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use heartwire_server::{
-    ApiKey, Durability, Hub, OpenError, Pattern, Policy, Retention, SubFrom, Tokens, Webhook,
-    WebhookSecrets,
+    ApiKey, Durability, Hub, OpenError, Pattern, Policy, PresenceConfig, Retention, SubFrom,
+    Tokens, Webhook, WebhookSecrets,
 };
 use heartwire_testing::Lateness;
 use serde_json::{Value, json};
@@ -482,5 +482,35 @@ async fn two_webhooks_of_one_name_are_refused() {
     assert!(
         error.to_string().contains("two webhooks are called inbox"),
         "{error}"
+    );
+}
+
+#[tokio::test]
+async fn joins_and_leaves_are_posted_like_messages() {
+    let receiver = Receiver::start(&[]).await;
+    let presence = PresenceConfig {
+        topics: vec!["task:*".parse().expect("a pattern")],
+        grace: Duration::from_secs(1),
+        ..PresenceConfig::default()
+    };
+    let server = Fixture::with(|hub| {
+        hub.presence(presence)
+            .webhook(hook("$presence:*", &receiver))
+    })
+    .await;
+    let peer = Peer::plain(server.address, "/websocket?task=42").await;
+    let took = receiver.takes(1).await;
+    drop(peer);
+    let left = receiver.takes(2).await;
+    let told = [&took[0], &left[1]].map(|text| {
+        let told: Value = serde_json::from_str(text).expect("JSON");
+        told["event"].as_str().map(str::to_owned)
+    });
+    assert_eq!(told, [Some("join".to_owned()), Some("leave".to_owned())]);
+    let topics = receiver.posted();
+    assert!(
+        topics
+            .iter()
+            .all(|one| one.body["topic"] == "$presence:task:42")
     );
 }
