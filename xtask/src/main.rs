@@ -6,8 +6,10 @@
     reason = "a task reports to the terminal that started it"
 )]
 
+mod autobahn;
 mod bench;
 mod browser;
+mod foreign;
 mod javascript;
 mod licences;
 mod process;
@@ -24,6 +26,7 @@ Usage: cargo xtask COMMAND
 
   test [--only NAME]…   run everything, or only the steps named; exit code 1 when one fails
   bench [NAME]…         measure, in release: memory, echo, fanout; all three without a name
+  autobahn [--all]      Autobahn's test suite against server and client; with --all the slow cases too
   requirements          list the requirements of PROTOCOL.md and the files that cite them
   help                  this text
 
@@ -46,6 +49,8 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         [] | ["help" | "--help" | "-h"] => print!("{HELP}{}", steps::names()),
         ["test", rest @ ..] => return steps::run(rest),
         ["bench", rest @ ..] => bench::run(rest)?,
+        ["autobahn"] => autobahn::run(autobahn::Cases::Quick)?,
+        ["autobahn", "--all"] => autobahn::run(autobahn::Cases::All)?,
         ["requirements"] => print!("{}", tidy::requirements_report()?),
         other => bail!("no such command: {}\n\n{HELP}", other.join(" ")),
     }
