@@ -10,6 +10,7 @@ mod autobahn;
 mod bench;
 mod browser;
 mod foreign;
+mod fuzz;
 mod javascript;
 mod licences;
 mod process;
@@ -27,6 +28,8 @@ Usage: cargo xtask COMMAND
   test [--only NAME]…   run everything, or only the steps named; exit code 1 when one fails
   bench [NAME]…         measure, in release: memory, echo, fanout; all three without a name
   autobahn [--all]      Autobahn's test suite against server and client; with --all the slow cases too
+  fuzz [SECONDS] [TARGET]…
+                        run the fuzzer over each target, or those named, for 60 s each or that long
   requirements          list the requirements of PROTOCOL.md and the files that cite them
   help                  this text
 
@@ -51,6 +54,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["bench", rest @ ..] => bench::run(rest)?,
         ["autobahn"] => autobahn::run(autobahn::Cases::Quick)?,
         ["autobahn", "--all"] => autobahn::run(autobahn::Cases::All)?,
+        ["fuzz", rest @ ..] => fuzz::run(rest)?,
         ["requirements"] => print!("{}", tidy::requirements_report()?),
         other => bail!("no such command: {}\n\n{HELP}", other.join(" ")),
     }
