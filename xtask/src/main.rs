@@ -13,6 +13,7 @@ mod foreign;
 mod fuzz;
 mod javascript;
 mod licences;
+mod packages;
 mod process;
 mod simulate;
 mod steps;
@@ -26,7 +27,8 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   test [--only NAME]…   run everything, or only the steps named; exit code 1 when one fails
-  bench [NAME]…         measure, in release: memory, echo, fanout; all three without a name
+  bench [NAME]…         measure, in release: memory, echo, fanout, append, reopen, replay, durable;
+                        all without a name
   autobahn [--all]      Autobahn's test suite against server and client; with --all the slow cases too
   fuzz [SECONDS] [TARGET]…
                         run the fuzzer over each target, or those named, for 60 s each or that long

@@ -13,6 +13,7 @@ mod guard;
 mod http_connection;
 mod hub;
 mod metrics;
+mod presence;
 mod proxied;
 mod publish;
 mod server;
@@ -24,6 +25,7 @@ mod sync;
 mod tls;
 mod upkeep;
 mod waiting;
+mod webhook;
 mod wheel;
 
 pub use admission::ConnectionLimits;
@@ -35,7 +37,7 @@ pub use gate::Gate;
 pub use guard::{
     ApiKey, ApiKeyError, Check, CheckRequest, EmptySecret, FileError, Refusal, Tokens,
 };
-pub use heartwire_hub::{Grant, SubjectsFull};
+pub use heartwire_hub::{Attendance, Grant, PresenceConfig, PresentMember, SubjectsFull};
 pub use heartwire_log::{Pattern, Policy, Retention};
 pub use heartwire_proto::frame::{Durability, Gap, Payload, SubFrom};
 pub use heartwire_proto::heartbeat::{HeartbeatConfig, HeartbeatRange};
@@ -46,3 +48,4 @@ pub use publish::{Position, PublishError};
 pub use server::Server;
 pub use storage::StoreError;
 pub use tls::Tls;
+pub use webhook::{Webhook, WebhookError, WebhookSecrets, WebhookSecretsError, WebhooksError};

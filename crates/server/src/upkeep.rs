@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock;
 use crate::conn::Conn;
+use crate::presence::{self, Unlisted};
 use crate::shared::Shared;
 use crate::sync::lock;
 
@@ -27,6 +28,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// The hub's own task: it ends with the hub.
 pub(crate) async fn run(shared: Weak<Shared>) {
     let mut forget_at = Time::ZERO;
+    let mut unlisted = Unlisted::default();
     let Some(mut gate) = shared.upgrade().map(|shared| shared.config.gate.watch()) else {
         return;
     };
@@ -47,9 +49,11 @@ pub(crate) async fn run(shared: Weak<Shared>) {
         }
         let now = shared.clock.time();
         turn(&shared, now);
+        presence::tell_leaves(&shared, now);
         if now >= forget_at {
             forget_at = now + FORGET_EVERY;
             forget(&shared, now);
+            unlisted.look(&shared, now);
             shared.note_round();
         }
     }
@@ -82,6 +86,15 @@ pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
     while !shared.lock_hub().is_stored() && Instant::now() < stored_by {
         sleep(LOOK_EVERY).await;
     }
+    // What was stored until here is posted now, or after the restart.
+    tokio::join!(shared.webhooks.stop(), leave(shared, window));
+    if let Some(storage) = &shared.storage {
+        storage.close().await;
+    }
+}
+
+/// Says goodbye to every connection, and waits until they are gone.
+async fn leave(shared: &Arc<Shared>, window: Duration) {
     let conns: Vec<Weak<Conn>> = lock(&shared.wheel).iter().cloned().collect();
     for batch in conns.chunks(BATCH) {
         for conn in batch.iter().filter_map(Weak::upgrade) {
@@ -93,9 +106,6 @@ pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
     let gone_by = Instant::now() + GONE_WITHIN;
     while shared.seats.taken() > 0 && Instant::now() < gone_by {
         sleep(LOOK_EVERY).await;
-    }
-    if let Some(storage) = &shared.storage {
-        storage.close().await;
     }
 }
 
