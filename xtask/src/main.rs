@@ -6,8 +6,11 @@
     reason = "a task reports to the terminal that started it"
 )]
 
+mod autobahn;
 mod bench;
 mod browser;
+mod foreign;
+mod fuzz;
 mod javascript;
 mod licences;
 mod packages;
@@ -26,6 +29,9 @@ Usage: cargo xtask COMMAND
   test [--only NAME]…   run everything, or only the steps named; exit code 1 when one fails
   bench [NAME]…         measure, in release: memory, echo, fanout, append, reopen, replay, durable;
                         all without a name
+  autobahn [--all]      Autobahn's test suite against server and client; with --all the slow cases too
+  fuzz [SECONDS] [TARGET]…
+                        run the fuzzer over each target, or those named, for 60 s each or that long
   requirements          list the requirements of PROTOCOL.md and the files that cite them
   help                  this text
 
@@ -48,6 +54,9 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         [] | ["help" | "--help" | "-h"] => print!("{HELP}{}", steps::names()),
         ["test", rest @ ..] => return steps::run(rest),
         ["bench", rest @ ..] => bench::run(rest)?,
+        ["autobahn"] => autobahn::run(autobahn::Cases::Quick)?,
+        ["autobahn", "--all"] => autobahn::run(autobahn::Cases::All)?,
+        ["fuzz", rest @ ..] => fuzz::run(rest)?,
         ["requirements"] => print!("{}", tidy::requirements_report()?),
         other => bail!("no such command: {}\n\n{HELP}", other.join(" ")),
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run as run_command, works};
-use crate::{javascript, licences, packages, simulate, tidy};
+use crate::{autobahn, foreign, javascript, licences, packages, simulate, tidy};
 
 /// One step: it runs alone with `--only NAME`.
 struct Step {
@@ -60,6 +60,16 @@ const STEPS: &[Step] = &[
         name: "together",
         about: "the JavaScript client and the live page against the server, in Node.js and Chromium",
         run: javascript::against_the_server,
+    },
+    Step {
+        name: "foreign",
+        about: "Python's websockets against the server, alone and behind nginx and Caddy",
+        run: foreign::run,
+    },
+    Step {
+        name: "autobahn",
+        about: "the quick cases of Autobahn's test suite against the server and the Rust client",
+        run: autobahn::quick,
     },
 ];
 

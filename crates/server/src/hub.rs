@@ -171,6 +171,13 @@ impl Hub {
         self.shared.lock_hub().connections_len()
     }
 
+    /// How long ago the hub's own task last came round, which asks who has been silent and forgets
+    /// what is too old: about a second at most, unless the runtime or the hub is stuck. For a
+    /// watchdog.
+    pub fn stalled_for(&self) -> Duration {
+        self.shared.stalled_for()
+    }
+
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

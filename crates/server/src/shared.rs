@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
 
 use heartwire_hub::{ConnKey, HubConfig, HubState, ProducerKey};
 use heartwire_log::store::Recovered;
-use heartwire_proto::{Close, CloseCode, LogId};
+use heartwire_proto::{Close, CloseCode, LogId, Time};
 use tokio::sync::watch;
 
 use crate::admission::Seats;
@@ -160,6 +161,8 @@ pub(crate) struct Shared {
     /// Bytes of half-received messages, over all connections.
     partial_bytes: AtomicUsize,
     draining: AtomicBool,
+    /// When the upkeep last came round, in milliseconds of the clock.
+    came_round_ms: AtomicU64,
     /// Followers inside the process, to be told when the hub drains.
     pub(crate) readers: Mutex<BTreeMap<ConnKey, Arc<Reader>>>,
     pub(crate) webhooks: Webhooks,
@@ -209,6 +212,7 @@ impl Shared {
             loaded: watch::Sender::new(()),
             partial_bytes: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            came_round_ms: AtomicU64::new(clock.time().as_millis()),
             readers: Mutex::default(),
             webhooks: Webhooks::new(&config.webhooks, webhooks),
             hub_config,
@@ -277,6 +281,18 @@ impl Shared {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// The upkeep has come round.
+    pub(crate) fn note_round(&self) {
+        let now_ms = self.clock.time().as_millis();
+        self.came_round_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// How long ago that was.
+    pub(crate) fn stalled_for(&self) -> Duration {
+        let last = Time::from_millis(self.came_round_ms.load(Ordering::Relaxed));
+        self.clock.time().since(last)
     }
 
     /// What a connection is told that comes while the server is being stopped.

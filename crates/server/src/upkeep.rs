@@ -54,6 +54,7 @@ pub(crate) async fn run(shared: Weak<Shared>) {
             forget_at = now + FORGET_EVERY;
             forget(&shared, now);
             unlisted.look(&shared, now);
+            shared.note_round();
         }
     }
 }
@@ -114,4 +115,36 @@ fn goodbye(window: Duration) -> Close {
     let drawn = (u128::from(clock::random()) * u128::from(window_ms)) >> 64;
     let delay = Duration::from_millis(drawn as u64 + 1);
     Close::new(CloseCode::DRAINING, "draining").retry_after(delay)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::hub::Hub;
+
+    /// How long it may take on a machine that is busy.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let (_silent, nothing) = mpsc::channel::<()>();
+        while !is_so() {
+            assert!(std::time::Instant::now() < deadline, "{what}");
+            let _ = nothing.recv_timeout(Duration::from_millis(10));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_hub_that_is_stuck_does_not_come_round() {
+        let hub = Hub::builder().open().await.expect("sound defaults");
+        let held = hub.shared().lock_hub();
+        let limit = 3 * FORGET_EVERY;
+        wait_until("it came round without its lock", || {
+            hub.stalled_for() > limit
+        });
+        drop(held);
+        wait_until("it came round no more", || hub.stalled_for() < FORGET_EVERY);
+    }
 }

@@ -140,5 +140,40 @@ describe(
       await until('the page has resumed', async () => (await peer.seen()).received.length === 2)
       assert.deepEqual((await peer.seen()).received, ['before', 'meanwhile'])
     })
+
+    it("a browser's own WebSocket is served in plain mode, and sees why it ends", async (t) => {
+      const setup = await Setup.start(t)
+      const page = await browser.newPage()
+      t.after(() => page.close())
+      await page.goto(`http://${setup.direct}/healthz`)
+      await page.evaluate((url) => {
+        const scope = /** @type {any} */ (globalThis)
+        scope.heard = []
+        scope.ends = []
+        scope.socket = new WebSocket(url)
+        scope.socket.onmessage = (/** @type {MessageEvent} */ { data }) => scope.heard.push(data)
+        scope.socket.onclose = (/** @type {CloseEvent} */ { code, reason }) => scope.ends.push({ code, reason })
+      }, `ws://${setup.direct}/websocket?42&7`)
+      const seen = () => page.evaluate(() => (({ heard, ends }) => ({ heard, ends }))(/** @type {any} */ (globalThis)))
+      const say = (/** @type {string} */ text) =>
+        page.evaluate((said) => /** @type {any} */ (globalThis).socket.send(said), text)
+      await until('it is open', () => page.evaluate(() => /** @type {any} */ (globalThis).socket.readyState === 1))
+      await say('ping')
+      await until('the server answers', async () => (await seen()).heard.length === 1)
+      // Thrice what the server waits for a sign of life: the browser answers its pings by itself.
+      const openedMs = performance.now()
+      await until('a while has passed', () => performance.now() - openedMs > 6_000)
+      await setup.publish('task:42', '50 %')
+      await setup.publish('user:7', 'für dich')
+      await until('both have come', async () => (await seen()).heard.length === 3)
+      await say('I am here')
+      await until('it is stored', async () => (await setup.history('inbox')).length === 1)
+      assert.deepEqual(await setup.history('inbox'), ['I am here'])
+      assert.deepEqual(await seen(), { heard: ['pong', '50 %', 'für dich'], ends: [] })
+      // Larger than anything that the server reads.
+      await page.evaluate(() => /** @type {any} */ (globalThis).socket.send('x'.repeat(5 << 20)))
+      await until('it has been closed', async () => (await seen()).ends.length === 1)
+      assert.equal((await seen()).ends[0].code, 1009)
+    })
   },
 )

@@ -98,6 +98,18 @@ const MEMBERS: &[Member] = &[
         nature: Nature::Shell,
     },
     Member {
+        name: "heartwire-fuzz-targets",
+        on: &[
+            "heartwire-disk",
+            "heartwire-hub",
+            "heartwire-log",
+            "heartwire-proto",
+            "heartwire-server",
+            "heartwire-websocket",
+        ],
+        nature: Nature::Shell,
+    },
+    Member {
         name: "heartwire-bench",
         on: &[],
         nature: Nature::Shell,

@@ -5,6 +5,7 @@ mod logging;
 mod options;
 mod reload;
 mod settings;
+mod supervisor;
 mod topic_rule;
 mod webhook_rule;
 
@@ -34,9 +35,11 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let mut stop = Stop::on_signals()?;
     let hub = settings.hub.open().await.map_err(refused)?;
     reload::on_hangup(hub.clone(), settings.tls.clone())?;
-    let server = Server::bind(settings.listen, hub).await.map_err(|error| {
-        Failure::failed(format_args!("cannot listen on {}", settings.listen), error)
-    })?;
+    let server = Server::bind(settings.listen, hub.clone())
+        .await
+        .map_err(|error| {
+            Failure::failed(format_args!("cannot listen on {}", settings.listen), error)
+        })?;
     let mut server = server.proxy_protocol(settings.proxy_protocol);
     let scheme = if settings.tls.is_some() {
         "https"
@@ -57,7 +60,12 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         server.local_addr(),
         settings.data
     ))?;
-    server.run(async move { stop.asked().await }).await;
+    supervisor::ready(&hub);
+    let asked = async move {
+        stop.asked().await;
+        supervisor::stopping();
+    };
+    server.run(asked).await;
     tracing::info!("stopped");
     Ok(())
 }

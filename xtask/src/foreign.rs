@@ -1,0 +1,79 @@
+//! Other people's programs against the server: Python's `websockets`, nginx and Caddy. What Python
+//! needs is installed below the target directory.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::packages::may_install;
+use crate::process::{cargo, output, program, root, run as run_command, target_directory, works};
+
+/// The scripts, in the order in which they run.
+const SCRIPTS: [&str; 2] = ["clients.py", "proxies.py"];
+
+/// Runs them against the server, as a step of the tests.
+pub(crate) fn run() -> Result<()> {
+    let target = target_directory()?;
+    let python = python(&target.join("foreign"))?;
+    install_proxies()?;
+    run_command(cargo().args(["build", "--locked", "--package", "heartwire-cli"]))?;
+    // Where they can be installed, none may be left out.
+    let needed = if may_install() { "nginx caddy" } else { "" };
+    for script in SCRIPTS {
+        run_command(
+            program(&python)
+                .arg(root().join("foreign").join(script))
+                .env("HEARTWIRE_BIN", target.join("debug/heartwire"))
+                .env("HEARTWIRE_PROXIES", needed)
+                .env("RUST_LOG", "error"),
+        )?;
+    }
+    Ok(())
+}
+
+/// As root on Debian, proxies that are missing are installed; elsewhere the script leaves them out, and
+/// says so.
+fn install_proxies() -> Result<()> {
+    let has_both = works(program("nginx").arg("-v")) && works(program("caddy").arg("version"));
+    if has_both || !may_install() {
+        return Ok(());
+    }
+    println!("nginx or Caddy is missing: installing both from Debian's packages");
+    run_command(program("apt-get").arg("update"))?;
+    let install = [
+        "install",
+        "--yes",
+        "--no-install-recommends",
+        "nginx-light",
+        "caddy",
+    ];
+    run_command(
+        program("apt-get")
+            .args(install)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+}
+
+/// A Python with what `requirements.txt` asks for.
+fn python(folder: &Path) -> Result<String> {
+    let python = folder.join("bin/python").display().to_string();
+    let requirements = root()
+        .join("foreign/requirements.txt")
+        .display()
+        .to_string();
+    if !works(program(&python).arg("--version")) {
+        let version = output(program("python3").arg("--version"));
+        version.context("install Python 3.10 or later, with its module venv")?;
+        run_command(program("python3").args(["-m", "venv"]).arg(folder))?;
+    }
+    let install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--requirement",
+    ];
+    run_command(program(&python).args(install).arg(requirements))?;
+    Ok(python)
+}
