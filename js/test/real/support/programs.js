@@ -56,10 +56,16 @@ export class Setup {
   proxy
   direct = ''
   broken = ''
+  /** What opens the HTTP API, where a key does. @type {Record<string, string>} */
+  headers = {}
 
-  /** @param {import('node:test').TestContext} t */
-  static async start(t) {
+  /**
+   * @param {import('node:test').TestContext} t
+   * @param {{ key: string, secret: string }} [guard] the API key, and the secret of tokens
+   */
+  static async start(t, guard) {
     const setup = new Setup()
+    if (guard) setup.headers = { authorization: `Bearer ${guard.key}` }
     t.after(() => setup.stop())
     setup.server = new Program([
       'serve',
@@ -70,6 +76,7 @@ export class Setup {
       '1s',
       '--heartbeat-timeout',
       '1s',
+      ...(guard ? ['--api-key', guard.key, '--jwt-secret', guard.secret] : []),
     ])
     setup.direct = await setup.server.ready()
     setup.proxy = new Program(['proxy', '--listen', '127.0.0.1:0', '--to', setup.direct])
@@ -93,21 +100,21 @@ export class Setup {
     const response = await fetch(`http://${this.direct}/v1/topics/${topic}`, {
       method: 'POST',
       body: text,
-      headers: { 'content-type': 'text/plain' },
+      headers: { 'content-type': 'text/plain', ...this.headers },
     })
     if (response.status !== 201) throw new Error(`publishing failed: ${response.status} ${await response.text()}`)
   }
 
   /** The texts of a topic, from its beginning. @param {string} topic */
   async history(topic) {
-    const response = await fetch(`http://${this.direct}/v1/topics/${topic}?limit=1000`)
+    const response = await fetch(`http://${this.direct}/v1/topics/${topic}?limit=1000`, { headers: this.headers })
     const { messages } = /** @type {{ messages: Array<{ text: string }> }} */ (await response.json())
     return messages.map(({ text }) => text)
   }
 
   /** How many connections the server holds. */
   async connections() {
-    const response = await fetch(`http://${this.direct}/v1/connections`)
+    const response = await fetch(`http://${this.direct}/v1/connections`, { headers: this.headers })
     const { connections } = /** @type {{ connections: unknown[] }} */ (await response.json())
     return connections.length
   }
