@@ -2,11 +2,17 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
+
+/// Connections that may wait to be accepted: room for a fleet that comes back at once, where a dial
+/// that finds none is tried again by its kernel a second later, and two, and four. The system grants
+/// at most what it is set to, 4,096 on Linux by default (`net.core.somaxconn`).
+const ACCEPT_QUEUE_MAX: u32 = 16_384;
 
 /// Unsent bytes above which the kernel reports a socket as not writable. Little stands before a
 /// ping then, so a slow reader's answer comes soon.
@@ -15,6 +21,31 @@ const NOT_SENT_LOW_WATER_BYTES: u32 = 16 * 1024;
 /// What `TCP_USER_TIMEOUT` adds to the heartbeat's own bound. It is a backstop for connections
 /// that nothing else watches; close to the bound it resets peers that are slow but alive.
 const USER_TIMEOUT_ABOVE_BOUND: Duration = Duration::from_secs(60);
+
+/// Listens at the first of these addresses that can be had.
+pub(crate) async fn listen(addresses: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in lookup_host(addresses).await? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // The connections of a server that was stopped a moment ago hold its port for a minute. On
+    // Windows the option would let two servers share it instead.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_QUEUE_MAX)
+}
 
 /// Prepares a socket for a WebSocket, or for HTTP: small frames leave at once, little is queued in the kernel,
 /// and the kernel gives up long after the heartbeat (`bound`) has.
@@ -104,7 +135,6 @@ fn outgoing_queue(_: impl AsFd) -> rustix::io::Result<u64> {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
 
     async fn pair() -> io::Result<(TcpStream, TcpStream)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
