@@ -130,7 +130,7 @@ impl Server {
                     continue;
                 };
                 // Events leave at once, and a peer that takes nothing does not keep its seat.
-                socket::prepare(&stream, bound);
+                socket::prepare_for_http(&stream, bound);
                 let connection = HttpConnection {
                     hub: self.hub.clone(),
                     via: Via { peer, loopback },

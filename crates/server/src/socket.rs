@@ -47,11 +47,22 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(ACCEPT_QUEUE_MAX)
 }
 
-/// Prepares a socket for a WebSocket, or for HTTP: small frames leave at once, little is queued in the kernel,
-/// and the kernel gives up long after the heartbeat (`bound`) has.
+/// Prepares a socket for HTTP: small answers leave at once, little is queued in the kernel, and the
+/// kernel gives up long after the heartbeat (`bound`) would.
 ///
 /// A socket that lacks an option works all the same, so errors are only traced.
-pub(crate) fn prepare(stream: &TcpStream, bound: Duration) {
+pub(crate) fn prepare_for_http(stream: &TcpStream, bound: Duration) {
+    set(stream, Some(bound * 2 + USER_TIMEOUT_ABOVE_BOUND));
+}
+
+/// Prepares a socket for a WebSocket: the same, but the kernel does not give up by itself. The
+/// heartbeat knows better who is dead `[LIVE-5]`: for `TCP_USER_TIMEOUT` a peer is gone whose window
+/// has room for a part of what is to be sent only, however long it goes on taking such parts.
+pub(crate) fn prepare_for_websocket(stream: &TcpStream) {
+    set(stream, None);
+}
+
+fn set(stream: &TcpStream, give_up_after: Option<Duration>) {
     let socket = SockRef::from(stream);
     let outcomes = [
         ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
@@ -59,10 +70,7 @@ pub(crate) fn prepare(stream: &TcpStream, bound: Duration) {
             "TCP_NOTSENT_LOWAT",
             not_sent_low_water(&socket, NOT_SENT_LOW_WATER_BYTES),
         ),
-        (
-            "TCP_USER_TIMEOUT",
-            user_timeout(&socket, bound * 2 + USER_TIMEOUT_ABOVE_BOUND),
-        ),
+        ("TCP_USER_TIMEOUT", user_timeout(&socket, give_up_after)),
     ];
     for (option, outcome) in outcomes {
         if let Err(error) = outcome {
@@ -77,8 +85,8 @@ fn not_sent_low_water(socket: &SockRef<'_>, bytes: u32) -> io::Result<()> {
 }
 
 #[cfg(target_os = "linux")]
-fn user_timeout(socket: &SockRef<'_>, timeout: Duration) -> io::Result<()> {
-    socket.set_tcp_user_timeout(Some(timeout))
+fn user_timeout(socket: &SockRef<'_>, timeout: Option<Duration>) -> io::Result<()> {
+    socket.set_tcp_user_timeout(timeout)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -87,7 +95,7 @@ fn not_sent_low_water(_: &SockRef<'_>, _: u32) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn user_timeout(_: &SockRef<'_>, _: Duration) -> io::Result<()> {
+fn user_timeout(_: &SockRef<'_>, _: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
@@ -146,11 +154,14 @@ mod tests {
     #[tokio::test]
     async fn options_are_set() -> io::Result<()> {
         let (_peer, stream) = pair().await?;
-        prepare(&stream, Duration::from_secs(20));
+        prepare_for_http(&stream, Duration::from_secs(20));
         let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay()?);
         assert_eq!(socket.tcp_notsent_lowat()?, NOT_SENT_LOW_WATER_BYTES);
         assert_eq!(socket.tcp_user_timeout()?, Some(Duration::from_secs(100)));
+        prepare_for_websocket(&stream);
+        assert!(socket.tcp_nodelay()?);
+        assert_eq!(socket.tcp_user_timeout()?, None, "as before it was set");
         Ok(())
     }
 
