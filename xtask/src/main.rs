@@ -6,6 +6,7 @@
     reason = "a task reports to the terminal that started it"
 )]
 
+mod abuse;
 mod bench;
 mod browser;
 mod javascript;
@@ -24,6 +25,9 @@ Usage: cargo xtask COMMAND
 
   test [--only NAME]…   run everything, or only the steps named; exit code 1 when one fails
   bench [NAME]…         measure, in release: memory, echo, fanout; all three without a name
+  abuse [OPTION]…       a hundred good links beside a crowd of 15,000 for ten minutes, in release:
+                        --minutes N, --seconds N, --connections N, --any-latency (told, not judged);
+                        exit code 1 when a good one suffers
   requirements          list the requirements of PROTOCOL.md and the files that cite them
   help                  this text
 
@@ -46,6 +50,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         [] | ["help" | "--help" | "-h"] => print!("{HELP}{}", steps::names()),
         ["test", rest @ ..] => return steps::run(rest),
         ["bench", rest @ ..] => bench::run(rest)?,
+        ["abuse", rest @ ..] => abuse::run(rest)?,
         ["requirements"] => print!("{}", tidy::requirements_report()?),
         other => bail!("no such command: {}\n\n{HELP}", other.join(" ")),
     }
