@@ -59,9 +59,11 @@ export function makeFollowing(link, topicsMax = TOPICS_MAX) {
 
   /** The frame that is to be sent about a topic, if any. @param {Topic} topic */
   function question(topic) {
-    const { _name: name, _wish: wish, _wire: wire } = topic
-    if (wish !== FOLLOW) return wire === ON ? `unsub ${name}` : ''
-    return wire === OFF || (wire === ON && topic._again) ? subFrame(name, topic._begin || formatCursor(topic)) : ''
+    const { _wire: wire } = topic
+    if (topic._wish !== FOLLOW) return wire === ON ? `unsub ${topic._name}` : ''
+    return wire === OFF || (wire === ON && topic._again)
+      ? subFrame(topic._name, topic._begin || formatCursor(topic))
+      : ''
   }
 
   /** @param {Topic} topic */
@@ -113,13 +115,13 @@ export function makeFollowing(link, topicsMax = TOPICS_MAX) {
   }
 
   /** @type {(topic: Topic, code: string) => void} */
-  function forget({ _name: name, _sink: sink, _wish: wish }, code) {
-    topics.delete(name)
+  function forget(topic, code) {
+    topics.delete(topic._name)
     link._settle()
-    if (wish === LEAVE) return
-    const error = new HeartwireError(code, name)
+    if (topic._wish === LEAVE) return
+    const error = new HeartwireError(code, topic._name)
     link._tell('error', error)
-    link._later(() => sink._finish(error))
+    link._later(() => topic._sink._finish(error))
   }
 
   return {
@@ -176,7 +178,7 @@ export function makeFollowing(link, topicsMax = TOPICS_MAX) {
     /** Whether no `sub` is unsent or unanswered. */
     _isSettled: () => !all().some((topic) => topic._wire === ASKED || (topic._wish === FOLLOW && question(topic))),
     /** The link is over. @param {Error} [error] */
-    _finish: (error) => all().forEach(({ _sink }) => _sink._finish(error)),
+    _finish: (error) => all().forEach((topic) => topic._sink._finish(error)),
 
     // What the server says.
 
@@ -250,10 +252,10 @@ export function makeFollowing(link, topicsMax = TOPICS_MAX) {
 
     /** How far the server says it has sent; what has not arrived is asked for. [LIVE-9] @param {Array<[string, Cursor]>} tails */
     _tails(tails) {
-      for (const [name, { _epoch: epoch, _offset: offset }] of tails) {
+      for (const [name, at] of tails) {
         const topic = delivering(name)
-        if (!topic || !epoch) continue
-        if (topic._epoch === epoch ? topic._offset >= offset : !topic._epoch && !offset) continue
+        if (!topic || !at._epoch) continue
+        if (topic._epoch === at._epoch ? topic._offset >= at._offset : !topic._epoch && !at._offset) continue
         topic._again = true
         ask(topic)
       }

@@ -240,7 +240,7 @@ export class Client {
   close({ flushMs = FLUSH_MS } = {}) {
     return new Promise((resolve) => {
       if (this.status === 'closed') return resolve()
-      this.on('closed', () => resolve())
+      this.on('closed', /** @type {() => void} */ (resolve))
       this._link._close(flushMs)
     })
   }

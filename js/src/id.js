@@ -57,7 +57,7 @@ export const cursor = field('FRAME-8', /^(0|\w+\.\d+)$/, (text) => {
 })
 
 /** @type {(cursor: Cursor) => string} */
-export const formatCursor = ({ _epoch, _offset }) => (_epoch ? `${_epoch}.${_offset}` : '0')
+export const formatCursor = (cursor) => (cursor._epoch ? `${cursor._epoch}.${cursor._offset}` : '0')
 
 /** A client id nobody can guess: 28 characters of `0–9 a–z`. [HELLO-3] */
 export const randomId = () => idOf(crypto.getRandomValues(new Uint32Array(4)))

@@ -322,7 +322,7 @@ export function makeLink(url, platform, options, report, makeMode) {
     notBeforeMs = 0
     attempt++
     setStatus('connecting')
-    /** Hears it only as long as it is the one. [RETRY-1] @type {(step: (detail: any) => void) => (detail: any) => void} */
+    /** Hears it only as long as it is the one. [RETRY-1] @type {(step: (detail: any) => void) => (detail?: any) => void} */
     const hear = (step) => (detail) => {
       if (conn === made) run(() => step(detail))
     }
@@ -339,6 +339,7 @@ export function makeLink(url, platform, options, report, makeMode) {
             shakenMs = nowMs
             link._greet(attempt, subprotocol, fresh)
           }),
+          heard: hear(heard),
           received: hear(read),
           closed: hear((info) => lose(made._isShaken ? 'closed' : 'dial-failed', info)),
         })
@@ -383,8 +384,13 @@ export function makeLink(url, platform, options, report, makeMode) {
       if (!(error instanceof FrameError)) tell('error', error)
       else lose('server-broke-rule', { reason: error.message, _say: PROTOCOL })
     }
-    if (isOpen) link._heartbeat._heard()
+    heard()
     if (isClosing && link._isEmpty()) finish()
+  }
+
+  /** Anything has come, if only a part of a message: it is life. [LIVE-1] */
+  function heard() {
+    if (isOpen) link._heartbeat._heard()
   }
 
   // The end of a connection, and of the link.
@@ -409,11 +415,12 @@ export function makeLink(url, platform, options, report, makeMode) {
   function lose(why, { code = ABNORMAL, reason = '', retryMs = retryInReason(reason), _say: say } = {}) {
     drop(say, reason)
     if (isClosing && link._isEmpty()) return end('application')
-    const { _ending: ending, _isLocal: isLocal, _leastMs: leastMs = 0 } = link._judge(why, code)
-    if (ending) return end(ending, code, reason)
+    const verdict = link._judge(why, code)
+    const leastMs = verdict._leastMs || 0
+    if (verdict._ending) return end(verdict._ending, code, reason)
     const serverMs = retryMs && backoff._namedMs(Math.max(retryMs, leastMs))
     if (serverMs) notBeforeMs = nowMs + serverMs
-    const isAtOnce = isLocal || why === 'requested'
+    const isAtOnce = verdict._isLocal || why === 'requested'
     const inMs = isAsleep ? null : isAtOnce ? 0 : backoff._nextMs(serverMs, leastMs)
     setStatus(isAsleep ? 'asleep' : inMs === null ? 'suspended' : 'lost')
     const retryInMs = inMs ?? backoff._wakeMs()

@@ -24,6 +24,7 @@ import { LOOK_MS } from './constants.js'
 /**
  * @typedef {object} SocketEvents what a socket reports; after `closed`, and after `abandon`, nothing is heard
  * @property {(subprotocol: string) => void} opened
+ * @property {() => void} heard a part of a message, or a control frame, has come: life, where the platform can see it
  * @property {(message: Payload) => void} received
  * @property {(info: CloseInfo) => void} closed the dial failed or the connection ended
  */

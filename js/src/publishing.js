@@ -107,10 +107,11 @@ export function makePublishing(link, options) {
   /** Takes out what is stored or, for the reason that a code names, given up. @type {(isGone: (entry: Entry) => boolean, code?: string) => void} */
   function settle(isGone, code) {
     entries = entries.filter((entry) => {
-      const { _topic: topic, _resolve: resolve, _reject: reject } = entry
       if (!isGone(entry)) return true
       link._later(() =>
-        code ? reject(new HeartwireError(code, topic)) : resolve({ durability: server.durability || '' }),
+        code
+          ? entry._reject(new HeartwireError(code, entry._topic))
+          : entry._resolve({ durability: server.durability || '' }),
       )
     })
   }
@@ -181,8 +182,8 @@ export function makePublishing(link, options) {
       const forgottenMs = link._timeMs() - (options._producerMemoryMs || PRODUCER_MEMORY_MS)
       if (isSameLog && !isKnown) settle((entry) => entry._firstSentMs < forgottenMs, 'in-doubt')
       settle((entry) => entry._bytes > messageBytesMax, 'too-large')
-      // A producer that the server does not know may begin anywhere. [PUB-8]
-      base = isKnown ? storedSeq : entries.length ? entries[0]._seq - 1 : assigned
+      // The server may have lost numbers with its log, however many. [PUB-8]
+      base = entries.length ? entries[0]._seq - 1 : assigned
       flow()
     },
 

@@ -36,7 +36,8 @@ describe('what is built', () => {
     const folder = mkdtempSync(`${tmpdir()}/heartwire-built-`)
     t.after(() => rmSync(folder, { recursive: true }))
     writeFileSync(`${folder}/package.json`, '{"type":"module"}')
-    for (const file of ['heartwire.js', 'websocket.js']) writeFileSync(`${folder}/${file}`, await bundle(`dist/${file}`))
+    for (const file of ['heartwire.js', 'websocket.js'])
+      writeFileSync(`${folder}/${file}`, await bundle(`dist/${file}`))
     await runAgainst(folder)
   })
 

@@ -77,6 +77,23 @@ describe('in Node', () => {
     await stored
   })
 
+  it('takes a long message for life while it arrives', async (t) => {
+    const { server, url } = await listen(t)
+    const link = dial(t, url, { mode: 'plain', heartbeat: { intervalMs: 1_000, timeoutMs: 1_000 } })
+    link.on('lost', ({ why }) => assert.fail(`lost: ${why}`))
+    const [socket] = await once(server, 'connection')
+    const received = next(link, 'data')
+    // The frame of a text of 120 bytes, of which one comes in 50 ms: 6 s in all, and no answer to a ping meanwhile.
+    const raw = /** @type {any} */ (socket)._socket
+    raw.write(Buffer.from([0x81, 120]))
+    for (let n = 0; n < 120; n++) {
+      raw.write('x')
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    assert.equal(await received, 'x'.repeat(120))
+    assert.equal(link.status, 'open')
+  })
+
   it('obeys Retry-After of a refused upgrade', async (t) => {
     const server = createServer().listen(0, '127.0.0.1')
     t.after(() => server.close())

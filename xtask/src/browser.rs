@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::process::{output, program, run as run_command, works};
+use crate::packages::{first, may_install};
+use crate::process::{program, run as run_command};
 
 /// Where the tests find what they need.
 pub(crate) struct Browser {
@@ -20,7 +21,7 @@ pub(crate) fn ready() -> Result<Browser> {
     if let Ok(browser) = find() {
         return Ok(browser);
     }
-    if is_root() && works(program("apt-get").arg("--version")) {
+    if may_install() {
         println!("Chromium or Xvfb is missing: installing both from Debian's packages");
         run_command(program("apt-get").arg("update"))?;
         run_command(
@@ -51,15 +52,4 @@ fn find() -> Result<Browser> {
             bail!("Xvfb is missing: install it (apt-get install xvfb), or name it in XVFB_BIN")
         }
     }
-}
-
-/// The program that the variable names, or the first of the usual places that has it.
-fn first(variable: &str, usual: &[&str]) -> Option<PathBuf> {
-    let named = std::env::var_os(variable).map(PathBuf::from);
-    let mut places = named.into_iter().chain(usual.iter().map(PathBuf::from));
-    places.find(|path| path.exists())
-}
-
-fn is_root() -> bool {
-    output(program("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }

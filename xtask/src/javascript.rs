@@ -25,7 +25,7 @@ pub(crate) fn against_the_server() -> Result<()> {
     let browser = browser::ready()?;
     run_command(cargo().args(["build", "--locked", "--package", "heartwire-cli"]))?;
     let server = target_directory()?.join("debug/heartwire");
-    if !folder().join("node_modules").exists() {
+    if !has_packages() {
         run_command(&mut npm(&["ci"]))?;
     }
     run_command(&mut npm(&["run", "build"]))?;
@@ -39,6 +39,18 @@ pub(crate) fn against_the_server() -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Whether npm has installed what the lock file names since that was last changed.
+fn has_packages() -> bool {
+    let changed = |path: &str| folder().join(path).metadata().and_then(|m| m.modified());
+    match (
+        changed("node_modules/.package-lock.json"),
+        changed("package-lock.json"),
+    ) {
+        (Ok(installed), Ok(locked)) => installed >= locked,
+        _ => false,
+    }
 }
 
 fn folder() -> PathBuf {

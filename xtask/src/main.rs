@@ -11,6 +11,7 @@ mod bench;
 mod browser;
 mod javascript;
 mod licences;
+mod packages;
 mod process;
 mod simulate;
 mod steps;
@@ -24,7 +25,8 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   test [--only NAME]…   run everything, or only the steps named; exit code 1 when one fails
-  bench [NAME]…         measure, in release: memory, echo, fanout; all three without a name
+  bench [NAME]…         measure, in release: memory, echo, fanout, append, reopen, replay, durable;
+                        all without a name
   abuse [OPTION]…       a hundred good links beside a crowd of 15,000 for ten minutes, in release:
                         --minutes N, --seconds N, --connections N, --any-latency (told, not judged);
                         exit code 1 when a good one suffers

@@ -11,37 +11,23 @@ const SEEDS: &str = "2000";
 /// Within how many seeds each planted bug has to be found.
 const PLANTED_SEEDS: &str = "1000";
 
-/// Runs all of it.
+/// Runs all of it, in one build: that with the planted bugs, none of which is there until it is
+/// switched on. It has a folder of its own, so that nobody else's builds are made anew for it.
 pub(crate) fn all() -> Result<()> {
-    run(simulator().args(["past"]))?;
-    run(simulator().args(["run", "--seeds", SEEDS]))?;
-    run(simulator().args(["model"]))?;
-    planted()
-}
-
-/// Bugs on purpose are in builds of their own, with a folder of their own, so that neither the
-/// simulator's other builds nor anybody else's are made anew for them.
-fn planted() -> Result<()> {
-    let folder = target_directory()?.join("planted");
-    let mut simulator = simulator();
-    simulator
-        .args(["planted", "--seeds", PLANTED_SEEDS])
-        .env("RUSTFLAGS", "--cfg heartwire_planted")
-        .env("CARGO_TARGET_DIR", folder);
-    run(&mut simulator)
+    run(&mut simulator(&["past"])?)?;
+    run(&mut simulator(&["run", "--seeds", SEEDS])?)?;
+    run(&mut simulator(&["model"])?)?;
+    run(&mut simulator(&["planted", "--seeds", PLANTED_SEEDS])?)
 }
 
 /// The simulator in a profile that is as quick as a release and quicker to build.
-fn simulator() -> Command {
+fn simulator(arguments: &[&str]) -> Result<Command> {
     let mut cargo = cargo();
-    cargo.args([
-        "run",
-        "--profile",
-        "simulate",
-        "--locked",
-        "-p",
-        "heartwire-sim",
-        "--",
-    ]);
     cargo
+        .args(["run", "--profile", "simulate", "--locked"])
+        .args(["-p", "heartwire-sim", "--"])
+        .args(arguments)
+        .env("RUSTFLAGS", "--cfg heartwire_planted")
+        .env("CARGO_TARGET_DIR", target_directory()?.join("planted"));
+    Ok(cargo)
 }

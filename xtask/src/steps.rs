@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run as run_command, works};
-use crate::{abuse, javascript, licences, simulate, tidy};
+use crate::{abuse, javascript, licences, packages, simulate, tidy};
 
 /// One step: it runs alone with `--only NAME`.
 struct Step {
@@ -151,9 +151,18 @@ fn lint() -> Result<()> {
     run_command(workspace("clippy").args(["--all-targets", "--", "-D", "warnings"]))
 }
 
+/// How many tests run at a time: more than there are cores, as many of them wait for time to pass.
+const TEST_THREADS: &str = "4";
+
 /// Examples are built by the same command that runs the tests. Later tests run although one failed.
 fn rust_tests() -> Result<()> {
-    run_command(workspace("test").args(["--no-fail-fast"]))?;
+    let promtool = packages::promtool()?;
+    run_command(
+        workspace("test")
+            .args(["--no-fail-fast"])
+            .env("RUST_TEST_THREADS", TEST_THREADS)
+            .env(packages::PROMTOOL, promtool),
+    )?;
     run_command(workspace("build").args(["--examples"]))
 }
 

@@ -1,5 +1,6 @@
 //! The server is killed in the middle of publishing, again and again: what it had acknowledged is
-//! there when it comes back, once, in order; and followers go on where they were.
+//! there when it comes back, once, in order; followers go on where they were, and back ends are posted
+//! everything.
 
 #![cfg(unix)]
 #![allow(
@@ -10,11 +11,19 @@
 mod common;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::extract::State;
 use common::{Server, Signal};
 use heartwire::{Delivery, Link, Reconnect, SubFrom};
 use heartwire_testing::lasting_address;
+use http::StatusCode;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 /// How often the server is killed. HEARTWIRE_KILL_ROUNDS asks for more.
@@ -172,4 +181,94 @@ async fn what_was_acknowledged_survives_kill_minus_nine() {
         rounds(),
         begun.elapsed().as_secs_f64()
     );
+}
+
+/// A back end that is posted to.
+struct BackEnd {
+    taken: UnboundedSender<Value>,
+    requests: AtomicUsize,
+}
+
+impl BackEnd {
+    /// Listens; returns where.
+    async fn start(taken: UnboundedSender<Value>) -> String {
+        let back_end = Self {
+            taken,
+            requests: AtomicUsize::new(0),
+        };
+        let app = Router::new()
+            .fallback(Self::take)
+            .with_state(Arc::new(back_end));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}/hook", listener.local_addr().expect("bound"));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        url
+    }
+
+    /// Every twentieth request fails.
+    async fn take(State(back_end): State<Arc<Self>>, body: String) -> StatusCode {
+        if back_end.requests.fetch_add(1, Ordering::Relaxed) % 20 == 19 {
+            return StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        let body = serde_json::from_str(&body).expect("JSON");
+        back_end.taken.send(body).expect("the test goes on");
+        StatusCode::NO_CONTENT
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_published_is_posted_in_order_through_kill_minus_nine() {
+    const PER_ROUND: usize = 60;
+    const KILLS: usize = 3;
+    let (sender, mut taken) = tokio::sync::mpsc::unbounded_channel();
+    let url = BackEnd::start(sender).await;
+    let folder = folder("kill-webhook");
+    let data = folder.to_str().expect("a path of text");
+    let hook = format!("inbox {url} batch=4");
+    let secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let flags = [
+        "--data",
+        data,
+        "--webhook",
+        &hook,
+        "--webhook-secret",
+        secret,
+    ];
+    let address = lasting_address().to_string();
+
+    let mut offset = 0;
+    let (mut messages, mut repeated) = (0, 0);
+    let mut handle = |body: Value| {
+        assert_eq!(body["type"], "heartwire.messages", "no gap: {body}");
+        for message in body["messages"].as_array().expect("messages") {
+            let next = message["offset"].as_u64().expect("an offset");
+            messages += 1;
+            assert!(next <= offset + 1, "{next} after {offset}: one is missing");
+            repeated += usize::from(next <= offset);
+            offset = offset.max(next);
+        }
+        offset
+    };
+    for round in 0..=KILLS {
+        let mut server = tokio::task::block_in_place(|| Server::start_on(&address, &flags));
+        let begins = (round * PER_ROUND) as u64;
+        let publishing = tokio::task::spawn_blocking(move || {
+            (0..PER_ROUND).for_each(|number| drop(server.publish("inbox", &number.to_string())));
+            server
+        });
+        // Somewhere in the middle of it, for all but the last round.
+        let until = begins + (PER_ROUND / if round == KILLS { 1 } else { 2 }) as u64;
+        let mut reached = 0;
+        while reached < until {
+            let next = tokio::time::timeout(PATIENCE, taken.recv()).await;
+            reached = handle(
+                next.expect("messages are posted")
+                    .expect("the back end lives"),
+            );
+        }
+        server = publishing.await.expect("everything is stored");
+        server.process.signal(Signal::KILL);
+        server.process.exit();
+    }
+    println!("{KILLS} kills: {messages} messages posted, {repeated} of them again, none lost");
 }

@@ -239,3 +239,39 @@ fn a_full_disk_refuses_messages_and_nothing_else() {
     wait_until("it is ready", || server.http("GET", "/readyz", "").0 == 200);
     server.process.interrupt();
 }
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_refused_with_one_clear_message() {
+    if !is_root() {
+        return;
+    }
+    let folder = folder("read-only");
+    let disk = Mount::new(
+        &folder.join("disk"),
+        &["-t", "tmpfs", "-o", "size=160m", "tmpfs"],
+    );
+    let data = disk.0.join("data");
+    let mut server = Server::start(&["--data", text(&data)]);
+    server.publish("task:42", "kept");
+    server.process.interrupt();
+    server.process.exit();
+
+    run("mount", &["-o", "remount,ro", text(&disk.0)]);
+    for folder in [data.clone(), disk.0.join("another")] {
+        let (code, _, errors) =
+            Heartwire::run(&["serve", "--listen", "127.0.0.1:0", "--data", text(&folder)]);
+        assert_eq!(code, 1, "{errors}");
+        let lines: Vec<&str> = errors.lines().collect();
+        let [line] = lines[..] else {
+            panic!("one line: {errors}");
+        };
+        assert!(line.contains(text(&folder)), "{line}");
+        assert!(line.contains("Read-only file system"), "{line}");
+    }
+
+    run("mount", &["-o", "remount,rw", text(&disk.0)]);
+    let mut server = Server::start(&["--data", text(&data)]);
+    let history = server.http("GET", "/v1/topics/task:42", "").1;
+    assert!(history.contains("\"kept\""), "{history}");
+    server.process.interrupt();
+}

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 
-use common::{Heartwire, Signal};
+use common::{Heartwire, Server, Signal, address_in, wait_until};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
@@ -56,6 +56,40 @@ fn a_link_goes_over_tls_and_the_certificate_is_read_again_on_sighup() {
     let (code, _, errors) = run(&other);
     assert_eq!(code, 0, "{errors}");
     server.interrupt();
+}
+
+/// What a back end was posted, which is another server here; and why not, where its certificate is
+/// not trusted.
+#[test]
+fn webhooks_go_over_tls_to_whom_the_platform_trusts() {
+    let (chain, key) = certificate("back-end");
+    let listen = ["serve", "--memory", "--listen", "127.0.0.1:0"];
+    let tls = ["--tls-cert", chain.as_str(), "--tls-key", &key];
+    let mut back_end = Heartwire::start(&[&listen[..], &tls].concat());
+    let ready = back_end.line().text;
+    let port = ready
+        .split(" (data")
+        .next()
+        .and_then(|url| url.rsplit(':').next());
+    let url = format!(
+        "https://localhost:{}/v1/topics/posted",
+        port.expect("a port")
+    );
+    let post = |roots: &str, outcome: &str| {
+        let hook = format!("inbox {url}");
+        let secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+        let webhook = ["--webhook", hook.as_str(), "--webhook-secret", secret];
+        let arguments = [&listen[..], &webhook].concat();
+        let mut process =
+            Heartwire::start_with(&arguments, |command| command.env("SSL_CERT_FILE", roots));
+        let addr = address_in(&process.line().text);
+        let server = Server { process, addr };
+        server.publish("inbox", "hello");
+        let path = "/v1/webhooks/inbox?state=all";
+        wait_until(outcome, || server.http("GET", path, "").1.contains(outcome));
+    };
+    post(&chain, "answered 201");
+    post(&certificate("somebody-else").0, "invalid peer certificate");
 }
 
 #[test]

@@ -7,6 +7,8 @@ use heartwire_proto::Limits;
 use heartwire_proto::frame::Durability;
 use heartwire_proto::heartbeat::HeartbeatConfig;
 
+use crate::presence::PresenceConfig;
+
 /// The configuration of a [`HubState`](crate::HubState), shared by all connections.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct HubConfig {
@@ -25,6 +27,8 @@ pub struct HubConfig {
     /// How many of a connection's topics are told by name when somebody looks at it: 16, enough to
     /// recognise it by.
     pub topics_told_max: usize,
+    /// For which topics it is told who is there.
+    pub presence: PresenceConfig,
     /// How many identities that were shut out, or lost topics, are remembered: 10,000.
     pub subjects_max: usize,
     /// How long a client waits before it sends again what was refused for the moment: 1 s.
@@ -47,6 +51,7 @@ impl HubConfig {
             connections_max: 1_000_000,
             follows_max: 4_000_000,
             topics_told_max: 16,
+            presence: PresenceConfig::default(),
             subjects_max: 10_000,
             unavailable_retry: Duration::from_secs(1),
             overload_retry: Duration::from_secs(5),
@@ -60,7 +65,7 @@ impl HubConfig {
             message_bytes_max: self.limits.message_bytes_max,
             window: self.limits.unacked_max,
             window_bytes_max: self.limits.unacked_bytes_max,
-            ..self.log.clone()
+            ..self.presence.log(&self.log)
         }
     }
 }

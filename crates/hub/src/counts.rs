@@ -21,8 +21,6 @@ pub enum Outcome {
     BadTopic,
     /// It was larger than a message may be.
     TooLarge,
-    /// Its number broke a rule.
-    OutOfOrder,
     /// The log takes nothing: the server is being stopped, or its disk has failed.
     NotAccepting,
     /// The disk has no room.
@@ -37,13 +35,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::Accepted,
         Self::Repeated,
         Self::Forbidden,
         Self::BadTopic,
         Self::TooLarge,
-        Self::OutOfOrder,
         Self::NotAccepting,
         Self::DiskFull,
         Self::Congested,
@@ -59,7 +56,6 @@ impl Outcome {
             Self::Forbidden => "forbidden",
             Self::BadTopic => "bad-topic",
             Self::TooLarge => "too-large",
-            Self::OutOfOrder => "out-of-order",
             Self::NotAccepting => "not-accepting",
             Self::DiskFull => "disk-full",
             Self::Congested => "congested",
@@ -74,7 +70,6 @@ impl Outcome {
             Ok(_) => Self::Accepted,
             Err(AppendError::Reserved) => Self::BadTopic,
             Err(AppendError::TooLarge { .. }) => Self::TooLarge,
-            Err(AppendError::TooFarAhead { .. }) => Self::OutOfOrder,
             Err(AppendError::NotAccepting) => Self::NotAccepting,
             Err(AppendError::DiskFull) => Self::DiskFull,
             Err(AppendError::Congested) => Self::Congested,

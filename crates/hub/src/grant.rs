@@ -85,8 +85,10 @@ impl Grant {
         self.is_operator
     }
 
-    /// Whether a topic may be followed and read.
+    /// Whether a topic may be followed and read. Whoever may follow a topic may also know who else
+    /// does, and nobody else may `[PRES-3]`.
     pub fn may_subscribe(&self, topic: TopicRef<'_>) -> bool {
+        let topic = topic.presence_of().unwrap_or(topic);
         self.is_operator || covers(&self.subscribe, topic)
     }
 
@@ -112,5 +114,19 @@ mod tests {
         let reads = none.subscribe("a".parse().unwrap());
         assert!(reads.may_subscribe(topic) && !reads.may_publish(topic));
         assert!(Grant::operator().may_publish(topic));
+    }
+
+    #[test]
+    fn who_is_there_is_for_those_who_may_follow_the_topic() {
+        let grant = |topics: &str| Grant::new("ann").subscribe(topics.parse().unwrap());
+        let topic = TopicRef::parse("$presence:task:42").unwrap();
+        for granted in ["task:42", "task:*", "*"] {
+            assert!(grant(granted).may_subscribe(topic), "{granted}");
+        }
+        for foreign in ["task:4", "$presence:task:42", "$presence:*", "$*"] {
+            assert!(!grant(foreign).may_subscribe(topic), "{foreign}");
+        }
+        let publishes = Grant::new("ann").publish("*".parse().unwrap());
+        assert!(!publishes.may_publish(topic));
     }
 }

@@ -30,8 +30,11 @@
 //! 3. Write [`Connection::outgoing`], tell [`Connection::written`] how much the socket took, and go
 //!    on filling and writing until `fill` answers [`Filled::Drained`] or the socket takes no more;
 //!    then go on when it does. No wake is missed: whoever has not been drained is not woken again.
-//! 4. At [`Connection::deadline`]: [`Connection::poll`], and do what it says.
-//! 5. When [`Connection::is_finished`], drop the socket. In the end, however it came:
+//! 4. Before the hub is unlocked, and at [`HubState::presence_deadline`]: where
+//!    [`HubState::has_presence_news`], [`HubState::settle_presence`], and then commit and take the
+//!    wakes as in 2.
+//! 5. At [`Connection::deadline`]: [`Connection::poll`], and do what it says.
+//! 6. When [`Connection::is_finished`], drop the socket. In the end, however it came:
 //!    [`Connection::leave`].
 
 mod agents;
@@ -40,10 +43,11 @@ mod connection;
 mod counts;
 mod grant;
 mod outgoing;
+mod presence;
 mod state;
 
 pub use config::HubConfig;
-pub use connection::{Asked, Connection, Death, Due, End, Life, Side, Step};
+pub use connection::{Asked, Connection, Death, Due, End, Life, Reason, Side, Step};
 pub use counts::{ByKind, Counts, Delivered, Gaps, Outcome, Publishes, RefusedFollows, Starts};
 pub use grant::Grant;
 pub use heartwire_log::Pattern;
@@ -54,7 +58,8 @@ pub use heartwire_log::{
 pub use heartwire_proto::id::TopicRef;
 pub use heartwire_proto::server::Request;
 pub use outgoing::Outgoing;
+pub use presence::{Attendance, PresenceConfig, PresenceCounts, PresentMember};
 pub use state::{
     ConnKey, ConnectionInfo, Delivery, Filled, FollowError, Followed, Full, History, HubState,
-    LagPart, Mode, Peer, SubjectInfo, SubjectsFull, TopicInfo,
+    LagPart, Mode, Moved, PageLimits, Peer, SubjectInfo, SubjectsFull, TopicInfo, WatchKey,
 };

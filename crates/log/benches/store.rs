@@ -3,13 +3,17 @@
 //! ```text
 //!   cargo bench -p heartwire-log --bench store -- append FOLDER [SECONDS]
 //!   cargo bench -p heartwire-log --bench store -- reopen FOLDER [MESSAGES]
+//!   cargo bench -p heartwire-log --bench store -- replay FOLDER [MESSAGES]
 //! ```
 //!
 //! `append` writes batches of 1, 64 and 1,024 messages of 128 bytes over 10,000 topics, each made
 //! durable, beside a loop of one `pwrite` and one `fdatasync` of as many bytes, once into a file that
 //! grows, once into one that was filled with zeros ahead (which the store does meanwhile, and the loop
 //! before it begins). `reopen` opens a log of 5 million such messages, without indexes and with
-//! them, beside one sequential read and checksum of its segments.
+//! them, beside one sequential read and checksum of its segments, with the files in the system's cache
+//! and without. `replay` reads 1,000 messages of one of 10,000 topics back from 11 million, for a follower
+//! that begins at the head: from the disk, from the system's cache, and from the log's memory; and tells
+//! how much memory the process has for it all.
 
 #![allow(
     clippy::disallowed_methods,
@@ -27,9 +31,10 @@ use std::time::{Duration, Instant};
 
 use heartwire_disk::{FileDisk, InTurn, Threads};
 use heartwire_log::store::{
-    Batch, DiskPlace, Done, Fresh, Job, Opening, Record, Recovered, Store, StoreConfig, WriteError,
+    Batch, DiskPlace, Done, Fresh, Job, Opening, Record, Recovered, SegmentReader, Store,
+    StoreConfig, WriteError,
 };
-use heartwire_log::{Append, Appended, Log, LogConfig, Now, ProducerId, ProducerKey};
+use heartwire_log::{Append, Appended, Log, LogConfig, Now, ProducerId, ProducerKey, TopicId};
 use heartwire_proto::frame::Message;
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{LogId, Offset, Seq, Time, TopicName, WallTime};
@@ -52,7 +57,11 @@ fn main() {
         ["append", folder, seconds] => append(Path::new(folder), number(seconds)),
         ["reopen", folder] => reopen(Path::new(folder), 5_000_000),
         ["reopen", folder, messages] => reopen(Path::new(folder), number(messages)),
-        _ => println!("usage: append FOLDER [SECONDS] | reopen FOLDER [MESSAGES]"),
+        ["replay", folder] => replay(Path::new(folder), 11_000_000),
+        ["replay", folder, messages] => replay(Path::new(folder), number(messages)),
+        _ => println!(
+            "usage: append FOLDER [SECONDS] | reopen FOLDER [MESSAGES] | replay FOLDER [MESSAGES]"
+        ),
     }
 }
 
@@ -319,17 +328,110 @@ fn reopen(folder: &Path, messages: u64) {
         "{messages} messages, {} segments, {bytes} bytes",
         segments.len()
     );
-    let scan = best(|| scan(&segments));
-    println!("one sequential scan        {scan}");
-    let clean = |threads| best(|| reopen_once(&folder, threads, messages));
-    report("with indexes, one thread ", clean(0), scan);
-    report("with indexes, two threads", clean(2), scan);
+    for cache in [Cache::Warm, Cache::Cold] {
+        let scan = best(&folder, cache, || scan(&segments));
+        println!("{cache:?}: one sequential scan        {scan}");
+        for (name, threads) in [("one thread ", 0), ("two threads", 2)] {
+            let took = best(&folder, cache, || reopen_once(&folder, threads, messages));
+            report(&format!("{cache:?}: with indexes, {name}"), took, scan);
+        }
+    }
     for path in files(&folder, "idx").iter().chain(&files(&folder, "ckpt")) {
         fs::remove_file(path).expect("it is there");
     }
-    report("all scanned, one thread  ", clean(0), scan);
-    report("all scanned, two threads ", clean(2), scan);
+    for cache in [Cache::Warm, Cache::Cold] {
+        let scan = best(&folder, cache, || scan(&segments));
+        for (name, threads) in [("one thread ", 0), ("two threads", 2)] {
+            let took = best(&folder, cache, || reopen_once(&folder, threads, messages));
+            report(&format!("{cache:?}: all scanned, {name} "), took, scan);
+        }
+    }
     fs::remove_dir_all(&folder).expect("it is there");
+}
+
+/// Whether the system has the files in memory already, as after a process died, or must read them
+/// from the device, as after a machine did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cache {
+    Warm,
+    Cold,
+}
+
+/// Makes the system forget what it has of a folder's files.
+fn forget(folder: &Path) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let file = File::open(entry.expect("a name").path()).expect("a file");
+        file.sync_all().expect("a sync");
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("advice");
+    }
+}
+
+const REPLAYED: usize = 1_000;
+
+fn replay(folder: &Path, messages: u64) {
+    let folder = folder.join(format!("replay-{messages}"));
+    if !folder.exists() {
+        build(&folder, messages);
+    }
+    let (store, recovered) = open(&folder, 2);
+    let (reader, key) = (store.reader(), "topic:00042");
+    let start = Took::start();
+    let (mut log, _) = Log::recover(LogConfig::default(), recovered);
+    println!("{messages} messages, taken in{}", start.stop());
+    println!("memory of the process: {} MiB", resident_bytes() >> 20);
+    let topic = log
+        .find(TopicRef::parse(key).expect("a topic"))
+        .expect("it has messages");
+    forget(&folder);
+    for what in ["from the disk", "from the log's memory"] {
+        let start = Took::start();
+        let count = replay_once(&mut log, topic, &reader);
+        println!("{count} messages {what:24}{}", start.stop());
+    }
+    let (mut log, _) = Log::recover(LogConfig::default(), reopened(store, &folder));
+    let start = Took::start();
+    let count = replay_once(&mut log, topic, &reader);
+    println!("{count} messages from the system's cache  {}", start.stop());
+    fs::remove_dir_all(&folder).expect("it is there");
+}
+
+/// What a process that begins anew finds.
+fn reopened(store: Store<FileDisk>, folder: &Path) -> Recovered {
+    drop(store);
+    open(folder, 2).1
+}
+
+/// Reads as a follower does; how many messages came.
+fn replay_once(log: &mut Log, topic: TopicId, reader: &SegmentReader<FileDisk>) -> usize {
+    let mut count = 0;
+    while count < REPLAYED {
+        let read = log.read(topic, Offset(count as u64), |_, entry| {
+            assert!(entry.is_some(), "nothing is lost");
+            count += 1;
+            count < REPLAYED
+        });
+        if !read.expect("the topic is there").is_cold {
+            break;
+        }
+        let (mut loads, mut warm) = (Vec::new(), Vec::new());
+        log.take_loads(&mut loads, &mut warm);
+        for load in &loads {
+            let mut entries = Vec::new();
+            let first = load.after.next();
+            reader
+                .read(&load.name, load.origin, first, &load.places, &mut entries)
+                .unwrap_or_else(|error| panic!("{error}"));
+            log.loaded(load, entries.into_iter().map(Some).collect());
+        }
+    }
+    count
+}
+
+/// What the process has in memory, in bytes.
+fn resident_bytes() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").expect("Linux has it");
+    let pages = statm.split(' ').nth(1).expect("the second number");
+    number(pages) * 4_096
 }
 
 fn build(folder: &Path, messages: u64) {
@@ -441,8 +543,14 @@ fn processor_time() -> Duration {
 }
 
 /// The least of five.
-fn best(measure: impl Fn() -> Took) -> Took {
-    let times: Vec<Took> = (0..5).map(|_| measure()).collect();
+fn best(folder: &Path, cache: Cache, measure: impl Fn() -> Took) -> Took {
+    let prepared = || {
+        if cache == Cache::Cold {
+            forget(folder);
+        }
+        measure()
+    };
+    let times: Vec<Took> = (0..5).map(|_| prepared()).collect();
     Took {
         clock: times.iter().map(|took| took.clock).min().expect("five"),
         processor: times.iter().map(|took| took.processor).min().expect("five"),

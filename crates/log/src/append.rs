@@ -82,14 +82,6 @@ pub enum AppendError {
         /// The bound in force.
         bytes_max: usize,
     },
-    /// The client's: it broke `[PUB-8]`.
-    #[error("a SEQ is at most {window} above the one before, {appended}")]
-    TooFarAhead {
-        /// The highest number of the producer so far.
-        appended: Seq,
-        /// How far above it a number may lie.
-        window: u64,
-    },
     /// Ours: the log accepts nothing at the moment.
     #[error("the log does not accept messages at the moment")]
     NotAccepting,
@@ -108,14 +100,13 @@ pub enum AppendError {
 }
 
 impl AppendError {
-    /// The code of the `nack`; `None` when the client broke a rule and is closed instead.
-    pub const fn nack_code(self) -> Option<NackCode> {
+    /// The code of the `nack`.
+    pub const fn nack_code(self) -> NackCode {
         match self {
-            Self::Reserved => Some(NackCode::BadTopic),
-            Self::TooLarge { .. } => Some(NackCode::TooLarge),
-            Self::TooFarAhead { .. } => None,
+            Self::Reserved => NackCode::BadTopic,
+            Self::TooLarge { .. } => NackCode::TooLarge,
             Self::NotAccepting | Self::DiskFull | Self::Congested | Self::Full { .. } => {
-                Some(NackCode::Unavailable)
+                NackCode::Unavailable
             }
         }
     }
@@ -162,6 +153,15 @@ pub enum What {
         /// Where it stands.
         from: DiskPlace,
     },
+    /// A durable message that could not be moved, as damage took it.
+    Lost {
+        /// Its topic.
+        topic: TopicId,
+        /// Its place in the topic.
+        offset: Offset,
+        /// Where it stood.
+        from: DiskPlace,
+    },
 }
 
 impl What {
@@ -169,7 +169,7 @@ impl What {
     pub const fn takes_place(&self) -> bool {
         match self {
             Self::Message { on_disk, .. } => *on_disk,
-            Self::Skip => false,
+            Self::Skip | Self::Lost { .. } => false,
             Self::Moved { .. } => true,
         }
     }

@@ -75,8 +75,12 @@ pub struct LogConfig {
     pub index_max: usize,
     /// How many topics there may be: 1,000,000, at about 300 bytes each while empty.
     pub topics_max: usize,
+    /// How many of them may be the server's own: 100,000, so that following, which makes some of
+    /// them, leaves room for those that are published to.
+    pub own_topics_max: usize,
     /// How long epoch and offsets of a topic outlive its last message: 30 days. Forgetting is safe,
-    /// as a topic that is born again draws another epoch.
+    /// as a topic that is born again draws another epoch. The server's own are forgotten with their
+    /// last message.
     pub topic_age_max: Duration,
     /// The largest payload, in bytes: 1 MiB.
     pub message_bytes_max: usize,
@@ -118,6 +122,7 @@ impl Default for LogConfig {
             loads_max: 16,
             index_max: 20_000_000,
             topics_max: 1_000_000,
+            own_topics_max: 100_000,
             topic_age_max: Duration::from_secs(30 * 24 * 3_600),
             message_bytes_max: 1 << 20,
             producers_max: 1_000_000,

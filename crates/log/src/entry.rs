@@ -98,7 +98,7 @@ impl Entry {
     }
 
     /// When it was appended, on the monotonic clock.
-    pub(crate) const fn at(&self) -> Time {
+    pub const fn at(&self) -> Time {
         self.at
     }
 

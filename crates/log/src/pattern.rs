@@ -17,6 +17,12 @@ pub enum Pattern {
 }
 
 impl Pattern {
+    /// Whether the topics are the server's own.
+    pub fn is_of_own(&self) -> bool {
+        let (Self::Topic(name) | Self::Prefix(name)) = self;
+        name.starts_with('$')
+    }
+
     /// Whether the topic is one of these.
     pub fn covers(&self, topic: TopicRef<'_>) -> bool {
         match self {
@@ -71,6 +77,9 @@ mod tests {
     fn the_servers_own_topics_are_granted_by_name_alone() {
         assert!(!covers("*", "$presence:a"));
         assert!(covers("$*", "$presence:a") && covers("$presence:*", "$presence:a"));
+        let is_of_own = |text: &str| text.parse::<Pattern>().unwrap().is_of_own();
+        assert!(is_of_own("$*") && is_of_own("$presence:a"));
+        assert!(!is_of_own("*") && !is_of_own("a"));
     }
 
     #[test]

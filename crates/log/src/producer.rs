@@ -167,8 +167,6 @@ impl Producers {
         }
         if seq <= appended {
             Ok(Admission::Repeated)
-        } else if seq.0 - appended.0 > window {
-            Err(AppendError::TooFarAhead { appended, window })
         } else if u64::from(producer.in_flight) >= window
             || !producer.has_room(payload_bytes, config.window_bytes_max)
         {

@@ -21,6 +21,8 @@ const PER_SEGMENT: usize = 4;
 struct Shelf {
     written: Vec<Entry>,
     numbers: Vec<(ProducerId, Seq)>,
+    /// What was named as lost.
+    lost: Vec<Offset>,
 }
 
 impl Shelf {
@@ -42,6 +44,7 @@ impl Shelf {
                     self.written.push(entry.clone());
                 }
                 Record::Number { producer, seq } => self.numbers.push((*producer, *seq)),
+                Record::Lost { offset, .. } => self.lost.push(*offset),
                 Record::Epoch { .. } => unreachable!("no log changes an epoch by itself"),
             }
         }
@@ -302,6 +305,27 @@ fn a_few_old_messages_do_not_keep_segments() {
     assert_eq!(world.read(old, 0), (texts(1..=10), false));
 }
 
+#[test]
+fn what_the_disk_has_lost_is_named_before_its_segment_goes() {
+    let (mut world, old) = sparse();
+    let mut loads = Vec::new();
+    world.log.sweep(800, 100, &mut loads);
+    assert_eq!(loads.len(), 1);
+    let nothing = loads[0].places.iter().map(|_| None).collect();
+    world.log.loaded(&loads[0], nothing);
+    let mut unused = Vec::new();
+    world.log.take_unused(&mut unused);
+    assert_eq!(unused, [], "nothing has been written yet");
+    world.write();
+    assert_eq!(world.shelf.lost, [Offset(1)]);
+    world.log.take_unused(&mut unused);
+    assert_eq!(unused, [SegmentId(1)]);
+    assert_eq!(
+        world.log.topic(old).map(|topic| topic.base()),
+        Some(Offset::ZERO)
+    );
+}
+
 /// Ten old messages, each in a segment that holds nothing else, and the topic they are of.
 fn sparse() -> (World, TopicId) {
     let newest_only = Policy {
@@ -399,6 +423,39 @@ fn topics_in_memory_wait_for_no_disk() {
     );
     assert_eq!(world.write(), [slow.topic]);
     assert_eq!(world.shelf.written.len(), 1, "memory is not written");
+}
+
+#[test]
+fn what_the_server_says_itself_waits_for_no_disk_and_has_its_own_bound() {
+    let mut world = World::new(|config| config.own_topics_max = 1);
+    // The disk is full and has failed, and whatever comes is refused.
+    world.log.set_room(0, true);
+    world.log.set_accepting(false);
+    let now = Now {
+        time: Time::from_millis(2_000),
+        wall: WallTime::from_unix_millis(2_000),
+        random: 7,
+    };
+    let topic = |name| TopicRef::parse(name).unwrap();
+    for offset in [1, 2] {
+        let place = world.log.announce(topic("$presence:a"), "x", now).unwrap();
+        assert_eq!(
+            (place.offset, world.log.fate(place.lsn)),
+            (Offset(offset), Fate::Durable)
+        );
+    }
+    assert_eq!(
+        world.log.durability(topic("$presence:a")),
+        Durability::Memory
+    );
+    let more = world.log.announce(topic("$presence:b"), "x", now);
+    assert!(matches!(more, Err(AppendError::Full { .. })), "{more:?}");
+    // It is forgotten with its last message, and leaves its place to another.
+    let later = now.time + world.log.config().policy.retention.age_max;
+    while world.log.expire(later, 100, |_| false) {}
+    assert_eq!(world.log.topics_len(), 0);
+    let now = Now { time: later, ..now };
+    assert!(world.log.announce(topic("$presence:b"), "x", now).is_ok());
 }
 
 #[test]

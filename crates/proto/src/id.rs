@@ -15,6 +15,9 @@ pub const NUMBER_MAX: u64 = (1 << 53) - 1;
 /// The longest topic name, in bytes.
 pub const TOPIC_BYTES_MAX: usize = 200;
 
+/// How the names of the topics begin on which joins and leaves are told.
+const PRESENCE: &str = "$presence:";
+
 /// Why a text is not the identifier it should be.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum IdError {
@@ -102,6 +105,27 @@ impl<'a> TopicRef<'a> {
     /// Whether the topic belongs to the server: it can be followed, never published to.
     pub fn is_reserved(self) -> bool {
         self.0.starts_with('$')
+    }
+
+    /// The topic on which is told who joins and leaves this one `[PRES-1]`; none for a topic of the
+    /// server's own, or one whose name is too long to have another made from it.
+    ///
+    /// ```
+    /// use heartwire_proto::TopicRef;
+    ///
+    /// let presence = TopicRef::parse("task:42")?.presence().expect("a short name");
+    /// assert_eq!(presence.as_str(), "$presence:task:42");
+    /// assert_eq!(presence.as_topic().presence_of(), Some(TopicRef::parse("task:42")?));
+    /// # Ok::<(), heartwire_proto::id::IdError>(())
+    /// ```
+    pub fn presence(self) -> Option<TopicName> {
+        let name = format!("{PRESENCE}{self}");
+        (!self.is_reserved() && name.len() <= TOPIC_BYTES_MAX).then(|| TopicName(name.into()))
+    }
+
+    /// The topic whose joins and leaves are told on this one, if this is such a topic.
+    pub fn presence_of(self) -> Option<Self> {
+        Self::parse(self.0.strip_prefix(PRESENCE)?).ok()
     }
 
     /// A copy that owns its text.

@@ -85,6 +85,7 @@ export class Wire {
     const wired = /** @type {Wired} */ ({ isSilent: false, events })
     wired.socket = platform.dial(request, {
       opened: (subprotocol) => wired.isSilent || events.opened(subprotocol),
+      heard: () => wired.isSilent || events.heard(),
       received: (message) => this.received(wired, message),
       closed: (info) => this.closed(wired, info),
     })

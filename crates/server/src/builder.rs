@@ -1,10 +1,11 @@
 //! What a hub can be told before it opens.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heartwire_hub::HubConfig;
+use heartwire_hub::{HubConfig, PresenceConfig};
 use heartwire_log::store::Opening;
 use heartwire_log::{Pattern, Policy, Retention};
 use heartwire_proto::Limits;
@@ -22,6 +23,11 @@ use crate::guard::{
 };
 use crate::hub::Hub;
 use crate::storage::{self, Place, StoreError};
+use crate::webhook::{self, Webhook, WebhooksError};
+
+/// How long a member may stay away: more than the moment between the two connections of a takeover.
+const PRESENCE_GRACE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3_600);
 
 /// Everything that one hub keeps to.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) guard: Guard,
     pub(crate) url_topics: UrlTopics,
     pub(crate) gate: Gate,
+    pub(crate) webhooks: Vec<Webhook>,
     /// Nothing for a log in memory.
     pub(crate) place: Option<Place>,
 }
@@ -98,12 +105,19 @@ pub enum OpenError {
          header"
     )]
     FrameBelowMessage,
+    /// [`PresenceConfig::grace`] is too short for a takeover to be none, or so long that nobody would
+    /// leave.
+    #[error("the grace time of presence is 1 s to 1 h")]
+    PresenceGrace,
     /// The least heartbeat interval allowed is above the greatest.
     #[error("heartbeat_interval_min is above heartbeat_interval_max")]
     HeartbeatRange,
     /// The log on disk cannot be opened.
     #[error(transparent)]
     Store(#[from] Box<StoreError>),
+    /// Webhooks cannot start.
+    #[error(transparent)]
+    Webhooks(#[from] WebhooksError),
 }
 
 impl HubBuilder {
@@ -170,6 +184,22 @@ impl HubBuilder {
         if let Some(place) = &mut self.config.place {
             place.opening = Opening::AcceptDataLoss;
         }
+        self
+    }
+
+    /// For which topics it is told who is there; for none unless set. Joins and leaves of a topic are
+    /// messages of `$presence:TOPIC`, which is in memory whatever [`topic`](Self::topic) says, and
+    /// whose retention is told there or in the configuration.
+    #[must_use]
+    pub fn presence(mut self, presence: PresenceConfig) -> Self {
+        self.config.hub.presence = presence;
+        self
+    }
+
+    /// Posts messages of some topics to a URL. May be said more than once.
+    #[must_use]
+    pub fn webhook(mut self, webhook: Webhook) -> Self {
+        self.config.webhooks.push(webhook);
         self
     }
 
@@ -274,16 +304,15 @@ impl HubBuilder {
     /// When settings contradict each other, a file cannot be used, or the log on disk cannot be opened.
     pub async fn open(self) -> Result<Hub, OpenError> {
         let config = self.checked()?;
-        let opened = match config.place.clone() {
-            None => None,
-            Some(place) => {
-                let hub = config.hub.clone();
-                let opening = tokio::task::spawn_blocking(move || storage::open(&place, &hub));
-                let opened = opening.await.expect("opening a log does not panic");
-                Some(opened.map_err(Box::new)?)
-            }
-        };
-        Ok(Hub::start(config, opened))
+        let opening = tokio::task::spawn_blocking(move || {
+            let place = config.place.as_ref();
+            let opened = place.map(|place| storage::open(place, &config.hub));
+            let opened = opened.transpose().map_err(Box::new)?;
+            let webhooks = webhook::prepare(&config.webhooks, place)?;
+            Ok::<_, OpenError>((config, opened, webhooks))
+        });
+        let (config, opened, webhooks) = opening.await.expect("opening a log does not panic")?;
+        Ok(Hub::start(config, opened, webhooks).await?)
     }
 
     fn access(&self) -> Result<Access, OpenError> {
@@ -330,6 +359,9 @@ impl HubBuilder {
         }
         if limits.heartbeat_interval_min > limits.heartbeat_interval_max {
             return Err(OpenError::HeartbeatRange);
+        }
+        if !PRESENCE_GRACE.contains(&config.hub.presence.grace) {
+            return Err(OpenError::PresenceGrace);
         }
         config.hub.log.message_bytes_max = limits.message_bytes_max;
         config.hub.log.window = limits.unacked_max;

@@ -7,10 +7,9 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use heartwire_hub::{ConnectionInfo, End, Followed, Life, Mode, Side};
-use heartwire_proto::{CloseCode, ConnectionId, Time};
+use heartwire_hub::{ConnectionInfo, End, Followed, Life, Mode, Reason, Side};
+use heartwire_proto::{ConnectionId, Time};
 
-use crate::metrics::Reason;
 use crate::sync::lock;
 
 /// How much is kept for whoever looks.
@@ -50,7 +49,7 @@ impl Ending {
     /// Who, and why, in words that are few.
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Closed(end) => (end.by, name(end.close.code)),
+            Self::Closed(end) => end.reason(),
             Self::HungUp => (Side::Peer, "hung-up"),
             Self::Broken(_) => (Side::Peer, "broken"),
             Self::Dropped => (Side::Server, "dropped"),
@@ -67,14 +66,6 @@ impl fmt::Display for Ending {
             Self::Broken(error) => f.write_str(error),
             Self::Dropped => f.write_str("the server stopped"),
         }
-    }
-}
-
-/// The name of a code; peers may send any.
-fn name(code: CloseCode) -> &'static str {
-    match code {
-        CloseCode::NO_STATUS => "no-status",
-        code => code.name().unwrap_or("other"),
     }
 }
 
@@ -150,6 +141,8 @@ impl EndedConnections {
 
 #[cfg(test)]
 mod tests {
+    use heartwire_proto::CloseCode;
+
     use super::*;
 
     fn ended(at: u64) -> Account {

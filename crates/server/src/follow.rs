@@ -105,10 +105,15 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Whether it reads for this identity, one of these topics.
+    /// Whether it reads for this identity, one of these topics or who is there on one.
     pub(crate) fn is_of(&self, subject: &str, topics: Option<&Pattern>) -> bool {
         self.subject.as_ref().is_some_and(|(known, topic)| {
-            **known == *subject && topics.is_none_or(|topics| topics.covers(topic.as_topic()))
+            let topic = topic.as_topic();
+            let is_one = |topics: &Pattern| {
+                let of = topic.presence_of();
+                topics.covers(topic) || of.is_some_and(|of| topics.covers(of))
+            };
+            **known == *subject && topics.is_none_or(is_one)
         })
     }
 

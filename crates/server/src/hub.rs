@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use heartwire_hub::{Pattern, SubjectsFull};
+use heartwire_hub::{Attendance, Pattern, SubjectsFull};
 use heartwire_log::store::Recovered;
 use heartwire_proto::frame::{Payload, SubFrom};
-use heartwire_proto::id::TopicRef;
+use heartwire_proto::id::{IdError, TopicRef};
 
 use crate::api;
 use crate::builder::{Config, HubBuilder};
@@ -19,6 +19,7 @@ use crate::publish::{Position, PublishError, STORED_WITHIN};
 use crate::shared::Shared;
 use crate::storage::Opened;
 use crate::upkeep;
+use crate::webhook::{Prepared, Webhooks, WebhooksError};
 
 /// All connections and topics of one server. Cheap to clone: every clone is the same hub.
 ///
@@ -50,13 +51,18 @@ impl Hub {
         HubBuilder::default()
     }
 
-    pub(crate) fn start(config: Config, opened: Option<(Opened, Recovered)>) -> Self {
-        let shared = Shared::start(config, opened);
+    pub(crate) async fn start(
+        config: Config,
+        opened: Option<(Opened, Recovered)>,
+        webhooks: Option<Prepared>,
+    ) -> Result<Self, WebhooksError> {
+        let shared = Shared::start(config, opened, webhooks);
+        Webhooks::begin(&shared).await?;
         tokio::spawn(upkeep::run(Arc::downgrade(&shared)));
-        if shared.config.guard.reads_files() {
+        if shared.config.guard.reads_files() || !shared.webhooks.all().is_empty() {
             tokio::spawn(guard::keep_fresh(Arc::downgrade(&shared)));
         }
-        Self { shared }
+        Ok(Self { shared })
     }
 
     /// The hub's routes: the WebSocket at `/websocket`, the API under `/v1`, and a start page.
@@ -91,7 +97,11 @@ impl Hub {
                 STORED_WITHIN,
             )?
         };
-        storing.await
+        let position = storing.await;
+        // What is kept in memory is stored at once: without a pause now and then, a task that
+        // publishes in a loop would never let others run.
+        tokio::task::coop::consume_budget().await;
+        position
     }
 
     /// Follows a topic from inside the process: a stream of messages and gaps.
@@ -101,6 +111,17 @@ impl Hub {
     /// See [`FollowRefused`].
     pub fn follow(&self, topic: &str, from: SubFrom) -> Result<Follower, FollowRefused> {
         Follower::open(&self.shared, TopicRef::parse(topic)?, from)
+    }
+
+    /// Who is there on a topic, and the place at which to follow its presence topic for what comes;
+    /// nothing where that is not kept, see [`HubBuilder::presence`].
+    ///
+    /// # Errors
+    ///
+    /// When the name is no topic's.
+    pub fn attendance(&self, topic: &str) -> Result<Option<Attendance>, IdError> {
+        let topic = TopicRef::parse(topic)?;
+        Ok(self.shared.lock_hub().attendance(topic))
     }
 
     /// Closes every connection and event stream of an identity, and keeps it out for `span`: the

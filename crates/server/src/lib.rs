@@ -14,6 +14,7 @@ mod http_connection;
 mod http_seats;
 mod hub;
 mod metrics;
+mod presence;
 mod proxied;
 mod publish;
 mod server;
@@ -25,6 +26,7 @@ mod sync;
 mod tls;
 mod upkeep;
 mod waiting;
+mod webhook;
 mod wheel;
 
 pub use admission::ConnectionLimits;
@@ -36,7 +38,7 @@ pub use gate::Gate;
 pub use guard::{
     ApiKey, ApiKeyError, Check, CheckRequest, EmptySecret, FileError, Refusal, Tokens,
 };
-pub use heartwire_hub::{Grant, SubjectsFull};
+pub use heartwire_hub::{Attendance, Grant, PresenceConfig, PresentMember, SubjectsFull};
 pub use heartwire_log::{Pattern, Policy, Retention};
 pub use heartwire_proto::frame::{Durability, Gap, Payload, SubFrom};
 pub use heartwire_proto::heartbeat::{HeartbeatConfig, HeartbeatRange};
@@ -47,3 +49,4 @@ pub use publish::{Position, PublishError};
 pub use server::Server;
 pub use storage::StoreError;
 pub use tls::Tls;
+pub use webhook::{Webhook, WebhookError, WebhookSecrets, WebhookSecretsError, WebhooksError};

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::storage::{Opened, Storage};
 use crate::sync::lock;
 use crate::waiting::Waiting;
+use crate::webhook::{Prepared, Running, Webhooks};
 use crate::wheel::{Ticks, Wheel};
 
 /// Whoever the hub can wake.
@@ -29,6 +30,7 @@ use crate::wheel::{Ticks, Wheel};
 pub(crate) enum Handle {
     Connection(Arc<Conn>),
     Reader(Arc<Reader>),
+    Webhook(Arc<Running>),
 }
 
 /// How many connections are written to by whoever woke them, before the others' own tasks are
@@ -54,6 +56,7 @@ impl Wakes {
                 Handle::Connection(connection) if number < WRITTEN_AT_ONCE => connection.pump(),
                 Handle::Connection(connection) => connection.call(),
                 Handle::Reader(reader) => reader.wake(),
+                Handle::Webhook(webhook) => webhook.wake(),
             }
         }
     }
@@ -64,6 +67,7 @@ impl Wakes {
             match handle {
                 Handle::Connection(connection) => connection.call(),
                 Handle::Reader(reader) => reader.wake(),
+                Handle::Webhook(webhook) => webhook.wake(),
             }
         }
     }
@@ -72,6 +76,7 @@ impl Wakes {
 /// The hub, locked.
 pub(crate) struct HubGuard<'a> {
     state: MutexGuard<'a, HubState<Handle>>,
+    clock: &'a Clock,
     gate: &'a Gate,
     storage: Option<&'a Storage>,
 }
@@ -91,9 +96,20 @@ impl HubGuard<'_> {
         self.state.log().pending().next().is_none()
     }
 
+    /// Tells those who follow it who came and who has left by now; whether there is more to tell.
+    pub(crate) fn tell_presence(&mut self) -> bool {
+        let has_more = self.state.settle_presence(self.clock.now());
+        self.store();
+        has_more
+    }
+
     /// Unlocks the hub; whom the work has woken is added to `wakes`. What is for the disk is handed
     /// to its threads.
     pub(crate) fn settle(mut self, wakes: &mut Wakes) {
+        if self.state.has_presence_news() {
+            // What is left over is due, and told in the wheel's next slot.
+            self.tell_presence();
+        }
         let mut loads = Vec::new();
         self.state.take_loads(&mut loads);
         self.state.take_wakes(&mut wakes.0);
@@ -146,15 +162,25 @@ pub(crate) struct Shared {
     draining: AtomicBool,
     /// Followers inside the process, to be told when the hub drains.
     pub(crate) readers: Mutex<BTreeMap<ConnKey, Arc<Reader>>>,
+    pub(crate) webhooks: Webhooks,
 }
 
 impl Shared {
     /// With an empty log in memory, or going on from one that was opened on disk.
-    pub(crate) fn start(config: Config, opened: Option<(Opened, Recovered)>) -> Arc<Self> {
-        Arc::new_cyclic(|shared| Self::new(config, opened, shared))
+    pub(crate) fn start(
+        config: Config,
+        opened: Option<(Opened, Recovered)>,
+        webhooks: Option<Prepared>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|shared| Self::new(config, opened, webhooks, shared))
     }
 
-    fn new(config: Config, opened: Option<(Opened, Recovered)>, shared: &Weak<Self>) -> Self {
+    fn new(
+        config: Config,
+        opened: Option<(Opened, Recovered)>,
+        webhooks: Option<Prepared>,
+        shared: &Weak<Self>,
+    ) -> Self {
         let hub_config = Arc::new(config.hub.clone());
         let (state, storage) = match opened {
             None => {
@@ -184,6 +210,7 @@ impl Shared {
             partial_bytes: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             readers: Mutex::default(),
+            webhooks: Webhooks::new(&config.webhooks, webhooks),
             hub_config,
             clock,
             config,
@@ -194,6 +221,7 @@ impl Shared {
     pub(crate) fn lock_hub(&self) -> HubGuard<'_> {
         HubGuard {
             state: lock(&self.state),
+            clock: &self.clock,
             gate: &self.config.gate,
             storage: self.storage.as_ref(),
         }
@@ -261,7 +289,10 @@ impl Shared {
         let began_with = &self.metrics.drain_began_with;
         began_with.store(self.seats.taken(), Ordering::Relaxed);
         self.draining.store(true, Ordering::Release);
-        self.hub(|hub| hub.set_accepting(false));
+        self.hub(|hub| {
+            hub.set_accepting(false);
+            hub.end_presence();
+        });
         for reader in lock(&self.readers).values() {
             reader.wake();
         }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock;
 use crate::conn::Conn;
+use crate::presence::{self, Unlisted};
 use crate::shared::Shared;
 use crate::sync::lock;
 
@@ -27,6 +28,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// The hub's own task: it ends with the hub.
 pub(crate) async fn run(shared: Weak<Shared>) {
     let mut forget_at = Time::ZERO;
+    let mut unlisted = Unlisted::default();
     let Some(mut gate) = shared.upgrade().map(|shared| shared.config.gate.watch()) else {
         return;
     };
@@ -47,9 +49,11 @@ pub(crate) async fn run(shared: Weak<Shared>) {
         }
         let now = shared.clock.time();
         turn(&shared, now);
+        presence::tell_leaves(&shared, now);
         if now >= forget_at {
             forget_at = now + FORGET_EVERY;
             forget(&shared, now);
+            unlisted.look(&shared, now);
         }
     }
 }
@@ -81,15 +85,21 @@ pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
     while !shared.lock_hub().is_stored() && Instant::now() < stored_by {
         sleep(LOOK_EVERY).await;
     }
+    // What was stored until here is posted now, or after the restart.
+    tokio::join!(shared.webhooks.stop(), leave(shared, window));
+    if let Some(storage) = &shared.storage {
+        storage.close().await;
+    }
+}
+
+/// Says goodbye to every connection, and waits until they are gone.
+async fn leave(shared: &Arc<Shared>, window: Duration) {
     say_goodbye(shared, window).await;
     let gone_by = Instant::now() + GONE_WITHIN;
     while shared.seats.taken() > 0 && Instant::now() < gone_by {
         sleep(LOOK_EVERY).await;
         // Whoever was being asked in the moment of an earlier look was in no slot of the wheel.
         say_goodbye(shared, window).await;
-    }
-    if let Some(storage) = &shared.storage {
-        storage.close().await;
     }
 }
 

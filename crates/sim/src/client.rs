@@ -60,6 +60,8 @@ pub(crate) struct Client {
     pub(crate) dials: Dials,
     /// How many bytes it reads before its next tick; nothing for any number.
     pub(crate) reads: Option<usize>,
+    /// When it last read anything.
+    pub(crate) read_at: u64,
     /// Another process has had the same id at some time.
     pub(crate) is_shared: bool,
     pub(crate) sees_acknowledgements: bool,
@@ -101,6 +103,7 @@ impl Client {
             },
             dials: Dials::default(),
             reads: None,
+            read_at: now,
             is_shared: false,
             sees_acknowledgements,
             slept_wires: Vec::new(),

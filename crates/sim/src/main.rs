@@ -11,6 +11,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use heartwire_sim::{Outcome, Summary, model, past_seeds, run, run_all};
 
+/// Half of a run is making and dropping small things, states of the model above all.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How often a long run tells how far it has come.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// So many seeds meet every kind of fault.

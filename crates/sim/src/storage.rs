@@ -199,6 +199,16 @@ impl Storage {
         count
     }
 
+    /// Reads everything that was asked for, by whomever; whether there was anything.
+    pub(crate) fn load_all(&mut self, hub: &mut HubState<WireId>) -> bool {
+        self.take_loads(hub);
+        let has_loads = !self.loads.is_empty();
+        while !self.loads.is_empty() && self.running.is_some() {
+            self.load(hub);
+        }
+        has_loads
+    }
+
     /// Reads what was asked for first. Returns what could not be read.
     pub(crate) fn load(&mut self, hub: &mut HubState<WireId>) -> Vec<ReadError> {
         let (Some(load), Some(running)) = (self.loads.pop_front(), &self.running) else {

@@ -34,6 +34,8 @@ export function wsPlatform(WS) {
       const options = { headers, perMessageDeflate: false, closeTimeout: CLOSE_MS }
       const ws = new WS(url, protocols, options)
       const socket = attach(ws, events)
+      // A long message is life while it arrives, and so is a control frame. [LIVE-1]
+      ws.on('upgrade', (/** @type {any} */ { socket }) => ws.on('open', () => socket.on('data', events.heard)))
       // `closed` follows. A socket that was abandoned while it was connecting complains once more.
       ws.on('error', () => {})
       ws.on('unexpected-response', (/** @type {any} */ request, /** @type {any} */ response) => {

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { chromium } from 'playwright-core'
 import { Setup, until } from './support/programs.js'
-import { survivesABlackHole } from './support/scenario.js'
+import { survivesABlackHole, watchStalls } from './support/scenario.js'
 
 const EXECUTABLE = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium'
 const FLAGS = [
@@ -22,19 +22,30 @@ const FLAGS = [
 /** @typedef {import('./support/scenario.js').Peer} Peer */
 
 /**
- * A page of the server's with a link in it.
+ * Puts a link into a page of the server's, which keeps the places it has come to.
  *
  * @type {(page: import('playwright-core').Page, setup: Setup) => Promise<Peer>}
  */
 async function pagePeer(page, setup) {
   await page.goto(`http://${setup.broken}/healthz`)
+  return linkIn(page, setup)
+}
+
+/** @type {(page: import('playwright-core').Page, setup: Setup) => Promise<Peer>} */
+async function linkIn(page, setup) {
+  await page.evaluate(`globalThis.stalledMs = (${watchStalls})()`)
   await page.evaluate(async (url) => {
     const scope = /** @type {any} */ (globalThis)
     const { Heartwire } = await import(/** @type {any} */ ('/heartwire.js'))
-    const link = (scope.link = new Heartwire(url))
+    const cursors = {
+      load: (/** @type {string} */ topic) => sessionStorage.getItem(topic),
+      save: (/** @type {string} */ topic, /** @type {string} */ cursor) => sessionStorage.setItem(topic, cursor),
+    }
+    const link = (scope.link = new Heartwire(url, { cursors }))
     /** @type {any} */
     const seen = (scope.seen = { received: [], stored: [], lost: [], errors: [] })
     link.subscribe('task:42', (/** @type {any} */ { data }) => seen.received.push(data), 'head')
+    link.on('open', (/** @type {any} */ { connection }) => (scope.connection = connection))
     link.on('lost', (/** @type {any} */ { why }) => seen.lost.push({ why, atMs: Date.now() }))
     link.on('error', (/** @type {any} */ error) => seen.errors.push(String(error)))
     scope.publish = (/** @type {string} */ text) => {
@@ -46,13 +57,16 @@ async function pagePeer(page, setup) {
   }, `ws://${setup.broken}/websocket`)
   return {
     seen: () =>
-      page.evaluate(() => ({
-        .../** @type {any} */ (globalThis).seen,
-        status: /** @type {any} */ (globalThis).link.status,
-      })),
+      page.evaluate(() => {
+        const { seen, link, stalledMs } = /** @type {any} */ (globalThis)
+        return { ...seen, status: link.status, stalledMs: stalledMs() }
+      }),
     publish: (text) => page.evaluate((said) => /** @type {any} */ (globalThis).publish(said), text),
   }
 }
+
+/** Where nothing is to be found dead, a browser that is held up by others is not. */
+const CALM = { interval: '10s', timeout: '10s' }
 
 describe(
   'in Chromium',
@@ -73,8 +87,45 @@ describe(
       await survivesABlackHole(setup, await pagePeer(page, setup))
     })
 
+    it('a page that is loaded anew goes on where it was', async (t) => {
+      const setup = await Setup.start(t, { heartbeat: CALM })
+      const page = await browser.newPage()
+      t.after(() => page.close())
+      const before = await pagePeer(page, setup)
+      await setup.publish('task:42', 'before')
+      await until('a message has come', async () => (await before.seen()).received.length === 1)
+      await page.reload()
+      await setup.publish('task:42', 'meanwhile')
+      const after = await linkIn(page, setup)
+      await setup.publish('task:42', 'after')
+      await until('the messages have come', async () => (await after.seen()).received.length === 2)
+      assert.deepEqual((await after.seen()).received, ['meanwhile', 'after'])
+    })
+
+    it('a tab that is duplicated is another client: both stay connected', async (t) => {
+      const setup = await Setup.start(t, { heartbeat: CALM })
+      const page = await browser.newPage()
+      t.after(() => page.close())
+      const first = await pagePeer(page, setup)
+      await until('the link is open', async () => (await first.seen()).status === 'open')
+      // A duplicate has the storage of its original, and so the same kept places.
+      const [twin] = await Promise.all([
+        page.waitForEvent('popup'),
+        page.evaluate(() => void window.open(location.href)),
+      ])
+      await twin.waitForLoadState()
+      const second = await linkIn(twin, setup)
+      await until('the link is open', async () => (await second.seen()).status === 'open')
+      await setup.publish('task:42', 'for both')
+      for (const peer of [first, second]) {
+        await until('it has come', async () => (await peer.seen()).received.includes('for both'))
+        assert.deepEqual((await peer.seen()).lost, [])
+      }
+      assert.equal(await setup.connections(), 2)
+    })
+
     it('a page in the back/forward cache says good-bye within a second, and resumes on return', async (t) => {
-      const setup = await Setup.start(t)
+      const setup = await Setup.start(t, { heartbeat: CALM })
       const page = await browser.newPage()
       t.after(() => page.close())
       const peer = await pagePeer(page, setup)

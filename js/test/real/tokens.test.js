@@ -26,7 +26,7 @@ function token() {
 
 describe('a token that runs out', () => {
   it('is replaced by a fresh one, and nothing is lost or doubled', async (t) => {
-    const setup = await Setup.start(t, GUARD)
+    const setup = await Setup.start(t, { guard: GUARD })
     let asked = 0
     const link = new Heartwire(`ws://${setup.direct}/websocket`, {
       token: async () => {

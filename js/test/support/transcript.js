@@ -146,6 +146,7 @@ class Player {
     } else if (step.dial_failed) socket(step.dial_failed).close(1006, step.why ?? 'refused', step.retry_after_ms)
     else if ('receive' in step) this.receive(step, socket(step.attempt ?? platform.sockets.length))
     else if (step.receive_base64) socket(step.attempt ?? platform.sockets.length).receive(bytes(step.receive_base64))
+    else if (step.heard) socket(step.heard).hear()
     else if (step.closed) socket(step.closed).close(step.code, step.reason)
     else if (step.advance_ms) return platform.advance(step.advance_ms)
     else if (step.freeze_ms) return void (platform.timeMs += step.freeze_ms)

@@ -52,6 +52,11 @@ export class VirtualSocket {
     this.events.received(message)
   }
 
+  /** A part of a message comes, or a control frame. */
+  hear() {
+    this.events.heard()
+  }
+
   /** @type {(code?: number, reason?: string, retryMs?: number) => void} */
   close(code = 1006, reason = '', retryMs) {
     this.isOver = true

@@ -84,7 +84,7 @@ export class WxHost {
     this.listeners = {}
   }
 
-  /** @param {Record<string, any>} options */
+  /** @type {(options: Record<string, any>) => Task | undefined} */
   connectSocket = (options) => {
     if (this.isHidden || this.fails) {
       this.failures++

@@ -78,6 +78,7 @@ fn placeholder(flag: &Arg) -> String {
         "DURATION" => "10s".to_owned(),
         "COUNT" => "1000".to_owned(),
         "BYTES" => "1MiB".to_owned(),
+        "WEBHOOK" => "inbox https://back.example/heartwire".to_owned(),
         _ => name,
     }
 }

@@ -6,8 +6,9 @@ mod options;
 mod reload;
 mod settings;
 mod topic_rule;
+mod webhook_rule;
 
-use heartwire_server::{OpenError, Server};
+use heartwire_server::{OpenError, Server, WebhooksError};
 
 pub(crate) use options::{Options, ServeArgs};
 
@@ -65,6 +66,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
 fn refused(error: OpenError) -> Failure {
     match error {
         OpenError::Store(error) => Failure::failed("cannot open the log", error),
+        OpenError::Webhooks(error @ (WebhooksError::Cursors(_) | WebhooksError::Trust(_))) => {
+            Failure::failed("cannot start the webhooks", error)
+        }
         contradiction => Failure::usage(contradiction),
     }
 }

@@ -8,10 +8,12 @@ use std::str::FromStr;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use heartwire_server::Pattern;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::topic_rule::TopicRule;
+use super::webhook_rule::WebhookRule;
 use crate::failure::Failure;
 use crate::secret::Secret;
 use crate::size::Size;
@@ -256,6 +258,50 @@ pub(crate) struct Options {
     #[serde(deserialize_with = "one_or_many")]
     pub(super) topic: Vec<TopicRule>,
 
+    /// Topics for which it is told who is there: a name, or a beginning and `*`; may be repeated. Joins
+    /// and leaves are messages of `$presence:TOPIC`.
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "HEARTWIRE_PRESENCE",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) presence: Vec<Pattern>,
+
+    /// How long somebody may stay away and come back before that is told as a leave: 1s to 1h
+    /// [default: 10s].
+    #[arg(long, value_name = "DURATION", env = "HEARTWIRE_PRESENCE_GRACE")]
+    pub(super) presence_grace: Option<Span>,
+
+    /// Post the messages of some topics to a URL: `PATTERN URL [name=NAME] [batch=N]
+    /// [timeout=DURATION] [from=head|tail] [secret-file=FILE]`. May be repeated; in the environment one
+    /// a line.
+    #[arg(
+        long,
+        value_name = "WEBHOOK",
+        env = "HEARTWIRE_WEBHOOK",
+        value_delimiter = '\n'
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) webhook: Vec<WebhookRule>,
+
+    /// What is posted is signed with this secret, 24 to 64 random bytes in base64; may be repeated,
+    /// for a rotation.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "HEARTWIRE_WEBHOOK_SECRET",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) webhook_secret: Vec<Secret>,
+
+    /// The same with a file of secrets, one a line, read again when it changes.
+    #[arg(long, value_name = "FILE", env = "HEARTWIRE_WEBHOOK_SECRET_FILE")]
+    pub(super) webhook_secret_file: Option<PathBuf>,
+
     /// Over how long clients are asked to spread their return when the server stops: 0s to 1h
     /// [default: it grows with their number].
     #[arg(long, value_name = "DURATION", env = "HEARTWIRE_DRAIN_WINDOW")]
@@ -336,6 +382,11 @@ impl Options {
             retain_bytes: self.retain_bytes.or(other.retain_bytes),
             retain_age: self.retain_age.or(other.retain_age),
             topic: or_list(self.topic, other.topic),
+            presence: or_list(self.presence, other.presence),
+            presence_grace: self.presence_grace.or(other.presence_grace),
+            webhook: or_list(self.webhook, other.webhook),
+            webhook_secret: or_list(self.webhook_secret, other.webhook_secret),
+            webhook_secret_file: self.webhook_secret_file.or(other.webhook_secret_file),
             drain_window: self.drain_window.or(other.drain_window),
             log_format: self.log_format.or(other.log_format),
         }

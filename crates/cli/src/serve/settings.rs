@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use heartwire_server::{
-    ConnectionLimits, HeartbeatConfig, Hub, HubBuilder, Limits, Policy, Retention, Tls, UrlTopics,
+    ConnectionLimits, HeartbeatConfig, Hub, HubBuilder, Limits, Policy, PresenceConfig, Retention,
+    Tls, UrlTopics,
 };
 
 use super::access;
 use super::options::{LogFormat, Options};
+use super::webhook_rule;
 use crate::failure::Failure;
 use crate::size::Size;
 use crate::span::Span;
@@ -33,6 +35,8 @@ const RETAIN_MESSAGES: RangeInclusive<u64> = 1..=100_000_000;
 const RETAIN_BYTES: RangeInclusive<Size> = Size(1 << 10)..=Size(1 << 40);
 const RETAIN_AGE: RangeInclusive<Span> =
     Span(Duration::from_secs(1))..=Span(DAY.saturating_mul(365));
+const PRESENCE_GRACE: RangeInclusive<Span> =
+    Span(Duration::from_secs(1))..=Span(Duration::from_secs(3_600));
 const DRAIN_WINDOW: RangeInclusive<Span> = Span(Duration::ZERO)..=Span(Duration::from_secs(3_600));
 
 /// What a message above the bound may have over it and still be answered by `nack` instead of the
@@ -64,7 +68,8 @@ impl Settings {
             .limits(limits(options)?)
             .connection_limits(connection_limits(options)?)
             .url_topics(url_topics(&options.url_topics)?);
-        let hub = with_topics(hub, options)?;
+        let hub = with_topics(hub, options)?.presence(presence(options)?);
+        let hub = webhook_rule::with_webhooks(hub, options)?;
         let hub = match &data {
             Data::Memory => hub,
             Data::Folder(folder) => hub.data(folder),
@@ -203,12 +208,33 @@ fn with_topics(mut hub: HubBuilder, options: &Options) -> Result<HubBuilder, Fai
         ..Policy::default()
     };
     for rule in &options.topic {
+        if rule.is_of_own_on_disk() {
+            let message = "the server's own topics are in memory: each start begins them anew";
+            return Err(invalid("topic", message));
+        }
         let policy = rule.policy(&others, |messages, bytes, age| {
             self::retention("topic: ", messages, bytes, age)
         })?;
         hub = hub.topic(rule.pattern.clone(), policy);
     }
     Ok(hub)
+}
+
+/// For which topics it is told who is there.
+fn presence(options: &Options) -> Result<PresenceConfig, Failure> {
+    let mut presence = PresenceConfig::default();
+    for pattern in &options.presence {
+        if pattern.is_of_own() {
+            let message =
+                format_args!("{pattern}: nobody is told who follows the server's own topics");
+            return Err(invalid("presence", message));
+        }
+        presence.topics.push(pattern.clone());
+    }
+    if let Some(grace) = options.presence_grace {
+        presence.grace = in_range("presence-grace", grace, &PRESENCE_GRACE)?.0;
+    }
+    Ok(presence)
 }
 
 /// The defaults, changed by what is said; `key` begins the name of what is out of range.
@@ -329,6 +355,9 @@ mod tests {
         assert!(error("memory = true\ndata = 'd'").starts_with("memory: "));
         assert!(error("memory = true\naccept-data-loss = true").contains("no log on disk"));
         assert!(error("topic = 't messages=0'").starts_with("topic: messages: 0"));
+        assert!(error("topic = '$presence:* disk'").contains("are in memory"));
+        assert!(error("presence = '$presence:*'").starts_with("presence: $presence:*: "));
+        assert!(error("presence-grace = '0s'").contains("may be 1s to 1h"));
     }
 
     #[test]

@@ -18,6 +18,11 @@ pub(super) struct TopicRule {
 }
 
 impl TopicRule {
+    /// Whether it asks for topics of the server's own on disk.
+    pub(super) fn is_of_own_on_disk(&self) -> bool {
+        self.pattern.is_of_own() && self.durability == Some(Durability::Disk)
+    }
+
     /// The policy, with the word of `others` where the rule says nothing. `check` is asked about
     /// each number.
     pub(super) fn policy<E>(

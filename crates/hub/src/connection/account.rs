@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use heartwire_proto::heartbeat::Rtt;
-use heartwire_proto::{Close, PingId, Time};
+use heartwire_proto::{Close, CloseCode, PingId, Time};
 
 use super::progress::{NEVER, Progress};
 use super::{Connection, Live, State};
@@ -27,6 +27,27 @@ impl Side {
             Self::Server => "server",
             Self::Peer => "peer",
         }
+    }
+}
+
+/// Who decided that somebody goes, and why, in words that are few: the name of a close code, or one
+/// of those below.
+pub type Reason = (Side, &'static str);
+
+/// The socket ended without a close frame.
+pub(crate) const HUNG_UP: Reason = (Side::Peer, "hung-up");
+/// A topic is followed no longer, as asked.
+pub(crate) const UNSUBSCRIBED: Reason = (Side::Peer, "unsubscribed");
+/// The grant does not hold any more, for a topic or altogether.
+pub(crate) const FORBIDDEN: Reason = (Side::Server, "forbidden");
+/// A token took the place of a valid one and was none.
+pub(crate) const UNAUTHORIZED: Reason = (Side::Server, "unauthorized");
+
+/// The word for a close code; peers may send any.
+pub(crate) fn name(code: CloseCode) -> &'static str {
+    match code {
+        CloseCode::NO_STATUS => "no-status",
+        code => code.name().unwrap_or("other"),
     }
 }
 
@@ -61,6 +82,13 @@ pub struct End {
     /// If the peer was declared dead: why, and how long after its last sign of life, which is the
     /// last byte heard or the last byte of output taken.
     pub death: Option<(Death, Duration)>,
+}
+
+impl End {
+    /// Who, and why, in words that are few.
+    pub fn reason(&self) -> Reason {
+        (self.by, name(self.close.code))
+    }
 }
 
 /// A ping, as far as it has come.

@@ -37,7 +37,8 @@ use crate::state::{ConnKey, HubState, Mode, Peer};
 use extra::Extra;
 use progress::Progress;
 
-pub use account::{Asked, Death, End, Life, Side};
+pub use account::{Asked, Death, End, Life, Reason, Side};
+pub(crate) use account::{FORBIDDEN, HUNG_UP, UNAUTHORIZED, UNSUBSCRIBED, name};
 pub use life::Due;
 
 /// How long a closing connection may take to get rid of its last bytes and to hear the peer's close
@@ -336,10 +337,17 @@ impl Connection {
         }
     }
 
-    /// Takes the connection out of the hub. The last that is done with it.
+    /// Takes the connection out of the hub: it was closed, or its peer hung up. The last that is done
+    /// with it.
     pub fn leave<H: Clone>(&mut self, hub: &mut HubState<H>) {
+        let reason = self.ended().map_or(HUNG_UP, End::reason);
+        self.leave_for(hub, reason);
+    }
+
+    /// The same for whoever knows better how it ended.
+    pub fn leave_for<H: Clone>(&mut self, hub: &mut HubState<H>, reason: Reason) {
         if let Some(key) = self.key() {
-            hub.leave(key);
+            hub.depart(key, reason);
         }
     }
 

@@ -192,7 +192,10 @@ impl<H: Clone> Asking<'_, H> {
                 topic,
                 seq,
                 payload,
-            } => self.publish(topic, seq, payload),
+            } => {
+                self.publish(topic, seq, payload);
+                Ok(())
+            }
             Request::Skip { seq } => self.skip(seq),
             Request::Say { payload } => self.say(payload),
         }
@@ -218,18 +221,13 @@ impl<H: Clone> Asking<'_, H> {
     }
 
     /// `[PUB-3]` `[PUB-5]` `[PUB-6]`
-    fn publish(
-        &mut self,
-        topic: TopicRef<'_>,
-        seq: Seq,
-        payload: Message<'_>,
-    ) -> Result<(), Close> {
+    fn publish(&mut self, topic: TopicRef<'_>, seq: Seq, payload: Message<'_>) {
         self.hear_of_failure();
         let Some(producer) = self.producer() else {
-            return Ok(());
+            return;
         };
         if !self.session().is_some_and(|session| session.admits(seq)) {
-            return Ok(());
+            return;
         }
         if !self.may_publish(topic) {
             return self.forbid(producer, seq);
@@ -242,12 +240,9 @@ impl<H: Clone> Asking<'_, H> {
             producer: Some((producer, seq)),
         };
         match self.hub.append(append, self.now) {
-            Ok(Appended::Pending(_)) => Ok(()),
-            Ok(Appended::Repeated) => {
-                self.owe_ack();
-                Ok(())
-            }
-            Err(error) => self.refuse(seq, error),
+            Ok(Appended::Pending(_)) => {}
+            Ok(Appended::Repeated) => self.owe_ack(),
+            Err(error) => self.nack(seq, error.nack_code()),
         }
     }
 
@@ -266,9 +261,10 @@ impl<H: Clone> Asking<'_, H> {
             return Ok(());
         }
         match self.hub.skip(producer, seq, self.now) {
-            Ok(()) => Ok(()),
-            Err(error) => self.refuse(seq, error),
+            Ok(()) => {}
+            Err(error) => self.nack(seq, error.nack_code()),
         }
+        Ok(())
     }
 
     /// What a plain client says is published; there is no frame to refuse it with `[PLAIN-3]`.
@@ -301,7 +297,7 @@ impl<H: Clone> Asking<'_, H> {
     }
 
     /// What was stored while it was granted is acknowledged; the rest is refused `[PUB-3]`.
-    fn forbid(&mut self, producer: ProducerId, seq: Seq) -> Result<(), Close> {
+    fn forbid(&mut self, producer: ProducerId, seq: Seq) {
         let appended = self.hub.log().appended(producer);
         if appended.is_some_and(|appended| seq <= appended) {
             self.owe_ack();
@@ -309,23 +305,12 @@ impl<H: Clone> Asking<'_, H> {
             self.hub.note_forbidden();
             self.nack(seq, NackCode::Forbidden);
         }
-        Ok(())
     }
 
     /// A failure that the client has not been told of discards what comes after it `[PUB-10]`.
     pub(super) fn hear_of_failure(&mut self) {
         if let Some(seq) = self.hub.take_failed(self.live.key) {
             self.nack(seq, NackCode::Unavailable);
-        }
-    }
-
-    fn refuse(&mut self, seq: Seq, error: AppendError) -> Result<(), Close> {
-        match error.nack_code() {
-            Some(code) => {
-                self.nack(seq, code);
-                Ok(())
-            }
-            None => Err(Close::protocol(format!("PUB-8: {error}"))),
         }
     }
 

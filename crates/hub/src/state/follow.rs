@@ -6,8 +6,10 @@ use heartwire_proto::frame::{RefusedCode, SubFrom};
 use heartwire_proto::id::TopicRef;
 use smallvec::SmallVec;
 
+use super::attendance::Register;
 use super::follows::Follow;
 use super::{ConnKey, HubState};
+use crate::connection::{Reason, UNSUBSCRIBED};
 
 /// A topic that somebody follows.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -20,6 +22,8 @@ pub(super) struct FollowedTopic {
     pub(super) followers: SmallVec<[u32; 4]>,
     /// The places of the records that wait until something is read back from disk.
     pub(super) waiting: Vec<u32>,
+    /// It is told who is there.
+    pub(super) has_presence: bool,
 }
 
 /// Why a topic is not followed.
@@ -105,24 +109,38 @@ impl<H: Clone> HubState<H> {
 
     /// Follows a topic no longer; nothing happens if it was not followed.
     pub fn unfollow(&mut self, key: ConnKey, topic: TopicRef<'_>) {
+        self.stop_following(key, topic, UNSUBSCRIBED);
+    }
+
+    /// The same, for whom it concerns why.
+    pub(super) fn stop_following(&mut self, key: ConnKey, topic: TopicRef<'_>, reason: Reason) {
         let Some(number) = self.names.get(topic.as_str()).copied() else {
             return;
         };
-        let record = self.records.get_mut(key.0);
-        if let Some(follow) = record.and_then(|record| record.follows.remove(number)) {
-            self.release(&follow);
-        }
+        let Some(record) = self.records.get_mut(key.0) else {
+            return;
+        };
+        let Some(follow) = record.follows.remove(number) else {
+            return;
+        };
+        let mut register = Register {
+            presence: &mut self.presence,
+            topics: &self.topics,
+        };
+        register.left(key, record.who.as_deref(), number, reason);
+        self.release(&follow);
     }
 
     /// Sees to it that the record follows the topic; returns the topic's number. Topics of the
-    /// server's own are not made by following them.
+    /// server's own are not made by following them; those that tell who is there need not have been
+    /// told anything yet.
     fn enlist(
         &mut self,
         key: ConnKey,
         topic: TopicRef<'_>,
         id: Option<TopicId>,
     ) -> Result<u32, FollowError> {
-        if topic.is_reserved() && id.is_none() {
+        if topic.is_reserved() && id.is_none() && !self.tells_presence(topic) {
             return Err(FollowError::BadTopic);
         }
         let known = self.names.get(topic.as_str()).copied();
@@ -148,6 +166,11 @@ impl<H: Clone> HubState<H> {
         self.follows += 1;
         if let Some(record) = self.records.get_mut(key.0) {
             record.follows.insert(follow);
+            let mut register = Register {
+                presence: &mut self.presence,
+                topics: &self.topics,
+            };
+            register.came(key, record.who.as_deref(), number);
         }
         Ok(number)
     }
@@ -161,6 +184,7 @@ impl<H: Clone> HubState<H> {
                 id,
                 followers: SmallVec::new(),
                 waiting: Vec::new(),
+                has_presence: self.presence.config().covers(topic),
             })
             .index();
         self.names.insert(name, number);

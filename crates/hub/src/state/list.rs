@@ -14,6 +14,15 @@ use super::{ConnKey, HubState, Mode, Record, Role, Who, deliver};
 /// How much one page of history holds at most, in bytes.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 
+/// How much of a topic is read at once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PageLimits {
+    /// How many messages.
+    pub count_max: usize,
+    /// About how many bytes of memory: the message that goes over it is the last.
+    pub bytes_max: usize,
+}
+
 /// A topic, as operators see it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TopicInfo {
@@ -116,6 +125,19 @@ pub enum History {
 impl<H: Clone> HubState<H> {
     /// At most `count_max` messages of a topic, and about 4 MiB.
     pub fn history(&mut self, topic: TopicRef<'_>, from: SubFrom, count_max: usize) -> History {
+        let limits = PageLimits {
+            count_max,
+            bytes_max: PAGE_BYTES_MAX,
+        };
+        self.page(topic, from, limits)
+    }
+
+    /// Messages of a topic, within limits.
+    pub fn page(&mut self, topic: TopicRef<'_>, from: SubFrom, limits: PageLimits) -> History {
+        let PageLimits {
+            count_max,
+            bytes_max,
+        } = limits;
         let Some((id, held)) = self
             .log
             .find(topic)
@@ -136,7 +158,7 @@ impl<H: Clone> HubState<H> {
                 lost = Some(offset);
                 return false;
             };
-            if messages.len() >= count_max || bytes >= PAGE_BYTES_MAX {
+            if messages.len() >= count_max || bytes >= bytes_max {
                 return false;
             }
             bytes += entry.memory_bytes();
@@ -152,7 +174,7 @@ impl<H: Clone> HubState<H> {
                 gap: deliver::lost(epoch, offset),
                 next: at(offset),
             },
-            None if read.is_cold && messages.len() < count_max && bytes < PAGE_BYTES_MAX => {
+            None if read.is_cold && messages.len() < count_max && bytes < bytes_max => {
                 History::Cold
             }
             None => History::Page {

@@ -3,6 +3,7 @@
 //! A **record** stands for one connection, or one reader inside the process. Its key goes stale when
 //! it is removed, so that whatever an old socket still says after a takeover is refused.
 
+mod attendance;
 mod deliver;
 mod follow;
 mod follows;
@@ -10,6 +11,7 @@ mod lag;
 mod list;
 mod publish;
 mod subjects;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,18 +26,23 @@ use heartwire_proto::{Attempt, Close, CloseCode, ConnectionId, LogId, Seq, Time,
 
 use crate::agents::Agents;
 use crate::config::HubConfig;
+use crate::connection::{HUNG_UP, Reason, Side, name};
 use crate::counts::{ByKind, Counts};
 use crate::grant::Grant;
+use crate::presence::Presence;
+use attendance::Register;
 use follow::FollowedTopic;
 use follows::Follows;
 use list::Following;
 use subjects::Subject;
+use watch::Watch;
 
 pub use deliver::{Delivery, Filled};
 pub use follow::FollowError;
 pub use lag::LagPart;
-pub use list::{ConnectionInfo, Followed, History, TopicInfo};
+pub use list::{ConnectionInfo, Followed, History, PageLimits, TopicInfo};
 pub use subjects::{SubjectInfo, SubjectsFull};
+pub use watch::{Moved, WatchKey};
 
 /// The key of a connection, or reader, in its hub; stale once it has left or was removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -239,7 +246,9 @@ pub struct HubState<H> {
     /// Topics that were taken from connections which have not been told yet.
     ended: BTreeMap<ConnKey, Vec<TopicName>>,
     subjects: BTreeMap<Arc<str>, Subject>,
+    presence: Presence,
     agents: Agents,
+    watches: Vec<Watch<H>>,
     wakes: Vec<H>,
     committed: Committed,
     counts: Counts,
@@ -262,6 +271,7 @@ impl<H: Clone> HubState<H> {
     fn with_log(config: Arc<HubConfig>, log: Log, key: ProducerKey) -> Self {
         Self {
             log,
+            presence: Presence::new(config.presence.clone()),
             config,
             key,
             records: Slab::default(),
@@ -275,6 +285,7 @@ impl<H: Clone> HubState<H> {
             ended: BTreeMap::new(),
             subjects: BTreeMap::new(),
             agents: Agents::default(),
+            watches: Vec::new(),
             wakes: Vec::new(),
             committed: Committed::default(),
             counts: Counts::default(),
@@ -324,8 +335,13 @@ impl<H: Clone> HubState<H> {
 
     /// Removes a connection or reader; it may have been removed already.
     pub fn leave(&mut self, key: ConnKey) {
+        self.depart(key, HUNG_UP);
+    }
+
+    /// The same, for whom it concerns why.
+    pub(crate) fn depart(&mut self, key: ConnKey, reason: Reason) {
         self.evicted.remove(&key);
-        self.remove(key);
+        self.remove(key, reason);
     }
 
     /// Closes a connection for the operator, or whoever decides; false if there is none with this
@@ -412,7 +428,8 @@ impl<H: Clone> HubState<H> {
         let (following, followed) = held.map_or_else(Default::default, |record| {
             (self.following(record), self.followed(record))
         });
-        let Some(record) = self.remove(key) else {
+        let reason = (Side::Server, name(close.code));
+        let Some(record) = self.remove(key, reason) else {
             return false;
         };
         let evicted = Evicted {
@@ -441,10 +458,15 @@ impl<H: Clone> HubState<H> {
         }
     }
 
-    fn remove(&mut self, key: ConnKey) -> Option<Record<H>> {
+    fn remove(&mut self, key: ConnKey, reason: Reason) -> Option<Record<H>> {
         let record = self.records.remove(key.0)?;
         *self.present(record.who.as_deref()) -= 1;
         for follow in record.follows.iter() {
+            let mut register = Register {
+                presence: &mut self.presence,
+                topics: &self.topics,
+            };
+            register.left(key, record.who.as_deref(), follow.topic, reason);
             self.release(follow);
         }
         self.failed.remove(&key);

@@ -159,6 +159,9 @@ impl<H: Clone> HubState<H> {
                 self.mark_followers(number);
             }
         }
+        for watch in &mut self.watches {
+            watch.note(&committed.topics, &self.log, &mut self.wakes);
+        }
         for producer in &committed.producers {
             self.notify(*producer);
         }

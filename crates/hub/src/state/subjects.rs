@@ -20,6 +20,7 @@ use heartwire_proto::{Close, CloseCode, Time, TopicName};
 use super::{ConnKey, HubState, Identity};
 use heartwire_log::Pattern;
 
+use crate::connection::FORBIDDEN;
 use crate::grant::Grant;
 
 /// As many as this are remembered of one identity.
@@ -119,9 +120,13 @@ impl<H: Clone> HubState<H> {
         ))
     }
 
-    /// Whether somebody may follow and read a topic. Nothing of the topic itself is looked at.
+    /// Whether somebody may follow and read a topic. Nothing of the topic itself is looked at. Who is
+    /// there on a topic is taken along with the topic, or by itself.
     pub fn may_subscribe(&self, grant: Option<&Grant>, topic: TopicRef<'_>) -> bool {
-        grant.is_none_or(|grant| grant.may_subscribe(topic)) && !self.is_revoked(grant, topic)
+        let of = topic.presence_of();
+        grant.is_none_or(|grant| grant.may_subscribe(topic))
+            && !self.is_revoked(grant, topic)
+            && !of.is_some_and(|of| self.is_revoked(grant, of))
     }
 
     /// Whether somebody may publish to a topic. Nothing of the topic itself is looked at.
@@ -197,7 +202,7 @@ impl<H: Clone> HubState<H> {
         });
         let ended: Vec<TopicName> = followed.collect();
         for topic in &ended {
-            self.unfollow(key, topic.as_topic());
+            self.stop_following(key, topic.as_topic(), FORBIDDEN);
         }
         let count = ended.len();
         if count > 0 {

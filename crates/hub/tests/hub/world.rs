@@ -129,6 +129,7 @@ impl World {
         let connection = Connection::plain(Peer::default(), &topics, grant, hub, &index, now);
         self.add(connection);
         self.pump(index);
+        self.settle();
         index
     }
 
@@ -357,6 +358,7 @@ impl World {
 
     /// Fills and pumps whoever was woken.
     pub(crate) fn settle(&mut self) {
+        self.settle_presence();
         let mut wakes = Vec::new();
         for round in 0.. {
             assert!(round < 1_000, "the hub wakes without end");
@@ -368,6 +370,17 @@ impl World {
                 self.pump(end);
             }
         }
+    }
+
+    /// Tells who came, and who has left by now.
+    fn settle_presence(&mut self) {
+        let is_due =
+            |hub: &HubState<usize>, now| hub.presence_deadline().is_some_and(|due| due <= now);
+        while self.hub.has_presence_news() || is_due(&self.hub, self.time()) {
+            let now = self.now();
+            self.hub.settle_presence(now);
+        }
+        self.commit_unless_held();
     }
 
     /// Fills and writes until nothing is left or the socket is full.
@@ -425,11 +438,18 @@ impl World {
         let until = self.clock + millis;
         for round in 0.. {
             assert!(round < 100_000, "deadlines come up without end");
-            let next = self.deadlines().min();
+            let presence = self
+                .hub
+                .presence_deadline()
+                .map(|due| (due.as_millis(), None));
+            let next = self.deadlines().map(|(at, end)| (at, Some(end)));
+            let next = next.chain(presence).min();
             match next.filter(|(at, _)| *at <= until) {
                 Some((at, end)) => {
                     self.clock = self.clock.max(at);
-                    self.poll(end);
+                    if let Some(end) = end {
+                        self.poll(end);
+                    }
                     self.settle();
                 }
                 None => break,

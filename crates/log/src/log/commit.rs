@@ -41,6 +41,14 @@ impl Log {
                     self.moved();
                     self.settle_move(topic, offset, from, place);
                 }
+                What::Lost {
+                    topic,
+                    offset,
+                    from,
+                } => {
+                    self.moved();
+                    self.lose(topic, offset, from);
+                }
                 What::Skip => {}
             }
         }
@@ -72,7 +80,7 @@ impl Log {
             }
             match pending.what {
                 What::Message { topic, .. } => self.undo_message(topic),
-                What::Moved { .. } => self.moved(),
+                What::Moved { .. } | What::Lost { .. } => self.moved(),
                 What::Skip => {}
             }
         }
@@ -134,6 +142,14 @@ impl Log {
                     entry: entry.clone(),
                 })
             }
+            What::Lost { topic, offset, .. } => {
+                let held = self.topics.get(topic.0)?;
+                Some(Record::Lost {
+                    topic: held.name().clone(),
+                    origin: held.origin(),
+                    offset: *offset,
+                })
+            }
             What::Skip | What::Message { .. } => {
                 let (producer, seq) = pending.producer?;
                 Some(Record::Number { producer, seq })
@@ -150,7 +166,7 @@ impl Log {
                     topic.and_then(|topic| topic.entry(*offset))
                 }
                 What::Moved { entry, .. } => Some(entry),
-                What::Skip => None,
+                What::Skip | What::Lost { .. } => None,
             };
             (pending, entry)
         })

@@ -86,6 +86,7 @@ impl Log {
                 self.forget_run(&run, id, before);
             }
         }
+        self.own_topics -= usize::from(topic.name().as_topic().is_reserved());
         self.names.remove(topic.name());
         self.calendar.remove(&(topic.due, id));
         self.by_class.remove(&(Reverse(topic.class), id));

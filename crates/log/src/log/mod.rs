@@ -2,6 +2,7 @@
 //! [read], [read back](warm), [moved](sweep), [forgotten](forget),
 //! and [recovered](recover) when the log is opened again.
 
+mod announce;
 mod commit;
 mod forget;
 mod read;
@@ -73,6 +74,8 @@ pub struct Log {
     config: LogConfig,
     names: BTreeMap<TopicName, TopicId>,
     topics: Slab<TopicLog>,
+    /// How many of the topics are the server's own.
+    own_topics: usize,
     producers: Producers,
     backing: Backing,
     pending: VecDeque<Pending>,
@@ -116,6 +119,7 @@ impl Log {
             config,
             names: BTreeMap::new(),
             topics: Slab::default(),
+            own_topics: 0,
             producers: Producers::default(),
             backing,
             pending: VecDeque::new(),
@@ -190,9 +194,10 @@ impl Log {
         matches!(self.backing, Backing::Disk { .. })
     }
 
-    /// When a message published to the topic counts as stored.
+    /// When a message published to the topic counts as stored. The server's own topics are in memory:
+    /// what they tell is true of one process.
     pub fn durability(&self, topic: TopicRef<'_>) -> Durability {
-        if self.is_on_disk() {
+        if self.is_on_disk() && !topic.is_reserved() {
             self.config.policy(topic).durability
         } else {
             Durability::Memory

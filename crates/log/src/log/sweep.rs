@@ -10,8 +10,9 @@ use heartwire_proto::Offset;
 
 use super::Log;
 use super::warm::{Load, Purpose};
+use crate::Entry;
 use crate::append::{Pending, What};
-use crate::store::SegmentId;
+use crate::store::{DiskPlace, SegmentId};
 use crate::topic::{ReadBack, TopicId, TopicLog};
 
 /// A segment whose messages are being moved.
@@ -74,32 +75,36 @@ impl Log {
         })
     }
 
-    /// The messages have been read and are written again; those that the disk has lost are told as
-    /// lost, and hold no segment any more.
+    /// The messages have been read and are written again. Of those that the disk has lost it is
+    /// written that they are: once their segment is gone, nothing else would tell them from what
+    /// retention has trimmed, with everything before them.
     pub(super) fn move_read(&mut self, load: &Load, messages: Vec<ReadBack>) {
         self.sweep.under_way -= 1;
+        let topic = load.topic;
         for (index, (message, from)) in messages.into_iter().zip(&load.places).enumerate() {
-            let offset = Offset(load.after.0 + index as u64 + 1);
-            let Some(entry) = message else {
-                self.lose(load.topic, offset);
-                continue;
-            };
-            let bytes = entry.memory_bytes();
+            let (offset, from) = (Offset(load.after.0 + index as u64 + 1), *from);
+            let bytes = message.as_ref().map_or(0, Entry::memory_bytes);
             if !self.has_room(bytes) {
                 return;
             }
-            let what = What::Moved {
-                topic: load.topic,
-                offset,
-                entry,
-                from: *from,
-            };
             self.last_lsn = crate::Lsn(self.last_lsn.0 + 1);
             self.pending_bytes += bytes;
             self.sweep.under_way += 1;
             self.pending.push_back(Pending {
                 lsn: self.last_lsn,
-                what,
+                what: match message {
+                    Some(entry) => What::Moved {
+                        topic,
+                        offset,
+                        entry,
+                        from,
+                    },
+                    None => What::Lost {
+                        topic,
+                        offset,
+                        from,
+                    },
+                },
                 producer: None,
                 appended_before: None,
                 bytes,
@@ -112,11 +117,13 @@ impl Log {
         self.sweep.under_way -= 1;
     }
 
-    fn lose(&mut self, id: TopicId, offset: Offset) {
+    /// It is durable that a message is lost: it holds no segment any more.
+    pub(super) fn lose(&mut self, id: TopicId, offset: Offset, from: DiskPlace) {
         let topic = self.topics.get_mut(id.0);
-        if let Some(place) = topic.and_then(|topic| topic.lose_place(offset)) {
+        if let Some(topic) = topic.filter(|topic| topic.place_of(offset) == Some(from)) {
+            topic.lose_place(offset);
             self.index_len -= 1;
-            self.segments.release(place);
+            self.segments.release(from);
         }
     }
 }

@@ -130,7 +130,11 @@ impl Log {
     }
 
     /// The topic with this name, created if need be.
-    fn topic_for(&mut self, name: TopicRef<'_>, now: Now) -> Result<TopicId, AppendError> {
+    pub(super) fn topic_for(
+        &mut self,
+        name: TopicRef<'_>,
+        now: Now,
+    ) -> Result<TopicId, AppendError> {
         if let Some(id) = self.names.get(name.as_str()) {
             return Ok(*id);
         }
@@ -146,13 +150,14 @@ impl Log {
     /// Lists a topic under its name, and when it has something to forget.
     pub(super) fn add_topic(&mut self, topic: TopicLog) -> TopicId {
         let (name, due) = (topic.name().clone(), topic.due);
+        self.own_topics += usize::from(name.as_topic().is_reserved());
         let id = TopicId(self.topics.insert(topic));
         self.calendar.insert((due, id));
         self.names.insert(name, id);
         id
     }
 
-    fn place(
+    pub(super) fn place(
         &mut self,
         append: Append<'_>,
         id: TopicId,

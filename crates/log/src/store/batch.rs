@@ -114,4 +114,13 @@ pub enum Record {
         /// The epoch that clients are told.
         epoch: Epoch,
     },
+    /// Damage took a durable message, which is not to be looked for where it stood.
+    Lost {
+        /// Its topic.
+        topic: TopicName,
+        /// The epoch in which the topic was born.
+        origin: Epoch,
+        /// Its place in the topic.
+        offset: Offset,
+    },
 }

@@ -52,7 +52,7 @@ struct Rarity {
     epoch: Option<Epoch>,
     /// Offset, position and length of messages written here again.
     moved: Vec<(u64, u32, u32)>,
-    /// First and last offsets of what was here and is damaged.
+    /// First and last offsets of what was here and is damaged, or was named so here.
     lost: Vec<(u64, u64)>,
 }
 
@@ -143,6 +143,7 @@ impl SegmentIndex {
                 let epoch = epoch(bytes)?;
                 self.rarity(key)?.epoch = Some(epoch);
             }
+            View::Lost { key, offset } => self.rarity(key)?.lose(offset.0),
         }
         Some(())
     }

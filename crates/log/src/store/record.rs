@@ -22,11 +22,12 @@ pub(super) const PREFIX_BYTES: usize = 8;
 /// The least that a record takes, in bytes.
 pub(super) const RECORD_BYTES_MIN: usize = PREFIX_BYTES + 2;
 
-const KIND: u8 = 0b0000_0011;
+const KIND: u8 = 0b0010_0011;
 const MESSAGE: u8 = 0;
 const MOVED: u8 = 1;
 const NUMBER: u8 = 2;
 const EPOCH: u8 = 3;
+const LOST: u8 = 0b0010_0000;
 const IS_TEXT: u8 = 0b0000_0100;
 const HAS_PRODUCER: u8 = 0b0000_1000;
 const HAS_FROM: u8 = 0b0001_0000;
@@ -63,6 +64,15 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
             out.put_u8(EPOCH);
             put_key(topic, *origin, out);
             out.put_short(epoch.as_str().as_bytes());
+        }
+        Record::Lost {
+            topic,
+            origin,
+            offset,
+        } => {
+            out.put_u8(LOST);
+            put_key(topic, *origin, out);
+            out.put_varint(offset.0);
         }
     }
     let length = (out.len() - start) as u32;
@@ -166,6 +176,7 @@ pub(super) enum View<'a> {
     Moved(MessageView<'a>),
     Number { producer: ProducerId, seq: Seq },
     Epoch { key: Key<'a>, epoch: &'a [u8] },
+    Lost { key: Key<'a>, offset: Offset },
 }
 
 /// A message as it stands in a record.
@@ -199,8 +210,13 @@ impl<'a> View<'a> {
                 key: Key::take(&mut take)?,
                 epoch: take.short()?,
             }),
+            LOST => Some(Self::Lost {
+                key: Key::take(&mut take)?,
+                offset: Offset(take.varint()?),
+            }),
             MESSAGE => MessageView::parse(flags, take).map(Self::Message),
-            _ => MessageView::parse(flags, take).map(Self::Moved),
+            MOVED => MessageView::parse(flags, take).map(Self::Moved),
+            _ => None,
         }
     }
 }

@@ -350,7 +350,7 @@ impl Read {
         let below = self.segments.partition_point(|segment| segment.id < at);
         let (below, after) = self.segments.split_at(below);
         for segment in &self.segments {
-            state.expect(segment.view());
+            state.expect(segment.id, segment.view());
         }
         for segment in below {
             fold_segment(&mut state, segment);

@@ -88,6 +88,8 @@ pub(super) struct State {
     topic_of: Vec<u32>,
     /// How many messages of each life are to come, as far as was [expected](Self::expect).
     expected: Vec<usize>,
+    /// Which lives the parts of each expected index are about.
+    parts: BTreeMap<SegmentId, Vec<Option<u32>>>,
     /// Topics by name.
     names: HashTable<u32>,
     pub(super) topics: Vec<Topic>,
@@ -106,6 +108,7 @@ impl State {
             lives: Keys::new(hashes.clone()),
             topic_of: Vec::new(),
             expected: Vec::new(),
+            parts: BTreeMap::new(),
             names: HashTable::new(),
             topics: Vec::new(),
             producers: HashMap::with_hasher(hashes.state()),
@@ -118,23 +121,32 @@ impl State {
     }
 
     /// An index that will be folded with all its places: room is made for them at once.
-    pub(super) fn expect(&mut self, index: IndexView<'_>) {
-        for part in index.parts() {
-            let Some(life) = self.lives.number(part.key) else {
-                continue;
-            };
-            let life = life as usize;
-            if life >= self.expected.len() {
-                self.expected.resize(life + 1, 0);
+    pub(super) fn expect(&mut self, id: SegmentId, index: IndexView<'_>) {
+        let lives = index.parts().map(|part| {
+            let life = self.lives.number(part.key)?;
+            let at = life as usize;
+            if at >= self.expected.len() {
+                self.expected.resize(at + 1, 0);
             }
-            self.expected[life] += part.places_len();
-        }
+            self.expected[at] += part.places_len();
+            Some(life)
+        });
+        let lives = lives.collect();
+        self.parts.insert(id, lives);
     }
 
     /// Takes in the index of the next segment.
     pub(super) fn fold(&mut self, id: SegmentId, index: IndexView<'_>, depth: Depth) {
+        let mut lives = self.parts.remove(&id).map(Vec::into_iter);
         for part in index.parts() {
-            self.fold_part(id, part, depth);
+            let life = match &mut lives {
+                Some(lives) => lives.next().flatten(),
+                None => self.lives.number(part.key),
+            };
+            let topic = life.and_then(|life| self.topic_for(life, part));
+            if let Some(topic) = topic {
+                self.fold_part(id, topic, part, depth);
+            }
         }
         for (producer, seq, time) in index.producers() {
             let known = self.producers.entry(producer).or_insert((seq, time));
@@ -151,10 +163,7 @@ impl State {
         }
     }
 
-    fn fold_part(&mut self, id: SegmentId, part: PartView<'_>, depth: Depth) {
-        let Some(at) = self.topic_for(part) else {
-            return;
-        };
+    fn fold_part(&mut self, id: SegmentId, at: usize, part: PartView<'_>, depth: Depth) {
         let is_complete = self.is_complete;
         let topic = &mut self.topics[at];
         for (first, last) in part.lost() {
@@ -195,8 +204,7 @@ impl State {
 
     /// The topic that a part is about; `None` when that topic has died since.
     #[inline]
-    fn topic_for(&mut self, part: PartView<'_>) -> Option<usize> {
-        let life = self.lives.number(part.key)?;
+    fn topic_for(&mut self, life: u32, part: PartView<'_>) -> Option<usize> {
         match self.topic_of.get(life as usize) {
             Some(topic) if *topic != DEAD => Some(*topic as usize),
             _ => self.come_to_life(life, part),

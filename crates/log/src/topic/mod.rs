@@ -314,11 +314,9 @@ impl TopicLog {
         Some((before, std::iter::once(first).chain(rest)))
     }
 
-    /// Nothing stands any more where the message at `offset` did. Returns that place.
-    pub(crate) fn lose_place(&mut self, offset: Offset) -> Option<DiskPlace> {
-        let place = self.place_of(offset).filter(|place| !place.is_lost())?;
+    /// Nothing stands any more where the message at `offset` did.
+    pub(crate) fn lose_place(&mut self, offset: Offset) {
         self.move_place(offset, DiskPlace::LOST);
-        Some(place)
     }
 
     /// The message at `offset` stands somewhere else.
@@ -526,7 +524,8 @@ impl TopicLog {
 
     /// Whether even its name, epoch and offsets may be forgotten.
     pub(crate) fn is_forgotten(&self, config: &LogConfig, now: Time) -> bool {
-        self.is_empty() && self.last_append + config.topic_age_max <= now
+        let is_old = self.last_append + config.topic_age_max <= now;
+        self.is_empty() && (is_old || self.name.as_topic().is_reserved())
     }
 }
 

@@ -1,8 +1,10 @@
 //! Segments fill, are indexed, folded into checkpoints and removed; messages move `[DISK-10]` `[DISK-11]`
 //! `[DISK-18]`.
 
-use heartwire_disk::{CrashDisk, InTurn};
-use heartwire_log::store::{Opening, ReadError, Record, Store, WriteError, check, reset_epochs};
+use heartwire_disk::{CrashDisk, Disk as _, InTurn};
+use heartwire_log::store::{
+    Opening, ReadError, Record, SegmentId, Store, WriteError, check, reset_epochs,
+};
 use heartwire_proto::{Offset, Seq};
 
 use super::support::*;
@@ -91,6 +93,54 @@ fn room_is_what_fits_for_certain() {
     let large = maker.message("a", &"r".repeat(2_000), None);
     let refused = commit(&mut store, &[large]).unwrap_err();
     assert!(matches!(refused, WriteError::TooLarge { .. }) && !refused.is_final());
+}
+
+/// One of the messages of a removed segment was damaged: its neighbours, written again, must not be
+/// taken for what lies below a hole.
+#[test]
+fn what_damage_took_of_a_removed_segment_is_a_gap_and_no_hole() {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open(&disk).unwrap();
+    let records = fill(&mut store, &mut Maker::new(), "a", 12);
+    let Record::Message { topic, origin, .. } = &records[1] else {
+        panic!("they are messages");
+    };
+    let lost = Record::Lost {
+        topic: topic.clone(),
+        origin: *origin,
+        offset: Offset(2),
+    };
+    let (_, first) = (store.close().unwrap(), open(&disk).unwrap().1);
+    let in_first = first.topics[0].places.iter();
+    let in_first = in_first
+        .filter(|place| place.segment == SegmentId(1))
+        .count();
+    assert!(in_first >= 3, "{in_first} messages");
+    for is_indexed in [true, false] {
+        let (mut store, _) = open(&disk).unwrap();
+        if is_indexed {
+            let again = (0..in_first).map(|at| match at {
+                1 => lost.clone(),
+                at => moved(&records[at]),
+            });
+            run_jobs(&mut store);
+            commit(&mut store, &again.collect::<Vec<_>>()).unwrap();
+            store.remove(&[SegmentId(1)]);
+            run_jobs(&mut store);
+            store.close().unwrap();
+        } else {
+            drop(store);
+            for index in named(&disk, ".idx") {
+                disk.remove(&index).unwrap();
+            }
+        }
+        let (_, recovered) = open(&disk).unwrap();
+        let topic = &recovered.topics[0];
+        assert_eq!((topic.base, topic.end), (Offset(0), Offset(12)));
+        assert_eq!(topic.gaps, [(Offset(2), Offset(2))]);
+        assert_eq!(topic.places.len(), 11);
+    }
+    assert!(!named(&disk, ".seg").contains(&segment(1)));
 }
 
 #[test]

@@ -85,18 +85,13 @@ impl Publishing {
         Duration::from_millis(bytes.saturating_mul(1_000) / SLOW_BYTES_PER_SECOND)
     }
 
-    /// What the server takes from here on `[PUB-8]`. An unknown producer may begin anywhere.
+    /// What the server takes from here on `[PUB-8]`. Numbers may be left out before the first that
+    /// is sent: the server may have lost them with its log, however many they were.
     fn set_window(&mut self, welcome: &Welcome) {
-        let before_first = || {
-            let first = self.outbox.first().map(|entry| entry.seq.0);
-            Seq(first.unwrap_or(self.outbox.last_seq().0 + 1) - 1)
-        };
+        let first = self.outbox.first().map(|entry| entry.seq.0);
+        let before_first = Seq(first.unwrap_or(self.outbox.last_seq().0 + 1) - 1);
         self.window = Window {
-            base: if welcome.producer_known {
-                welcome.acked
-            } else {
-                before_first()
-            },
+            base: before_first,
             // A server that says 0 would never be sent anything.
             messages_max: welcome.limits.unacked_max.max(1),
             bytes_max: welcome.limits.unacked_bytes_max,

@@ -5,9 +5,11 @@
 //! | `GET /websocket` | [`websocket`], [`handshake`], [`url_topics`] |
 //! | `POST /v1/topics/{topic}`, `POST /v1/publish` | [`publish`], [`batch`], [`idempotency`] |
 //! | `GET /v1/topics/{topic}` | [`history`], or [`sse`] where events are asked for |
+//! | `GET /v1/topics/{topic}/presence` | [`presence`] |
 //! | `GET /v1/topics`, `/v1/connections`, `DELETE /v1/connections/{id}` | [`live`] |
 //! | `GET /v1/connections/{id}` | [`account`] |
 //! | `/v1/subjects…` | [`subjects`] |
+//! | `/v1/webhooks…` | [`webhooks`] |
 //! | `GET /`, `/page/…`, `/heartwire.js` | [`page`] |
 //! | `GET /healthz`, `/readyz` | [`status`] |
 //! | `GET /metrics` | [`mod@metrics`] |
@@ -23,16 +25,18 @@ mod error;
 mod handshake;
 mod history;
 mod idempotency;
-mod json;
+pub(crate) mod json;
 mod live;
 mod metrics;
 mod page;
 mod parameters;
+mod presence;
 mod publish;
 mod sse;
 mod status;
 mod subjects;
 mod url_topics;
+mod webhooks;
 mod websocket;
 
 use std::sync::Arc;
@@ -59,6 +63,7 @@ pub use url_topics::{UrlTopics, UrlTopicsError};
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let of_topics = Router::new()
         .route("/v1/topics/{topic}", get(topic).post(publish::one))
+        .route("/v1/topics/{topic}/presence", get(presence::list))
         .route_layer(middleware::from_fn_with_state(
             shared.clone(),
             access::of_topic,
@@ -72,6 +77,9 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             get(account::one).delete(live::close),
         )
         .route("/metrics", get(metrics::page))
+        .route("/v1/webhooks", get(webhooks::list))
+        .route("/v1/webhooks/{webhook}", get(webhooks::one))
+        .route("/v1/webhooks/{webhook}/retry", post(webhooks::retry))
         .route("/v1/subjects", get(subjects::list))
         .route("/v1/subjects/{subject}", delete(subjects::kick))
         .route("/v1/subjects/{subject}/readmit", post(subjects::readmit))

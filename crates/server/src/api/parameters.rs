@@ -18,9 +18,12 @@ pub(super) fn last_segment(parts: &Parts) -> Cow<'_, str> {
     percent_decode_str(segment).decode_utf8_lossy()
 }
 
-/// The topic that the path names.
+/// The topic that the path names: the segment behind `/v1/topics/`, whatever comes after.
 pub(super) fn topic(parts: &Parts) -> Result<TopicName, HttpError> {
-    parse_topic(&last_segment(parts))
+    let path = parts.uri.path();
+    let (_, behind) = path.split_once("/v1/topics/").unwrap_or_default();
+    let segment = behind.split('/').next().unwrap_or_default();
+    parse_topic(&percent_decode_str(segment).decode_utf8_lossy())
 }
 
 /// A topic's name, or an error that says how names look.

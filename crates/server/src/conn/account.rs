@@ -2,6 +2,7 @@
 
 use std::io;
 
+use heartwire_hub::Reason;
 use heartwire_proto::{CloseCode, Time};
 
 use super::Conn;
@@ -49,8 +50,8 @@ impl Conn {
     }
 
     /// The connection is over: it is counted, logged and remembered. It must not have left the hub
-    /// yet.
-    pub(super) fn bury(&self, output: &Output, turn: Turn) {
+    /// yet. Returns why it is.
+    pub(super) fn bury(&self, output: &Output, turn: Turn) -> Reason {
         let ending = match (output.connection.ended(), turn) {
             (Some(end), _) => Ending::Closed(end.clone()),
             (None, Turn::Broken(kind)) => Ending::Broken(broken(kind)),
@@ -67,6 +68,7 @@ impl Conn {
             "a connection ended"
         );
         self.shared.ended.add(account);
+        ending.reason()
     }
 }
 

@@ -223,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_comes_while_the_wheel_asks_is_served() {
         let config = HubBuilder::default().checked().expect("valid defaults");
-        let shared = Shared::start(config, None);
+        let shared = Shared::start(config, None, None);
         let (mut peer, conn, task) = following(&shared).await;
         tokio::spawn(task);
         let is_over = Arc::new(AtomicBool::new(false));

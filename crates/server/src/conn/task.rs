@@ -226,9 +226,14 @@ impl Task {
         }
         output.waker = None;
         self.input.forget(shared);
-        self.conn.bury(&output, turn);
+        let reason = self.conn.bury(&output, turn);
+        let mut wakes = Wakes::default();
         let mut hub = shared.lock_hub();
-        output.connection.leave(&mut hub);
+        output.connection.leave_for(&mut hub, reason);
+        hub.settle(&mut wakes);
+        drop(output);
+        // The runtime may be stopping: others are left to their own tasks.
+        wakes.call();
     }
 }
 

@@ -309,7 +309,10 @@ pub(crate) async fn keep_fresh(shared: Weak<Shared>) {
 
 /// Reads changed files again, on a thread that may block.
 pub(crate) async fn reload(shared: Arc<Shared>) {
-    let reading = tokio::task::spawn_blocking(move || shared.config.guard.reload());
+    let reading = tokio::task::spawn_blocking(move || {
+        shared.config.guard.reload();
+        shared.webhooks.reload();
+    });
     if let Err(error) = reading.await {
         tracing::error!(%error, "files with secrets were not read again");
     }

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use heartwire_hub::{ByKind, Counts, Death, Gaps, LagPart, Mode, Outcome};
+use heartwire_hub::{ByKind, Counts, Death, Gaps, LagPart, Mode, Outcome, PresenceCounts};
 
 use super::text::Page;
-use super::{Metrics, Origin, lag};
+use super::{Metrics, Origin, lag, webhooks};
 use crate::shared::Shared;
 
 /// What the hub and its log count, copied under one short lock.
 struct Seen {
     counts: Counts,
+    presence: PresenceCounts,
+    /// Members, and topics with somebody there.
+    presence_len: (usize, usize),
     follows: usize,
     log: heartwire_log::Stats,
     memory_bytes: usize,
@@ -35,8 +38,10 @@ pub(crate) async fn collect(shared: &Arc<Shared>) -> String {
     connections(&mut page, shared, &seen.counts);
     heartbeats(&mut page, metrics, &seen.counts);
     following(&mut page, &seen, &lag);
+    presence(&mut page, &seen);
     publishing(&mut page, metrics, &seen.counts);
     log(&mut page, shared, &seen);
+    webhooks::add_to(&mut page, shared);
     limits(&mut page, shared);
     page.finish()
 }
@@ -47,6 +52,8 @@ impl Seen {
         let log = hub.log();
         Self {
             counts: *hub.counts(),
+            presence: hub.presence_counts().clone(),
+            presence_len: hub.presence_len(),
             follows: hub.follows_len(),
             log: log.stats(),
             memory_bytes: log.bytes(),
@@ -190,6 +197,42 @@ fn following(page: &mut Page, seen: &Seen, lag: &LagPart) {
          many, and others the next time.",
     )
     .value(lag.looked_at);
+}
+
+fn presence(page: &mut Page, seen: &Seen) {
+    let (members, topics) = seen.presence_len;
+    let counts = &seen.presence;
+    page.gauge(
+        "heartwire_presence_members",
+        "Members that are there, those included that may yet come back, summed over topics.",
+    )
+    .value(members);
+    page.gauge(
+        "heartwire_presence_topics",
+        "Topics with presence where somebody is.",
+    )
+    .value(topics);
+    page.counter("heartwire_presence_joins_total", "Joins that were told.")
+        .value(counts.joins);
+    page.counter(
+        "heartwire_presence_returns_total",
+        "Members that came back within the grace time, of which nothing was told.",
+    )
+    .value(counts.returns);
+    let mut leaves = page.counter(
+        "heartwire_presence_leaves_total",
+        "Leaves that were told, by who decided it and why.",
+    );
+    for ((by, reason), count) in &counts.leaves {
+        leaves.with(&[("by", by), ("reason", reason)], *count);
+    }
+    page.counter(
+        "heartwire_presence_unlisted_total",
+        "Connections that came to a topic with presence and were not listed, by the limit.",
+    )
+    .with(&[("limit", "topic-members")], counts.unlisted_by_topic)
+    .with(&[("limit", "members")], counts.unlisted_by_members)
+    .with(&[("limit", "topics")], counts.unlisted_by_topics);
 }
 
 fn deliveries(page: &mut Page, counts: &Counts) {

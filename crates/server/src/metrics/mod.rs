@@ -16,13 +16,14 @@ mod lag;
 mod process;
 mod refusals;
 mod text;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use heartwire_hub::{Death, Mode, Outcome, Side};
+use heartwire_hub::{Death, Mode, Outcome, Reason};
 
 use crate::sync::lock;
 
@@ -108,9 +109,6 @@ impl Origin {
         }
     }
 }
-
-/// Who ended a connection, and why, in words that are few.
-pub(crate) type Reason = (Side, &'static str);
 
 /// Everything that is counted outside the hub.
 pub(crate) struct Metrics {

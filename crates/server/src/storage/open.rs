@@ -34,6 +34,9 @@ pub enum StoreError {
     /// The log in it cannot be opened.
     #[error(transparent)]
     Log(#[from] store::OpenError),
+    /// It can be read, and nothing can be added to it, for another reason than want of space.
+    #[error("nothing can be written: {0}")]
+    NotWritable(JobError),
 }
 
 /// A log on disk, opened.
@@ -77,25 +80,30 @@ pub(crate) fn open(place: &Place, config: &HubConfig) -> Result<(Opened, Recover
         room_bytes: 0,
         is_full: false,
     };
-    opened.make_room();
+    opened.make_room()?;
     Ok((opened, recovered))
 }
 
 impl Opened {
     /// Runs the store's jobs until something can be written, so that the first message is not
-    /// refused; the helper runs the others.
-    fn make_room(&mut self) {
+    /// refused; the helper runs the others. A full disk may have space again later.
+    fn make_room(&mut self) -> Result<(), StoreError> {
         let mut jobs = self.store.take_jobs().into_iter();
         while self.store.room_bytes() == 0
             && let Some(job) = jobs.next()
         {
-            if let Err(error) = self.store.done(job.run()) {
-                self.is_full = matches!(error, JobError::NoSpace(_));
-                tracing::warn!(%error, "the log has no room yet");
+            match self.store.done(job.run()) {
+                Ok(()) => {}
+                Err(error @ JobError::NoSpace(_)) => {
+                    self.is_full = true;
+                    tracing::warn!(%error, "the log has no room yet");
+                }
+                Err(error) => return Err(StoreError::NotWritable(error)),
             }
         }
         self.jobs = jobs.collect();
         self.room_bytes = self.store.room_bytes();
+        Ok(())
     }
 }
 

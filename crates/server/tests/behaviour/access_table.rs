@@ -7,7 +7,7 @@
 //! | no | yes | by token | GET of granted topics by token |
 //! | yes | yes | by token | with the key; GET of granted topics by token |
 
-use heartwire_server::{ApiKey, HubBuilder, Server, Tokens};
+use heartwire_server::{ApiKey, HubBuilder, PresenceConfig, Server, Tokens};
 use std::net::SocketAddr;
 
 use crate::support::peer::{Heard, Peer};
@@ -17,12 +17,20 @@ use crate::support::{Fixture, http};
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const KEY: &str = "correct-horse";
 
+/// Who is there is told of every topic.
+fn open(hub: HubBuilder) -> HubBuilder {
+    hub.presence(PresenceConfig {
+        topics: vec!["*".parse().expect("a pattern")],
+        ..PresenceConfig::default()
+    })
+}
+
 fn keyed(hub: HubBuilder) -> HubBuilder {
-    hub.api_key(ApiKey::new(KEY).expect("a key"))
+    open(hub).api_key(ApiKey::new(KEY).expect("a key"))
 }
 
 fn by_token(hub: HubBuilder) -> HubBuilder {
-    hub.tokens(Tokens::secret(SECRET).expect("a secret"))
+    open(hub).tokens(Tokens::secret(SECRET).expect("a secret"))
 }
 
 /// What a plain WebSocket hears that shows this.
@@ -39,16 +47,18 @@ async fn websocket(address: SocketAddr, shown: Option<&str>) -> String {
     }
 }
 
-/// The statuses of: a list, a granted topic, another topic, publishing.
-async fn api(address: SocketAddr, shown: Option<&str>) -> [u16; 4] {
+/// The statuses of: a list, a granted topic, another topic, publishing, who is there on both topics.
+async fn api(address: SocketAddr, shown: Option<&str>) -> [u16; 6] {
     let bearer = shown.map(|shown| format!("authorization: Bearer {shown}"));
     let headers: Vec<&str> = bearer.iter().map(String::as_str).collect();
-    let mut statuses = [0; 4];
+    let mut statuses = [0; 6];
     let lines = [
         "GET /v1/topics",
         "GET /v1/topics/task:42",
         "GET /v1/topics/other",
         "POST /v1/topics/inbox",
+        "GET /v1/topics/task:42/presence",
+        "GET /v1/topics/other/presence",
     ];
     for (status, line) in statuses.iter_mut().zip(lines) {
         let body: &[u8] = if line.starts_with("POST") { b"x" } else { b"" };
@@ -58,7 +68,7 @@ async fn api(address: SocketAddr, shown: Option<&str>) -> [u16; 4] {
 }
 
 /// What is heard with nothing, the key, and a token.
-async fn row(address: SocketAddr) -> [(String, [u16; 4]); 3] {
+async fn row(address: SocketAddr) -> [(String, [u16; 6]); 3] {
     let token = Issuer::secret(SECRET).token(&claims("ann", &["task:42"], &["inbox"]));
     let one = async |shown| (websocket(address, shown).await, api(address, shown).await);
     [
@@ -68,43 +78,43 @@ async fn row(address: SocketAddr) -> [(String, [u16; 4]); 3] {
     ]
 }
 
-fn expect(websocket: &str, api: [u16; 4]) -> (String, [u16; 4]) {
+fn expect(websocket: &str, api: [u16; 6]) -> (String, [u16; 6]) {
     (websocket.to_owned(), api)
 }
 
 #[tokio::test]
 async fn without_key_and_tokens_everything_is_open_on_loopback() {
-    let server = Fixture::start().await;
-    let all = expect("pong", [200, 200, 200, 201]);
+    let server = Fixture::with(open).await;
+    let all = expect("pong", [200, 200, 200, 201, 200, 200]);
     assert_eq!(row(server.address).await, [all.clone(), all.clone(), all]);
 }
 
 #[tokio::test]
 async fn with_a_key_the_api_is_open_to_it_and_websockets_to_nobody() {
     let server = Fixture::with(keyed).await;
-    let nothing = expect("4001", [401; 4]);
-    let key = expect("4001", [200, 200, 200, 201]);
+    let nothing = expect("4001", [401; 6]);
+    let key = expect("4001", [200, 200, 200, 201, 200, 200]);
     assert_eq!(row(server.address).await, [nothing.clone(), key, nothing]);
     let server = Fixture::with(|hub| keyed(hub).open_websocket(true)).await;
-    let nothing = expect("pong", [401; 4]);
-    let key = expect("pong", [200, 200, 200, 201]);
+    let nothing = expect("pong", [401; 6]);
+    let key = expect("pong", [200, 200, 200, 201, 200, 200]);
     assert_eq!(row(server.address).await, [nothing.clone(), key, nothing]);
 }
 
 #[tokio::test]
 async fn with_tokens_they_open_websockets_and_the_topics_that_they_grant() {
     let server = Fixture::with(by_token).await;
-    let nothing = expect("4001", [401; 4]);
-    let token = expect("pong", [403, 200, 403, 403]);
+    let nothing = expect("4001", [401; 6]);
+    let token = expect("pong", [403, 200, 403, 403, 200, 403]);
     assert_eq!(row(server.address).await, [nothing.clone(), nothing, token]);
 }
 
 #[tokio::test]
 async fn with_both_the_key_opens_the_api_and_tokens_what_they_grant() {
     let server = Fixture::with(|hub| by_token(keyed(hub))).await;
-    let nothing = expect("4001", [401; 4]);
-    let key = expect("4001", [200, 200, 200, 201]);
-    let token = expect("pong", [403, 200, 403, 403]);
+    let nothing = expect("4001", [401; 6]);
+    let key = expect("4001", [200, 200, 200, 201, 200, 200]);
+    let token = expect("pong", [403, 200, 403, 403, 200, 403]);
     assert_eq!(row(server.address).await, [nothing, key, token]);
 }
 
@@ -118,12 +128,18 @@ async fn a_public_address_is_served_with_a_key_or_tokens_or_on_demand() {
         tokio::spawn(server.run(std::future::pending()));
         address
     };
-    let closed = serve(|hub| hub).await;
-    assert_eq!(api(closed, None).await, [403; 4]);
-    let open = serve(|hub| hub.insecure_open(true)).await;
-    assert_eq!(row(open).await[0], expect("pong", [200, 200, 200, 201]));
+    let closed = serve(open).await;
+    assert_eq!(api(closed, None).await, [403; 6]);
+    let insecure = serve(|hub| open(hub).insecure_open(true)).await;
+    assert_eq!(
+        row(insecure).await[0],
+        expect("pong", [200, 200, 200, 201, 200, 200])
+    );
     let tokens = serve(by_token).await;
-    assert_eq!(row(tokens).await[2], expect("pong", [403, 200, 403, 403]));
+    assert_eq!(
+        row(tokens).await[2],
+        expect("pong", [403, 200, 403, 403, 200, 403])
+    );
 }
 
 #[tokio::test]

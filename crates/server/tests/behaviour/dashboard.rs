@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::support::metrics::Scrape;
+use crate::support::receiver::idle_webhook;
 use crate::support::{Fixture, Outcome};
 
 const DASHBOARD: &str = include_str!("../../../../deploy/grafana/heartwire.json");
@@ -31,7 +32,7 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
 
 #[tokio::test]
 async fn each_panel_asks_for_metrics_that_exist() -> Outcome {
-    let server = Fixture::start().await;
+    let server = Fixture::with(|hub| hub.webhook(idle_webhook())).await;
     let names = Scrape::of(server.address).await.names();
     let dashboard: Value = serde_json::from_str(DASHBOARD)?;
     let mut asked = BTreeSet::new();

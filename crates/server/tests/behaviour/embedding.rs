@@ -187,3 +187,22 @@ async fn connections_of_a_dropped_server_leave_no_trace() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_task_that_publishes_in_a_loop_lets_others_run() -> Outcome {
+    let hub = Hub::builder().open().await?;
+    let publisher = tokio::spawn(async move {
+        for _ in 0..1_000 {
+            hub.publish("a", "x").await?;
+        }
+        Ok::<_, PublishError>(())
+    });
+    let mut turns = 0;
+    while !publisher.is_finished() {
+        turns += 1;
+        tokio::task::yield_now().await;
+    }
+    publisher.await??;
+    assert!(turns > 2, "others had {turns} turns among 1,000 messages");
+    Ok(())
+}

@@ -5,20 +5,20 @@ use crate::support::{Fixture, http, within};
 use serde_json::{Value, json};
 
 /// One `EventSource`.
-struct Events {
+pub(crate) struct Events {
     peer: Peer,
     text: String,
 }
 
 #[derive(Clone, PartialEq, Debug, Default)]
-struct Event {
-    name: String,
-    id: String,
-    data: Value,
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) data: Value,
 }
 
 impl Events {
-    async fn open(server: &Fixture, path: &str, headers: &[&str]) -> Self {
+    pub(crate) async fn open(server: &Fixture, path: &str, headers: &[&str]) -> Self {
         let mut request =
             format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n");
         for line in headers {
@@ -38,7 +38,7 @@ impl Events {
     }
 
     /// The next event; an `id` alone counts, comments do not.
-    async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         within("an event", async {
             loop {
                 while let Some((block, rest)) = self.text.split_once("\n\n") {

@@ -53,6 +53,18 @@ impl Oracle {
         }
     }
 
+    /// The topics that a new process has found after it accepted damage. Of one that is gone with
+    /// all its messages and its index nobody can know the name, but its followers are told of
+    /// another epoch.
+    pub(crate) fn found(&mut self, report: &Report, topics: &BTreeSet<TopicName>) {
+        if report.accepted.is_empty() {
+            return;
+        }
+        let gone = self.counts.keys().filter(|name| !topics.contains(*name));
+        let gone = gone.map(|name| (name.clone(), self.now));
+        self.damage.unknown.extend(gone);
+    }
+
     /// A reader was told of damage.
     pub(super) fn is_damaged(&mut self, topic: &TopicName, gap: Gap) {
         let last = gap.last.unwrap_or(gap.first);

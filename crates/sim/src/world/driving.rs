@@ -224,6 +224,9 @@ impl World {
         if let Some(reads) = &mut it.reads {
             *reads = reads.saturating_sub(bytes.len());
         }
+        if !bytes.is_empty() {
+            it.read_at = self.now;
+        }
         socket.feed(&bytes);
         if wire.down.is_dry()
             && let Some(over) = wire.down.over

@@ -158,17 +158,9 @@ impl World {
                 }
                 Delivery::Epoch { .. } => {}
             });
-            let loads = self
-                .server
-                .storage
-                .as_mut()
-                .map_or(0, |storage| storage.take_loads(hub));
-            for _ in 0..loads {
-                if let Some(storage) = &mut self.server.storage {
-                    storage.load(hub);
-                }
-            }
-            if filled == Filled::Drained && loads == 0 {
+            let storage = self.server.storage.as_mut();
+            let has_loaded = storage.is_some_and(|storage| storage.load_all(hub));
+            if filled == Filled::Drained && !has_loaded {
                 return Some(topic);
             }
         }

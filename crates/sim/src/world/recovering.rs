@@ -131,6 +131,8 @@ impl World {
             recovered.report
         );
         self.oracle.recovered(&recovered.report);
+        let topics = recovered.topics.iter().map(|topic| topic.name.clone());
+        self.oracle.found(&recovered.report, &topics.collect());
         self.server.hub = HubState::recover(self.profile.hub.clone(), recovered);
         self.call_helper();
     }

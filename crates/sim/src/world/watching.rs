@@ -81,6 +81,8 @@ impl World {
             .down
             .heard_at
             .max(wire.up.acknowledged_at)
+            // A slow reader hears what arrived long before.
+            .max(it.read_at)
             .max(since)
             .max(wire.opened_at);
         let silent_ms = self.now - heard_at;

@@ -7,6 +7,7 @@
 pub(crate) mod http;
 pub(crate) mod metrics;
 pub(crate) mod peer;
+pub(crate) mod receiver;
 pub(crate) mod token;
 
 use std::net::SocketAddr;
