@@ -43,12 +43,11 @@ impl Kind {
     /// whatever the size of the crowd, so that they always are too many.
     const fn per_mille(self) -> usize {
         match self {
-            Self::Ordinary => 0,
             Self::Slow | Self::Silent | Self::Half => 150,
             Self::Garbage | Self::Oversized => 50,
             Self::Looping => 30,
             Self::Flooding => 10,
-            Self::Greedy => 0,
+            Self::Ordinary | Self::Greedy => 0,
         }
     }
 

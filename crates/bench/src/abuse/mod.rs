@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 
     let crowd = {
         let _inside = crowd_side.enter();
-        tokio::spawn(busy(server.address, phases.clone()));
+        tokio::spawn(busy(server.address, phases));
         Crowd::send(server.address, plan.connections)?
     };
     std::thread::sleep(crowd::ramp(plan.connections));
