@@ -6,6 +6,7 @@
     reason = "a task reports to the terminal that started it"
 )]
 
+mod abuse;
 mod autobahn;
 mod bench;
 mod browser;
@@ -32,6 +33,9 @@ Usage: cargo xtask COMMAND
   autobahn [--all]      Autobahn's test suite against server and client; with --all the slow cases too
   fuzz [SECONDS] [TARGET]…
                         run the fuzzer over each target, or those named, for 60 s each or that long
+  abuse [OPTION]…       a hundred good links beside a crowd of 15,000 for ten minutes, in release:
+                        --minutes N, --seconds N, --connections N, --any-latency (told, not judged);
+                        exit code 1 when a good one suffers
   requirements          list the requirements of PROTOCOL.md and the files that cite them
   help                  this text
 
@@ -57,6 +61,7 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ["autobahn"] => autobahn::run(autobahn::Cases::Quick)?,
         ["autobahn", "--all"] => autobahn::run(autobahn::Cases::All)?,
         ["fuzz", rest @ ..] => fuzz::run(rest)?,
+        ["abuse", rest @ ..] => abuse::run(rest)?,
         ["requirements"] => print!("{}", tidy::requirements_report()?),
         other => bail!("no such command: {}\n\n{HELP}", other.join(" ")),
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run as run_command, works};
-use crate::{autobahn, foreign, javascript, licences, packages, simulate, tidy};
+use crate::{abuse, autobahn, foreign, javascript, licences, packages, simulate, tidy};
 
 /// One step: it runs alone with `--only NAME`.
 struct Step {
@@ -40,6 +40,11 @@ const STEPS: &[Step] = &[
         name: "rust",
         about: "tests, documentation tests and examples of the workspace",
         run: rust_tests,
+    },
+    Step {
+        name: "abuse",
+        about: "a hundred good links beside a crowd of two thousand, for twenty seconds",
+        run: abuse::short,
     },
     Step {
         name: "simulate",

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ impl Server {
     }
 
     /// Starts a server and waits for the line that names its address.
-    fn start(mut command: Command) -> Result<Self> {
+    pub(crate) fn start(mut command: Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -61,6 +62,33 @@ impl Server {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
         let kilobytes = field_kilobytes(&rollup, "Private_Dirty:");
         Ok(kilobytes.context("smaps_rollup has its usual form")? * 1_024)
+    }
+
+    /// All memory of the process that is in RAM, in bytes.
+    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id()))?;
+        let pages: Option<u64> = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+        let page_bytes = rustix::param::page_size() as u64;
+        Ok(pages.context("statm has its usual form")? * page_bytes)
+    }
+
+    /// How many descriptors the process has open.
+    pub(crate) fn descriptors(&self) -> Result<usize> {
+        Ok(self.open()?.len())
+    }
+
+    /// How many of them are sockets.
+    pub(crate) fn sockets(&self) -> Result<usize> {
+        let is_socket = |target: &&PathBuf| target.to_string_lossy().starts_with("socket:");
+        Ok(self.open()?.iter().filter(is_socket).count())
+    }
+
+    /// What the descriptors lead to.
+    fn open(&self) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.child.id()))?;
+        // One that was closed since the folder was read is none.
+        let targets = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        Ok(targets.collect())
     }
 }
 

@@ -161,7 +161,7 @@ impl Peer {
 }
 
 /// Appends the answer to a ping, of the protocol or of RFC 6455.
-fn answer(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+pub(crate) fn answer(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     if opcode == PING {
         write_frame(out, PONG, payload);
     } else if let Some(rest) = payload.strip_prefix(b"ping") {

@@ -9,6 +9,8 @@ use socket2::{Domain, Socket, Type};
 
 /// A frame of text.
 pub(crate) const TEXT: u8 = 1;
+/// The goodbye.
+pub(crate) const CLOSE: u8 = 8;
 /// A question of RFC 6455.
 pub(crate) const PING: u8 = 9;
 /// The answer to it.

@@ -3,6 +3,7 @@
 //! Each command is a module with its arguments and a `run`; this file parses, dispatches and turns
 //! the outcome into an exit code: 0 done, 1 failed, 2 wrong usage.
 
+mod bench;
 mod config;
 mod connect;
 mod doctor;
@@ -57,6 +58,7 @@ enum Command {
     Proxy(proxy::ProxyArgs),
     Log(log::LogArgs),
     Doctor(Box<doctor::DoctorArgs>),
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -86,6 +88,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Proxy(args) => proxy::run(args).await,
         Command::Log(args) => log::run(&args),
         Command::Doctor(args) => doctor::run(*args).await,
+        Command::Bench(args) => bench::run(args).await,
     }
 }
 

@@ -169,3 +169,62 @@ fn wrong_usage_is_code_2() {
         assert_eq!(Heartwire::run(arguments).0, 2, "{arguments:?}");
     }
 }
+
+#[test]
+fn bench_measures_a_running_server() {
+    let server = Server::start(&[]);
+    let url = server.url();
+    for (what, flags, figure, expected) in [
+        ("connections", &["--count", "20"][..], "connections", 20.0),
+        (
+            "fan-out",
+            &["--count", "5", "--messages", "10"],
+            "deliveries",
+            50.0,
+        ),
+        ("latency", &["--messages", "10"], "messages", 10.0),
+        ("recovery", &["--count", "10"], "links", 10.0),
+    ] {
+        let arguments = [&["bench", &url, what, "--json"][..], flags].concat();
+        let (code, output, errors) = Heartwire::run(&arguments);
+        assert_eq!(code, 0, "{what}: {errors}");
+        let report: serde_json::Value = serde_json::from_str(&output).expect("one JSON object");
+        assert_eq!(report["bench"], what, "{report}");
+        assert_eq!(report[figure], expected, "{report}");
+        let percentiles = report.as_object().expect("an object").keys();
+        assert!(
+            percentiles.filter(|name| name.ends_with("_p99_ms")).count() > 0,
+            "{report}"
+        );
+    }
+    let (code, output, _) = Heartwire::run(&["bench", &url, "latency", "--messages", "3"]);
+    assert_eq!(code, 0);
+    assert!(
+        output
+            .lines()
+            .any(|line| line.starts_with("stored_p99 ") && line.ends_with(" ms")),
+        "{output}"
+    );
+    common::wait_until("every link has said goodbye", || {
+        let (_, listed) = server.http("GET", "/v1/connections", "");
+        listed.contains("\"connections\":[]")
+    });
+}
+
+#[test]
+fn bench_tells_what_is_wrong_with_its_arguments_and_with_the_server() {
+    let server = Server::start(&["--api-key", "a-key-of-some-length"]);
+    let url = server.url();
+    for arguments in [
+        &["bench", &url, "everything"][..],
+        &["bench", &url, "latency", "--messages", "0"],
+        &["bench", "nonsense://x", "latency"],
+        &["bench", &url, "latency", "--ca", "no-such-file"],
+    ] {
+        let (code, _, errors) = Heartwire::run(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {errors}");
+    }
+    let (code, _, errors) = Heartwire::run(&["bench", &url, "connections", "--count", "1"]);
+    assert_eq!(code, 1, "{errors}");
+    assert!(errors.contains("4001"), "{errors}");
+}

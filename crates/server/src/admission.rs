@@ -136,7 +136,8 @@ impl Seats {
     }
 }
 
-fn counted_as(address: IpAddr) -> IpAddr {
+/// What an address is counted as: itself, or its /64 with IPv6.
+pub(crate) fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

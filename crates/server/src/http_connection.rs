@@ -25,11 +25,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tower_service::Service as _;
 
 use crate::guard::Via;
+use crate::http_seats::HttpSeat;
+use crate::hub::Hub;
+use crate::metrics::{Over, Weight};
 use crate::proxied;
 use crate::tls::{HTTP_2, Tls};
 
@@ -51,13 +54,14 @@ const STREAMS_ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A connection that was accepted just now.
 pub(crate) struct HttpConnection {
+    pub(crate) hub: Hub,
     pub(crate) via: Via,
     /// The connection has to begin with a PROXY header.
     pub(crate) is_proxied: bool,
     pub(crate) tls: Option<Tls>,
     pub(crate) router: Router,
     pub(crate) stopping: watch::Receiver<()>,
-    pub(crate) seat: OwnedSemaphorePermit,
+    pub(crate) seat: HttpSeat,
 }
 
 impl HttpConnection {
@@ -71,7 +75,9 @@ impl HttpConnection {
 
     async fn try_serve(mut self, mut stream: TcpStream) -> io::Result<()> {
         if self.is_proxied {
-            let source = timeout(PROXY_HEADER_TIMEOUT, proxied::source(&mut stream)).await??;
+            let source = timeout(PROXY_HEADER_TIMEOUT, proxied::source(&mut stream)).await;
+            let source = source.map_err(io::Error::from).flatten();
+            let source = source.inspect_err(|_| self.refused("bad-proxy-header"))?;
             self.via.peer = source.unwrap_or(self.via.peer);
         }
         let Some(tls) = self.tls.take() else {
@@ -79,7 +85,9 @@ impl HttpConnection {
         };
         let handshake = tls.acceptor().accept(stream);
         // Boxed, as what a handshake needs is more than all that comes after it.
-        let stream = timeout(TLS_HANDSHAKE_TIMEOUT, Box::pin(handshake)).await??;
+        let stream = timeout(TLS_HANDSHAKE_TIMEOUT, Box::pin(handshake)).await;
+        let stream = stream.map_err(io::Error::from).flatten();
+        let stream = stream.inspect_err(|_| self.refused("bad-tls-handshake"))?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
         if is_http2 {
             self.speak_http2(stream).await
@@ -93,6 +101,7 @@ impl HttpConnection {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> io::Result<()> {
         let Self {
+            hub,
             via,
             router,
             mut stopping,
@@ -116,7 +125,15 @@ impl HttpConnection {
                 connection.await
             }
         };
+        if let Some(reason) = ended.as_ref().err().and_then(refused_as) {
+            note(&hub, reason);
+        }
         ended.map_err(io::Error::other)
+    }
+
+    /// Counts somebody with whom there will be no HTTP.
+    fn refused(&self, reason: &'static str) {
+        note(&self.hub, reason);
     }
 
     /// The API alone: WebSockets are dialled by HTTP/1.1.
@@ -151,6 +168,26 @@ impl HttpConnection {
         };
         ended.map_err(io::Error::other)
     }
+}
+
+/// Why the HTTP library has given up a request that nobody else has seen, if the peer is to blame.
+fn refused_as(error: &hyper::Error) -> Option<&'static str> {
+    if error.is_timeout() {
+        Some("slow-head")
+    } else if error.is_parse_too_large() {
+        Some("large-head")
+    } else if error.is_parse() {
+        Some("malformed")
+    } else {
+        None
+    }
+}
+
+fn note(hub: &Hub, reason: &'static str) {
+    let shared = hub.shared();
+    let now = shared.clock.time();
+    let refusals = &shared.metrics.refusals;
+    refusals.note(Over::Accept, reason, Weight::Mistake, now);
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response, std::convert::Infallible>> + Send>>;

@@ -11,6 +11,7 @@ mod follow;
 mod gate;
 mod guard;
 mod http_connection;
+mod http_seats;
 mod hub;
 mod metrics;
 mod presence;

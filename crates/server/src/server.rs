@@ -3,17 +3,17 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::api::HttpError;
 use crate::guard::{Via, is_loopback};
 use crate::http_connection::HttpConnection;
+use crate::http_seats::HttpSeats;
 use crate::hub::Hub;
 use crate::metrics::{Over, Weight};
 use crate::socket;
@@ -22,6 +22,8 @@ use crate::tls::Tls;
 /// Connections that speak HTTP at the same time. WebSockets are counted elsewhere and do not count
 /// here once they are upgraded.
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
+/// How many of them from one address, unless it is a trusted proxy's.
+const HTTP_CONNECTIONS_PER_ADDRESS_MAX: usize = HTTP_CONNECTIONS_MAX / 2;
 /// How long the accept loop rests when the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often it is told at most that nothing can be accepted.
@@ -63,7 +65,7 @@ impl Server {
     ///
     /// The operating system's, when the address cannot be had.
     pub async fn bind(address: impl ToSocketAddrs, hub: Hub) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = socket::listen(address).await?;
         Ok(Self {
             address: listener.local_addr()?,
             router: hub.router(),
@@ -116,19 +118,21 @@ impl Server {
         // Each HTTP connection holds a receiver: closing waits for them.
         let stopping = watch::Sender::new(());
         let loopback = is_loopback(self.address.ip());
-        let seats = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+        let seats = HttpSeats::new(HTTP_CONNECTIONS_MAX, HTTP_CONNECTIONS_PER_ADDRESS_MAX);
         let bound = self.hub.heartbeat_bound();
         let accepting = async {
             let mut told_at = None;
             loop {
                 let (stream, peer) = accept(&self.listener, &self.hub, &mut told_at).await;
-                let Ok(seat) = seats.clone().try_acquire_owned() else {
+                let counted = (!self.hub.trusts(peer.ip())).then_some(peer.ip());
+                let Some(seat) = seats.take(counted) else {
                     refuse(&stream, &self.hub, self.tls.is_none());
                     continue;
                 };
                 // Events leave at once, and a peer that takes nothing does not keep its seat.
-                socket::prepare(&stream, bound);
+                socket::prepare_for_http(&stream, bound);
                 let connection = HttpConnection {
+                    hub: self.hub.clone(),
                     via: Via { peer, loopback },
                     is_proxied: self.proxy_protocol && self.hub.trusts(peer.ip()),
                     tls: self.tls.clone(),

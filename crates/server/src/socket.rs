@@ -2,11 +2,17 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
+
+/// Connections that may wait to be accepted: room for a fleet that comes back at once, where a dial
+/// that finds none is tried again by its kernel a second later, and two, and four. The system grants
+/// at most what it is set to, 4,096 on Linux by default (`net.core.somaxconn`).
+const ACCEPT_QUEUE_MAX: u32 = 16_384;
 
 /// Unsent bytes above which the kernel reports a socket as not writable. Little stands before a
 /// ping then, so a slow reader's answer comes soon.
@@ -16,11 +22,47 @@ const NOT_SENT_LOW_WATER_BYTES: u32 = 16 * 1024;
 /// that nothing else watches; close to the bound it resets peers that are slow but alive.
 const USER_TIMEOUT_ABOVE_BOUND: Duration = Duration::from_secs(60);
 
-/// Prepares a socket for a WebSocket, or for HTTP: small frames leave at once, little is queued in the kernel,
-/// and the kernel gives up long after the heartbeat (`bound`) has.
+/// Listens at the first of these addresses that can be had.
+pub(crate) async fn listen(addresses: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in lookup_host(addresses).await? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // The connections of a server that was stopped a moment ago hold its port for a minute. On
+    // Windows the option would let two servers share it instead.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_QUEUE_MAX)
+}
+
+/// Prepares a socket for HTTP: small answers leave at once, little is queued in the kernel, and the
+/// kernel gives up long after the heartbeat (`bound`) would.
 ///
 /// A socket that lacks an option works all the same, so errors are only traced.
-pub(crate) fn prepare(stream: &TcpStream, bound: Duration) {
+pub(crate) fn prepare_for_http(stream: &TcpStream, bound: Duration) {
+    set(stream, Some(bound * 2 + USER_TIMEOUT_ABOVE_BOUND));
+}
+
+/// Prepares a socket for a WebSocket: the same, but the kernel does not give up by itself. The
+/// heartbeat knows better who is dead `[LIVE-5]`: for `TCP_USER_TIMEOUT` a peer is gone whose window
+/// has room for a part of what is to be sent only, however long it goes on taking such parts.
+pub(crate) fn prepare_for_websocket(stream: &TcpStream) {
+    set(stream, None);
+}
+
+fn set(stream: &TcpStream, give_up_after: Option<Duration>) {
     let socket = SockRef::from(stream);
     let outcomes = [
         ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
@@ -28,10 +70,7 @@ pub(crate) fn prepare(stream: &TcpStream, bound: Duration) {
             "TCP_NOTSENT_LOWAT",
             not_sent_low_water(&socket, NOT_SENT_LOW_WATER_BYTES),
         ),
-        (
-            "TCP_USER_TIMEOUT",
-            user_timeout(&socket, bound * 2 + USER_TIMEOUT_ABOVE_BOUND),
-        ),
+        ("TCP_USER_TIMEOUT", user_timeout(&socket, give_up_after)),
     ];
     for (option, outcome) in outcomes {
         if let Err(error) = outcome {
@@ -46,8 +85,8 @@ fn not_sent_low_water(socket: &SockRef<'_>, bytes: u32) -> io::Result<()> {
 }
 
 #[cfg(target_os = "linux")]
-fn user_timeout(socket: &SockRef<'_>, timeout: Duration) -> io::Result<()> {
-    socket.set_tcp_user_timeout(Some(timeout))
+fn user_timeout(socket: &SockRef<'_>, timeout: Option<Duration>) -> io::Result<()> {
+    socket.set_tcp_user_timeout(timeout)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -56,7 +95,7 @@ fn not_sent_low_water(_: &SockRef<'_>, _: u32) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn user_timeout(_: &SockRef<'_>, _: Duration) -> io::Result<()> {
+fn user_timeout(_: &SockRef<'_>, _: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
@@ -104,7 +143,6 @@ fn outgoing_queue(_: impl AsFd) -> rustix::io::Result<u64> {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
 
     async fn pair() -> io::Result<(TcpStream, TcpStream)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -116,11 +154,14 @@ mod tests {
     #[tokio::test]
     async fn options_are_set() -> io::Result<()> {
         let (_peer, stream) = pair().await?;
-        prepare(&stream, Duration::from_secs(20));
+        prepare_for_http(&stream, Duration::from_secs(20));
         let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay()?);
         assert_eq!(socket.tcp_notsent_lowat()?, NOT_SENT_LOW_WATER_BYTES);
         assert_eq!(socket.tcp_user_timeout()?, Some(Duration::from_secs(100)));
+        prepare_for_websocket(&stream);
+        assert!(socket.tcp_nodelay()?);
+        assert_eq!(socket.tcp_user_timeout()?, None, "as before it was set");
         Ok(())
     }
 

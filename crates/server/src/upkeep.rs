@@ -95,17 +95,26 @@ pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
 
 /// Says goodbye to every connection, and waits until they are gone.
 async fn leave(shared: &Arc<Shared>, window: Duration) {
-    let conns: Vec<Weak<Conn>> = lock(&shared.wheel).iter().cloned().collect();
-    for batch in conns.chunks(BATCH) {
-        for conn in batch.iter().filter_map(Weak::upgrade) {
+    say_goodbye(shared, window).await;
+    let gone_by = Instant::now() + GONE_WITHIN;
+    while shared.seats.taken() > 0 && Instant::now() < gone_by {
+        sleep(LOOK_EVERY).await;
+        // Whoever was being asked in the moment of an earlier look was in no slot of the wheel.
+        say_goodbye(shared, window).await;
+    }
+}
+
+/// Closes, in paced batches, whoever the wheel holds and nobody is closing yet.
+async fn say_goodbye(shared: &Arc<Shared>, window: Duration) {
+    let filed: Vec<Weak<Conn>> = lock(&shared.wheel).iter().cloned().collect();
+    let is_open = |conn: &&Weak<Conn>| conn.upgrade().is_some_and(|conn| !conn.is_closing());
+    let open: Vec<&Weak<Conn>> = filed.iter().filter(is_open).collect();
+    for batch in open.chunks(BATCH) {
+        for conn in batch.iter().filter_map(|conn| conn.upgrade()) {
             // The wheel may hold a connection twice; the first goodbye counts.
             conn.close(goodbye(window));
         }
         sleep(BATCH_EVERY).await;
-    }
-    let gone_by = Instant::now() + GONE_WITHIN;
-    while shared.seats.taken() > 0 && Instant::now() < gone_by {
-        sleep(LOOK_EVERY).await;
     }
 }
 

@@ -88,7 +88,7 @@ describe(
     })
 
     it('a page that is loaded anew goes on where it was', async (t) => {
-      const setup = await Setup.start(t, CALM)
+      const setup = await Setup.start(t, { heartbeat: CALM })
       const page = await browser.newPage()
       t.after(() => page.close())
       const before = await pagePeer(page, setup)
@@ -103,7 +103,7 @@ describe(
     })
 
     it('a tab that is duplicated is another client: both stay connected', async (t) => {
-      const setup = await Setup.start(t, CALM)
+      const setup = await Setup.start(t, { heartbeat: CALM })
       const page = await browser.newPage()
       t.after(() => page.close())
       const first = await pagePeer(page, setup)
@@ -125,7 +125,7 @@ describe(
     })
 
     it('a page in the back/forward cache says good-bye within a second, and resumes on return', async (t) => {
-      const setup = await Setup.start(t, CALM)
+      const setup = await Setup.start(t, { heartbeat: CALM })
       const page = await browser.newPage()
       t.after(() => page.close())
       const peer = await pagePeer(page, setup)

@@ -19,7 +19,7 @@ const SAY_EVERY_MS = 2_000
 
 /** @type {(t: import('node:test').TestContext, heartbeat?: typeof HEARTBEAT) => Promise<{ setup: Setup, tab: import('./support/tabs.js').Tab, browser: Browser }>} */
 async function openPage(t, heartbeat) {
-  const setup = await Setup.start(t, heartbeat)
+  const setup = await Setup.start(t, { heartbeat })
   const browser = await Browser.start(t)
   const tab = await browser.open(`http://${setup.broken}/healthz`)
   await tab.evaluate(`(async () => {

@@ -80,11 +80,17 @@ const MEMBERS: &[Member] = &[
         on: &[
             "heartwire",
             "heartwire-disk",
+            "heartwire-load",
             "heartwire-log",
             "heartwire-proto",
             "heartwire-proxy",
             "heartwire-server",
         ],
+        nature: Nature::Shell,
+    },
+    Member {
+        name: "heartwire-load",
+        on: &["heartwire"],
         nature: Nature::Shell,
     },
     Member {
@@ -111,7 +117,7 @@ const MEMBERS: &[Member] = &[
     },
     Member {
         name: "heartwire-bench",
-        on: &[],
+        on: &["heartwire", "heartwire-load"],
         nature: Nature::Shell,
     },
     Member {

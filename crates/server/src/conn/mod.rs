@@ -103,6 +103,11 @@ impl Conn {
         wakes.run();
     }
 
+    /// Whether it has been told goodbye, or is over.
+    pub(crate) fn is_closing(&self) -> bool {
+        lock(&self.output).connection.ended().is_some()
+    }
+
     /// The wheel's slot of the connection has come: its task is woken if something is due, else it
     /// is filed for the deadline that it has by now.
     pub(crate) fn alarm(self: &Arc<Self>, now: Time) {
@@ -247,5 +252,35 @@ mod tests {
         }
         is_over.store(true, Ordering::Relaxed);
         wheel.join().expect("the wheel does not panic");
+    }
+    #[tokio::test]
+    async fn a_drain_finds_whoever_the_wheel_was_asking_when_it_looked_first() {
+        let config = HubBuilder::default().checked().expect("valid defaults");
+        let shared = Shared::start(config, None, None);
+        let (mut peer, conn, task) = following(&shared).await;
+        tokio::spawn(task);
+        let (far, mut asked) = (Time::from_millis(3_600_000), Vec::new());
+        while asked.is_empty() {
+            tokio::task::yield_now().await;
+            lock(&shared.wheel).turn(far, &mut asked);
+        }
+        let drain = tokio::spawn({
+            let shared = shared.clone();
+            async move { crate::upkeep::drain(&shared, Duration::from_secs(1)).await }
+        });
+        while !shared.is_draining() {
+            tokio::task::yield_now().await;
+        }
+        lock(&shared.wheel).file(Arc::downgrade(&conn), far);
+        let mut close = [0; 4];
+        let arrives = peer.read_exact(&mut close);
+        let arrived = tokio::time::timeout(Duration::from_secs(60), arrives).await;
+        arrived.expect("it is told goodbye").expect("in whole");
+        assert_eq!(
+            (close[0], u16::from_be_bytes([close[2], close[3]])),
+            (0x88, 4201)
+        );
+        drop(peer);
+        drain.await.expect("it does not panic");
     }
 }

@@ -43,7 +43,7 @@ pub(crate) enum Admission {
 pub(crate) fn open(upgraded: Upgraded, opening: Opening) -> Task {
     let (read, write, early) = transport::take(upgraded);
     let shared = opening.seat.shared().clone();
-    write.prepare(shared.config.hub.heartbeat.bound());
+    write.prepare();
     let now = shared.clock.now();
     let peer = Peer {
         address: opening.address,

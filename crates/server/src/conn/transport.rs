@@ -129,10 +129,10 @@ impl WriteHalf {
         }
     }
 
-    /// Prepares a TCP socket, see [`socket::prepare`].
-    pub(crate) fn prepare(&self, bound: std::time::Duration) {
+    /// Prepares a TCP socket, see [`socket::prepare_for_websocket`].
+    pub(crate) fn prepare(&self) {
         if let Self::Tcp(half) = self {
-            socket::prepare(half.as_ref(), bound);
+            socket::prepare_for_websocket(half.as_ref());
         }
     }
 

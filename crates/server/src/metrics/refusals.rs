@@ -15,7 +15,7 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Where somebody was turned away.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Over {
-    /// Before a request was read.
+    /// Before there was a whole request.
     Accept,
     /// By a status.
     Http,

@@ -3,11 +3,13 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use heartwire_server::{ConnectionLimits, Limits};
+use heartwire_server::{ConnectionLimits, Hub, Limits, Server};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::support::metrics::Scrape;
 use crate::support::peer::{Heard, Peer, upgrade};
-use crate::support::{Fixture, http};
+use crate::support::{Fixture, Outcome, PATIENCE, http};
 
 #[tokio::test]
 async fn a_connection_that_sends_too_fast_is_told_when_to_come_back() {
@@ -109,6 +111,9 @@ async fn a_body_that_trickles_ends_after_its_deadline() {
     let took = begun.elapsed().as_secs();
     assert!((29..39).contains(&took), "{took}");
     drop(peer);
+    let counted = Scrape::of(server.address).await;
+    let reason = r#"heartwire_refusals_total{over="http",reason="slow-body"}"#;
+    assert_eq!(counted.value(reason), 1.0);
 }
 
 #[tokio::test]
@@ -123,4 +128,20 @@ async fn one_that_never_says_hello_is_gone_after_its_deadline() {
     let mut peer = Peer::silent_v1(server.address, "/websocket").await;
     assert!(peer.text().await.starts_with("bye 4200 0 HELLO-1"));
     assert!(matches!(peer.heard().await, Heard::Close(4200, _)));
+}
+
+/// Nobody accepts here: whoever finds no room in the queue is never connected.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_fleet_that_dials_at_once_finds_room_in_the_accept_queue() -> Outcome {
+    let server = Server::bind("127.0.0.1:0", Hub::builder().open().await?).await?;
+    let granted = std::fs::read_to_string("/proc/sys/net/core/somaxconn")?;
+    let fleet = granted.trim().parse::<usize>()?.min(1_000);
+    let mut waiting = Vec::new();
+    for number in 0..fleet {
+        let dial = TcpStream::connect(server.local_addr());
+        let dialled = tokio::time::timeout(PATIENCE, dial).await;
+        waiting.push(dialled.unwrap_or_else(|_| panic!("only {number} found room"))?);
+    }
+    Ok(())
 }

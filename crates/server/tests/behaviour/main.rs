@@ -5,6 +5,7 @@ mod dashboard;
 mod drain;
 mod durable;
 mod embedding;
+mod every_refusal;
 mod explained;
 mod garbage;
 mod grants;

@@ -110,6 +110,12 @@ async fn a_trusted_proxy_that_does_not_speak_the_protocol_is_not_served() {
     let took = begun.elapsed();
     assert!((4..9).contains(&took.as_secs()), "{took:?}");
     assert!(took > Duration::from_secs(4));
+    let request = format!(
+        "PROXY UNKNOWN\r\nGET /metrics HTTP/1.1\r\nhost: localhost\r\n{KEY}\r\nconnection: close\r\n\r\n"
+    );
+    let metrics = http::raw(server.address, request.as_bytes()).await.body;
+    let counted = "heartwire_refusals_total{over=\"accept\",reason=\"bad-proxy-header\"} 2\n";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]

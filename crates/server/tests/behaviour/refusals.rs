@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support::metrics::Scrape;
 use crate::support::peer::{Heard, Peer, hello, upgrade};
 use crate::support::{Fixture, Outcome, http};
 use heartwire_server::{ApiKey, ConnectionLimits, Server};
@@ -207,4 +208,7 @@ async fn a_header_that_trickles_ends_after_its_deadline() {
     let bound = deadline + lateness.allowance();
     assert!(least <= bound, "after {least:?} at least, not {bound:?}");
     assert_eq!(peer.heard().await, Heard::End);
+    let counted = Scrape::of(server.address).await;
+    let reason = r#"heartwire_refusals_total{over="accept",reason="slow-head"}"#;
+    assert_eq!(counted.value(reason), 1.0);
 }

@@ -177,7 +177,7 @@ async fn a_changed_certificate_is_shown_from_then_on_and_costs_nobody_anything()
 }
 
 #[tokio::test]
-async fn whoever_does_not_shake_hands_is_gone_after_its_deadline() {
+async fn whoever_does_not_shake_hands_is_gone_after_its_deadline() -> Outcome {
     let certificate = Certificate::new("silent");
     let server = serve(&certificate).await;
     let mut garbage = Peer::tcp(server.address).await;
@@ -191,6 +191,17 @@ async fn whoever_does_not_shake_hands_is_gone_after_its_deadline() {
         took > Duration::from_secs(9) && took < Duration::from_secs(15),
         "{took:?}"
     );
+    let mut asking = Peer::over(certificate.dial(server.address, "http/1.1").await?);
+    let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    asking.send(request).await;
+    let mut metrics = Vec::new();
+    while let Some(bytes) = asking.heard_raw().await {
+        metrics.extend(bytes);
+    }
+    let metrics = String::from_utf8(metrics)?;
+    let counted = "heartwire_refusals_total{over=\"accept\",reason=\"bad-tls-handshake\"} 2\n";
+    assert!(metrics.contains(counted), "{metrics}");
+    Ok(())
 }
 
 #[test]

@@ -56,13 +56,23 @@ export class Setup {
   proxy
   direct = ''
   broken = ''
+  /** What opens the HTTP API, where a key does. @type {Record<string, string>} */
+  headers = {}
 
-  /** @type {(t: import('node:test').TestContext, heartbeat?: { interval: string, timeout: string }) => Promise<Setup>} */
-  static async start(t, { interval, timeout } = { interval: '1s', timeout: '1s' }) {
+  /**
+   * @param {import('node:test').TestContext} t
+   * @param {{ heartbeat?: { interval: string, timeout: string }, guard?: { key: string, secret: string } }} [settings]
+   *   by default 1 s and 1 s; the API key, and the secret of tokens
+   */
+  static async start(t, { heartbeat = { interval: '1s', timeout: '1s' }, guard } = {}) {
     const setup = new Setup()
+    if (guard) setup.headers = { authorization: `Bearer ${guard.key}` }
     t.after(() => setup.stop())
-    const heartbeat = ['--heartbeat-interval', interval, '--heartbeat-timeout', timeout]
-    setup.server = new Program(['serve', '--listen', '127.0.0.1:0', '--memory', ...heartbeat])
+    setup.server = new Program([
+      ...['serve', '--listen', '127.0.0.1:0', '--memory'],
+      ...['--heartbeat-interval', heartbeat.interval, '--heartbeat-timeout', heartbeat.timeout],
+      ...(guard ? ['--api-key', guard.key, '--jwt-secret', guard.secret] : []),
+    ])
     setup.direct = await setup.server.ready()
     setup.proxy = new Program(['proxy', '--listen', '127.0.0.1:0', '--to', setup.direct])
     setup.broken = await setup.proxy.ready()
@@ -85,21 +95,21 @@ export class Setup {
     const response = await fetch(`http://${this.direct}/v1/topics/${topic}`, {
       method: 'POST',
       body: text,
-      headers: { 'content-type': 'text/plain' },
+      headers: { 'content-type': 'text/plain', ...this.headers },
     })
     if (response.status !== 201) throw new Error(`publishing failed: ${response.status} ${await response.text()}`)
   }
 
   /** The texts of a topic, from its beginning. @param {string} topic */
   async history(topic) {
-    const response = await fetch(`http://${this.direct}/v1/topics/${topic}?limit=1000`)
+    const response = await fetch(`http://${this.direct}/v1/topics/${topic}?limit=1000`, { headers: this.headers })
     const { messages } = /** @type {{ messages: Array<{ text: string }> }} */ (await response.json())
     return messages.map(({ text }) => text)
   }
 
   /** How many connections the server holds. */
   async connections() {
-    const response = await fetch(`http://${this.direct}/v1/connections`)
+    const response = await fetch(`http://${this.direct}/v1/connections`, { headers: this.headers })
     const { connections } = /** @type {{ connections: unknown[] }} */ (await response.json())
     return connections.length
   }

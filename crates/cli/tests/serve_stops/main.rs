@@ -1,8 +1,12 @@
-//! SIGTERM and Ctrl-C drain and exit with 0; a second signal exits at once.
+//! SIGTERM and Ctrl-C drain and exit with 0; a second signal exits at once; and everybody comes back
+//! to the next server.
 
 #![cfg(unix)]
 
+#[path = "../common/mod.rs"]
 mod common;
+#[cfg(target_os = "linux")]
+mod fleet;
 
 use std::io::Write;
 use std::net::TcpStream;
