@@ -193,8 +193,10 @@ impl Hub {
     }
 
     /// Stops gracefully: takes nothing new, waits until what was published is stored and
-    /// acknowledged, then closes the connections in paced batches, each with a delay of its own
-    /// within `window` to come back. Returns when they are gone. A hub that has drained stays so.
+    /// acknowledged, then closes the connections in paced batches, each with a delay of its own to
+    /// come back. The delays spread over `window`, which begins a second after all have been told, so
+    /// that the next process listens by then; without a window it begins at once. Returns when they
+    /// are gone. A hub that has drained stays so.
     pub async fn drain(&self, window: Duration) {
         upkeep::drain(&self.shared, window).await;
     }

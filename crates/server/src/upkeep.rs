@@ -22,6 +22,8 @@ const BATCH: usize = 100;
 const BATCH_EVERY: Duration = Duration::from_millis(20);
 /// How often a drain looks whether everybody is gone.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long the next process is given to begin, before clients come back.
+const BEGINS_WITHIN: Duration = Duration::from_secs(1);
 /// How long a drain waits for the last to leave: longer than a close handshake takes.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -109,20 +111,32 @@ async fn say_goodbye(shared: &Arc<Shared>, window: Duration) {
     let filed: Vec<Weak<Conn>> = lock(&shared.wheel).iter().cloned().collect();
     let is_open = |conn: &&Weak<Conn>| conn.upgrade().is_some_and(|conn| !conn.is_closing());
     let open: Vec<&Weak<Conn>> = filed.iter().filter(is_open).collect();
-    for batch in open.chunks(BATCH) {
+    let (begun, mut told) = (Instant::now(), 0);
+    let mut batches = open.chunks(BATCH);
+    while let Some(batch) = batches.next() {
+        // As many batches as are left take as long as those before took, on a busy machine too.
+        let one_took = begun.elapsed().checked_div(told).unwrap_or_default();
+        let others = one_took.max(BATCH_EVERY) * batches.len() as u32;
+        told += 1;
         for conn in batch.iter().filter_map(|conn| conn.upgrade()) {
             // The wheel may hold a connection twice; the first goodbye counts.
-            conn.close(goodbye(window));
+            conn.close(goodbye(others, window));
         }
         sleep(BATCH_EVERY).await;
     }
 }
 
-/// Each has a delay of its own, so that they do not come back together `[CLOSE-5]`.
-fn goodbye(window: Duration) -> Close {
+/// Each has a delay of its own, so that they do not come back together `[CLOSE-5]`. The window begins
+/// when the others have been told as well, and the next process has had time to begin: whoever came
+/// before would find nobody, and wait for longer the next time.
+fn goodbye(others: Duration, window: Duration) -> Close {
     let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1);
     let drawn = (u128::from(clock::random()) * u128::from(window_ms)) >> 64;
     let delay = Duration::from_millis(drawn as u64 + 1);
+    let delay = match window.is_zero() {
+        true => delay,
+        false => others + BEGINS_WITHIN + delay,
+    };
     Close::new(CloseCode::DRAINING, "draining").retry_after(delay)
 }
 

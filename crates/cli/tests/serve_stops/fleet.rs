@@ -31,7 +31,6 @@ const WINDOW: Duration = Duration::from_secs(6);
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The window is looked at in so many parts.
-const PARTS: usize = 10;
 /// Sockets, and what a process has open besides.
 const DESCRIPTORS: u64 = LINKS as u64 + 500;
 
@@ -228,20 +227,36 @@ fn causes(outages: &[Outage], stopped_at: Instant) -> BTreeMap<String, (usize, [
     causes
 }
 
+/// The dials are due over the whole window, and no tenth of it, wherever it begins, holds more than
+/// two tenths of them. How many the fullest holds.
+fn check_spread(outages: &[Outage]) -> usize {
+    let due = outages.iter().map(|outage| outage.lost_at + outage.named);
+    let mut due: Vec<Instant> = due.collect();
+    due.sort_unstable();
+    let crowd = due.iter().enumerate().map(|(index, first)| {
+        let end = due.partition_point(|due| *due < *first + WINDOW / 10);
+        end - index
+    });
+    let crowd = crowd.max().expect("there are some");
+    assert!(crowd <= due.len() / 5, "{crowd} come within a tenth");
+    let (early, late) = (due[due.len() / 20], due[due.len() * 19 / 20]);
+    let spread = late - early;
+    assert!(spread > WINDOW.mul_f64(0.7), "{spread:?}, not {WINDOW:?}");
+    crowd
+}
+
 /// Checks that the delays were spread over the window, that they were kept, and that everybody was
 /// back in time; prints the figures.
 fn check(outages: &[Outage], stopped_at: Instant, lateness: &Lateness) {
     println!("lost by: {:?}", causes(outages, stopped_at));
-    let mut parts = [0; PARTS];
     let late = Duration::from_secs(1) + lateness.allowance();
-    for Outage { why, named, .. } in outages {
+    for Outage { why, .. } in outages {
         assert!(
             matches!(why, Loss::Closed { code, .. } if *code == CloseCode::DRAINING),
             "{why}"
         );
-        let part = named.div_duration_f64(WINDOW.mul_f64(1.1)) * PARTS as f64;
-        parts[(part as usize).min(PARTS - 1)] += 1;
     }
+    let crowd = check_spread(outages);
     for outage in outages {
         let named = outage.named;
         let earliest = outage.dialled_at.duration_since(stopped_at);
@@ -252,19 +267,12 @@ fn check(outages: &[Outage], stopped_at: Instant, lateness: &Lateness) {
             "{waited:?}, not {named:?} and {late:?}"
         );
     }
-    // Most parts hold a tenth of all; the last less, as few delays are lengthened that far.
-    let share = outages.len() / PARTS;
-    assert!(parts.iter().all(|part| *part < share * 3 / 2), "{parts:?}");
-    assert!(
-        parts[..PARTS - 2].iter().all(|part| *part > share / 2),
-        "{parts:?}"
-    );
     let back = |outage: &Outage| outage.back_at.duration_since(stopped_at);
     let last = outages.iter().map(back).max().expect("there are some");
     let bound = WINDOW + BACK_WITHIN + lateness.allowance();
     let again: usize = outages.iter().map(|outage| outage.dials - 1).sum();
     println!(
-        "dials named for each tenth of the window: {parts:?}; {again} dials had to be tried again; \
+        "at most {crowd} dials due within a tenth of the window; {again} had to be tried again; \
          the last link was back {:.1} s after SIGTERM (window {:.0} s)",
         last.as_secs_f64(),
         WINDOW.as_secs_f64(),
