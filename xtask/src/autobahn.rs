@@ -1,5 +1,6 @@
 //! Autobahn's test suite for WebSockets against the server and the Rust client. What it needs is set
-//! up below the target directory by `foreign/autobahn/setup.sh`.
+//! up below the target directory by `foreign/autobahn/setup.sh`. A command and no step of the tests: the
+//! suite judges by time-outs of its own, which a busy machine misses.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,11 +31,6 @@ pub(crate) enum Cases {
     Quick,
     /// All of them.
     All,
-}
-
-/// The quick cases, as a step of the tests.
-pub(crate) fn quick() -> Result<()> {
-    run(Cases::Quick)
 }
 
 /// Runs the suite against both ends; an error when a case has failed.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, run as run_command, works};
-use crate::{abuse, autobahn, foreign, javascript, licences, packages, simulate, tidy};
+use crate::{abuse, foreign, javascript, licences, packages, simulate, tidy};
 
 /// One step: it runs alone with `--only NAME`.
 struct Step {
@@ -70,11 +70,6 @@ const STEPS: &[Step] = &[
         name: "foreign",
         about: "Python's websockets against the server, alone and behind nginx and Caddy",
         run: foreign::run,
-    },
-    Step {
-        name: "autobahn",
-        about: "the quick cases of Autobahn's test suite against the server and the Rust client",
-        run: autobahn::quick,
     },
 ];
 
