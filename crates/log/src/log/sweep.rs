@@ -11,7 +11,7 @@ use heartwire_proto::Offset;
 use super::Log;
 use super::warm::{Load, Purpose};
 use crate::Entry;
-use crate::append::{Pending, What};
+use crate::append::What;
 use crate::store::{DiskPlace, SegmentId};
 use crate::topic::{ReadBack, TopicId, TopicLog};
 
@@ -56,23 +56,7 @@ impl Log {
     /// sweep of the same segment.
     fn move_out(&self, id: TopicId, topic: &TopicLog, segment: SegmentId) -> Option<Load> {
         let (before, places) = topic.places_in(segment)?;
-        let mut bytes = 0;
-        let places: Vec<_> = places
-            .take(self.config.load_messages_max)
-            .take_while(|place| {
-                let fits = bytes < self.config.load_bytes_max;
-                bytes += place.bytes as usize;
-                fits
-            })
-            .collect();
-        Some(Load {
-            topic: id,
-            name: topic.name().clone(),
-            origin: topic.origin(),
-            after: before,
-            places,
-            purpose: Purpose::Move,
-        })
+        Some(self.load_of(id, topic, before, places, Purpose::Move))
     }
 
     /// The messages have been read and are written again. Of those that the disk has lost it is
@@ -87,29 +71,21 @@ impl Log {
             if !self.has_room(bytes) {
                 return;
             }
-            self.last_lsn = crate::Lsn(self.last_lsn.0 + 1);
-            self.pending_bytes += bytes;
-            self.sweep.under_way += 1;
-            self.pending.push_back(Pending {
-                lsn: self.last_lsn,
-                what: match message {
-                    Some(entry) => What::Moved {
-                        topic,
-                        offset,
-                        entry,
-                        from,
-                    },
-                    None => What::Lost {
-                        topic,
-                        offset,
-                        from,
-                    },
+            let what = match message {
+                Some(entry) => What::Moved {
+                    topic,
+                    offset,
+                    entry,
+                    from,
                 },
-                producer: None,
-                appended_before: None,
-                bytes,
-                payload_bytes: 0,
-            });
+                None => What::Lost {
+                    topic,
+                    offset,
+                    from,
+                },
+            };
+            self.sweep.under_way += 1;
+            self.push_pending(what, None, None, bytes, 0);
         }
     }
 

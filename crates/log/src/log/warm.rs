@@ -90,24 +90,34 @@ impl Log {
     fn load(&self, id: TopicId, after: Offset) -> Option<Load> {
         let topic = self.topics.get(id.0)?;
         let after = after.max(topic.base());
+        let load = self.load_of(id, topic, after, topic.cold_places(after), Purpose::Follow);
+        (!load.places.is_empty()).then_some(load)
+    }
+
+    /// As many of the messages at these places as are read at once.
+    pub(super) fn load_of(
+        &self,
+        id: TopicId,
+        topic: &TopicLog,
+        after: Offset,
+        places: impl Iterator<Item = DiskPlace>,
+        purpose: Purpose,
+    ) -> Load {
         let mut bytes = 0;
-        let places: Vec<_> = topic
-            .cold_places(after)
-            .take(self.config.load_messages_max)
-            .take_while(|place| {
-                let fits = bytes < self.config.load_bytes_max;
-                bytes += place.bytes as usize;
-                fits
-            })
-            .collect();
-        (!places.is_empty()).then(|| Load {
+        let fits = |place: &DiskPlace| {
+            let fits = bytes < self.config.load_bytes_max;
+            bytes += place.bytes as usize;
+            fits
+        };
+        let places = places.take(self.config.load_messages_max);
+        Load {
             topic: id,
             name: topic.name().clone(),
             origin: topic.origin(),
             after,
-            places,
-            purpose: Purpose::Follow,
-        })
+            places: places.take_while(fits).collect(),
+            purpose,
+        }
     }
 
     /// The driver has read what it [took](Self::take_loads): one message for each place, `None`

@@ -218,7 +218,7 @@ impl Log {
         }
     }
 
-    fn push_pending(
+    pub(super) fn push_pending(
         &mut self,
         what: What,
         producer: Option<(ProducerId, Seq)>,
