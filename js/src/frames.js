@@ -65,6 +65,7 @@ const place = field('FRAME-6', /^\d+(<\d+)?$/, (text) => {
 /** The publisher's identity. */
 const from = field('FRAME-12', /^[\w\-.~:@%]{1,240}$/, decodeURIComponent)
 
+const reason = field('FRAME-1', /^[ -~]+$/)
 const closeCode = field('FRAME-6', /^[1-4]\d{3}$/, Number)
 const refusedCode = field('FRAME-11', /^(forbidden|limit|bad-topic)$/)
 const nackCode = field('FRAME-11', /^(forbidden|too-large|bad-topic|invalid-text|unavailable|rate)$/)
@@ -117,7 +118,7 @@ export function parseServerFrame(message) {
   const at = header.length + 1
   /** @type {any[]} */
   const body = []
-  if (verb === 'bye') body.push(texts.splice(least).join(' '))
+  if (verb === 'bye') body.push(texts[least] == null ? '' : reason(texts.splice(least).join(' ')))
   const payload = message.slice(at)
   if (verb === 'msg') body.push(payload)
   else if (verb === 'ping') body.push(parseTails(payload))

@@ -267,7 +267,7 @@ proptest! {
     fn any_reason_can_be_said(reason: String) {
         let code = CloseCode::DRAINING;
         let bye = ServerFrame::Bye { code, retry: None, reason: &reason }.to_payload();
-        prop_assert!(bye.len() <= 140);
+        prop_assert!(bye.len() <= 512);
         let parsed = ServerFrame::parse(bye.as_message());
         let is_bye = matches!(parsed, Ok(ServerFrame::Bye { .. }));
         prop_assert!(is_bye, "{:?}", parsed);
@@ -310,8 +310,6 @@ fn parse_everywhere(bytes: &[u8]) {
             Err(error) => assert!(error.to_string().len() <= 123, "{error}"),
         }
         match ServerFrame::parse(message) {
-            // Reasons are cut, and made printable.
-            Ok(ServerFrame::Bye { .. }) => {}
             Ok(frame) => server_round_trip(&frame),
             Err(error) => assert!(error.to_string().len() <= 123, "{error}"),
         }

@@ -11,6 +11,7 @@ const JSON_VERBS: [&str; 3] = ["hello", "welcome", "token"];
 
 const ASCII: FrameError = FrameError::new("FRAME-1", "a header line is ASCII");
 const SPACES: FrameError = FrameError::new("FRAME-1", "one space stands between two fields");
+const PRINTABLE: FrameError = FrameError::new("FRAME-1", "a reason is of printable characters");
 const HEADER: FrameError = FrameError::new(
     "FRAME-2",
     "a header line is at most 512 bytes, then comes LF",
@@ -128,9 +129,14 @@ impl<'a> Fields<'a> {
         self.optional()?.ok_or(MISSING)
     }
 
-    /// Everything that is left, spaces included.
-    pub(super) fn remainder(self) -> &'a str {
-        self.rest.unwrap_or_default()
+    /// Everything that is left, spaces included: printable text for people, or nothing.
+    pub(super) fn remainder(self) -> Result<&'a str, FrameError> {
+        match self.rest {
+            None => Ok(""),
+            Some("") => Err(SPACES),
+            Some(text) if text.bytes().any(|byte| byte.is_ascii_control()) => Err(PRINTABLE),
+            Some(text) => Ok(text),
+        }
     }
 
     /// Checks that no field is left.

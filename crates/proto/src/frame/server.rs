@@ -9,6 +9,7 @@ use super::{
 };
 use crate::close::CloseCode;
 use crate::id::{Cursor, Epoch, Offset, PingId, Seq, TopicRef, parse_number};
+use crate::limits::HEADER_BYTES_MAX;
 use crate::time::WallTime;
 
 const PREV: FrameError = FrameError::new("FRAME-6", "PREV is below OFFSET");
@@ -19,9 +20,6 @@ const GAP: FrameError = FrameError::new(
     "FRAME-4",
     "after CURSOR comes nothing, or gap and its fields",
 );
-
-/// The longest reason that fits a close frame, in bytes.
-const REASON_BYTES_MAX: usize = 123;
 
 /// A frame from server to client.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -258,7 +256,7 @@ impl<'a> ServerFrame<'a> {
         Ok(Self::Bye {
             code: CloseCode(code),
             retry,
-            reason: fields.remainder(),
+            reason: fields.remainder()?,
         })
     }
 
@@ -433,8 +431,10 @@ impl std::fmt::Display for Gap {
     }
 }
 
-/// The reason goes to people and must not break the header line, whatever it holds.
+/// The reason goes to people and must not break the header line, whatever it holds and however long it
+/// is.
 fn write_bye(out: &mut Vec<u8>, code: CloseCode, retry: Option<Duration>, reason: &str) {
+    let begins_at = out.len();
     let retry_ms = retry.map_or(0, |retry| retry.as_millis());
     write_header(out, format_args!("bye {} {retry_ms}", code.0));
     if !reason.is_empty() {
@@ -446,6 +446,7 @@ fn write_bye(out: &mut Vec<u8>, code: CloseCode, retry: Option<Duration>, reason
                 b'?'
             }
         };
-        out.extend(reason.chars().take(REASON_BYTES_MAX).map(printable));
+        let room = HEADER_BYTES_MAX.saturating_sub(out.len() - begins_at);
+        out.extend(reason.chars().take(room).map(printable));
     }
 }
