@@ -35,6 +35,7 @@ use crate::hub::Hub;
 use crate::metrics::{Over, Weight};
 use crate::proxied;
 use crate::tls::{HTTP_2, Tls};
+use crate::wire::Wire;
 
 /// How long a proxy may take to say where a connection comes from.
 const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -83,7 +84,7 @@ impl HttpConnection {
         let Some(tls) = self.tls.take() else {
             return self.speak_http1(stream).await;
         };
-        let handshake = tls.acceptor().accept(stream);
+        let handshake = tls.acceptor().accept(Wire::new(stream));
         // Boxed, as what a handshake needs is more than all that comes after it.
         let stream = timeout(TLS_HANDSHAKE_TIMEOUT, Box::pin(handshake)).await;
         let stream = stream.map_err(io::Error::from).flatten();

@@ -28,6 +28,7 @@ mod upkeep;
 mod waiting;
 mod webhook;
 mod wheel;
+mod wire;
 
 pub use admission::ConnectionLimits;
 pub use api::{UrlTopics, UrlTopicsError};

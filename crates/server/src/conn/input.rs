@@ -206,9 +206,14 @@ impl<'a> Intake<'a> {
         false
     }
 
+    /// Bytes have arrived.
+    pub(super) fn heard(&mut self) {
+        self.output.connection.heard(self.now);
+    }
+
     /// Everything that one read brought has been handled: it is stored, and answered by one write.
     fn finish(&mut self, hub: Option<HubGuard<'_>>) {
-        self.output.connection.heard(self.now);
+        self.heard();
         self.put_down(hub);
     }
 

@@ -20,6 +20,7 @@ mod admit;
 mod input;
 mod open;
 mod output;
+mod secured;
 mod task;
 mod transport;
 

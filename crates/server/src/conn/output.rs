@@ -160,8 +160,9 @@ impl Output {
         }
         if let Some(cx) = cx {
             // A transport with a buffer of its own goes on flushing when its task is woken.
-            if let Poll::Ready(Err(error)) = write.poll_flush(cx) {
-                return Err(error);
+            match write.poll_flush(cx) {
+                Poll::Ready(flushed) => flushed?,
+                Poll::Pending => return Ok((written, false)),
             }
         }
         Ok((written, true))

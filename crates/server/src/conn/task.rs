@@ -147,6 +147,8 @@ impl Task {
             (Read::Broken(kind), _) => return Turn::Broken(kind),
             // A peer that has sent its last may still read what it is answered.
             (Read::End, _) => return Turn::HangUp,
+            // The last may still stand in the buffer of a transport.
+            (_, Pumped::Blocked) => {}
             _ if output.connection.is_finished() => return Turn::HangUp,
             (_, Pumped::Broken(kind)) => return Turn::Broken(kind),
             _ => {}
@@ -250,7 +252,12 @@ fn read(
     BUFFER.with_borrow_mut(|buffer| {
         for _ in 0..READS_PER_TURN {
             match socket.poll_read(cx, buffer) {
-                Poll::Pending => return Read::Dry,
+                Poll::Pending => {
+                    if socket.has_received() {
+                        intake.heard();
+                    }
+                    return Read::Dry;
+                }
                 Poll::Ready(Ok(0)) => return Read::End,
                 Poll::Ready(Ok(length)) => {
                     if !input.take(&mut buffer[..length], intake) {

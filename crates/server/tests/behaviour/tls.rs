@@ -1,15 +1,17 @@
 //! TLS in front of HTTP and WebSockets.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use heartwire_server::Tls;
+use heartwire_server::{HubBuilder, Tls};
 use http::{Request, Version};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -18,9 +20,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::support::peer::{Peer, hello, upgrade};
+use crate::support::peer::{Peer, hello, text, upgrade};
 use crate::support::token::Scratch;
-use crate::support::{Fixture, Outcome, until, within};
+use crate::support::{Fixture, Outcome, patient_heartbeat, until, within};
 
 /// A certificate for this machine, in files.
 struct Certificate {
@@ -64,6 +66,16 @@ impl Certificate {
         address: SocketAddr,
         protocol: &str,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        self.secure(TcpStream::connect(address).await?, protocol)
+            .await
+    }
+
+    /// The same over a stream that is there.
+    async fn secure(
+        &self,
+        stream: TcpStream,
+        protocol: &str,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("a certificate");
         let provider = Arc::new(ring::default_provider());
@@ -73,16 +85,76 @@ impl Certificate {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.into()];
-        let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost").expect("a name");
         let connector = TlsConnector::from(Arc::new(config));
         within("the handshake", connector.connect(name, stream)).await
+    }
+
+    /// A v1 WebSocket over this stream, that has been welcomed.
+    async fn v1_over(&self, stream: TcpStream) -> std::io::Result<Peer<TlsStream<TcpStream>>> {
+        let mut peer = Peer::over(self.secure(stream, "http/1.1").await?);
+        peer.upgrade("/websocket", &["sec-websocket-protocol: heartwire.v1"])
+            .await;
+        peer.say(&hello("a", 1)).await;
+        peer.welcomed().await;
+        Ok(peer)
     }
 }
 
 async fn serve(certificate: &Certificate) -> Fixture {
     let tls = certificate.tls();
     Fixture::serving(|hub| hub, |server| server.tls(tls)).await
+}
+
+async fn serve_patiently(certificate: &Certificate) -> Fixture {
+    let tls = certificate.tls();
+    let patient = |hub: HubBuilder| hub.heartbeat(patient_heartbeat());
+    Fixture::serving(patient, |server| server.tls(tls)).await
+}
+
+/// 200 KB at 20 KB/s: ten seconds with a bound of four. What stands in TLS and in the kernels takes
+/// longer to read than an answer may take; it answers pings when it comes to read them `[LIVE-5]`.
+#[tokio::test]
+async fn a_slow_reader_over_tls_is_not_declared_dead() -> Outcome {
+    let certificate = Certificate::new("slow");
+    let server = serve_patiently(&certificate).await;
+    let stream = Peer::with_small_window(server.address).await.into_stream();
+    let mut slow = certificate.v1_over(stream).await?;
+    assert_eq!(slow.ask("sub load").await, "subbed load 0");
+    slow.bytes_per_100_ms = 2_000;
+    let payload = "x".repeat(20_000);
+    for _ in 0..10 {
+        server.hub.publish("load", payload.as_str()).await?;
+    }
+    let (begun, mut messages) = (Instant::now(), 0);
+    while messages < 10 {
+        messages += usize::from(slow.text_after_pings().await.starts_with("msg load "));
+    }
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(8), "{took:?}");
+    Ok(())
+}
+
+/// One record in small pieces: nothing can be made of it for longer than the bound `[LIVE-1]`.
+#[tokio::test]
+async fn parts_of_a_record_keep_a_connection_alive() -> Outcome {
+    let certificate = Certificate::new("pieces");
+    let server = serve_patiently(&certificate).await;
+    let stream = TcpStream::connect(server.address).await?;
+    let mut stream = certificate.v1_over(stream).await?.into_stream();
+    let (tcp, session) = stream.get_mut();
+    let upload = text(&format!("pub a 1\n{}", "x".repeat(100)));
+    session.writer().write_all(&upload)?;
+    let mut record = Vec::new();
+    session.write_tls(&mut record)?;
+    let begun = Instant::now();
+    for piece in record.chunks(record.len().div_ceil(10)) {
+        tcp.write_all(piece).await?;
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    assert!(begun.elapsed() > Duration::from_secs(5));
+    assert!(Peer::over(stream).is_answered().await);
+    Ok(())
 }
 
 #[tokio::test]

@@ -171,10 +171,6 @@ impl Peer {
         peer.say(&hello_with(name, token)).await;
         peer
     }
-
-    pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
@@ -185,6 +181,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             received: Vec::new(),
             bytes_per_100_ms: usize::MAX,
         }
+    }
+
+    /// The stream; what was received and not looked at is gone.
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
     }
 
     /// Asks for the upgrade, which has to succeed; returns the head of the answer.
