@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use common::{Server, Signal};
+use common::{Heartwire, Server, Signal, http};
 use heartwire::{Delivery, Link, Reconnect, SubFrom};
 use heartwire_testing::lasting_address;
 use http::StatusCode;
@@ -34,6 +34,12 @@ const UNDER_WAY: usize = 32;
 /// How many acknowledgements each round waits for before the server dies.
 const ACKNOWLEDGED: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Opens `task:*` to Ann until the year 2100, signed with [`SECRET`].
+const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJleHAiOjQxMDI0NDQ4MDA\
+     sImhlYXJ0d2lyZSI6eyJzdWJzY3JpYmUiOlsidGFzazoqIl19fQ.Mlo0SL_uqNTGuVQpPBPo5FQ0yCWIukAp-S-96iUgnLM";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const KEY: &str = "a-key-for-this-test-alone";
 
 fn rounds() -> usize {
     let asked = std::env::var("HEARTWIRE_KILL_ROUNDS").ok();
@@ -271,4 +277,51 @@ async fn what_was_published_is_posted_in_order_through_kill_minus_nine() {
         server.process.exit();
     }
     println!("{KILLS} kills: {messages} messages posted, {repeated} of them again, none lost");
+}
+
+fn killed_and_started(mut server: Server, flags: &[&str]) -> Server {
+    server.process.signal(Signal::KILL);
+    server.process.exit();
+    Server::start(flags)
+}
+
+/// Asks as somebody who shows this; the status.
+fn asks(server: &Server, shown: &str, method: &str, path: &str) -> u16 {
+    let bearer = format!("Bearer {shown}");
+    http(server.addr, method, path, &[("Authorization", &bearer)], "").0
+}
+
+#[test]
+fn whoever_is_shut_out_stays_so() {
+    let data = folder("shut-out");
+    let data = data.to_str().expect("UTF-8");
+    let flags = ["--data", data, "--api-key", KEY, "--jwt-secret", SECRET];
+    let read =
+        |server: &Server, topic: &str| asks(server, TOKEN, "GET", &format!("/v1/topics/{topic}"));
+    let server = Server::start(&flags);
+    assert_eq!(
+        (read(&server, "task:42"), read(&server, "task:43")),
+        (200, 200)
+    );
+    let taking = "/v1/subjects/ann/topics/task:42?for=1h";
+    assert_eq!(asks(&server, KEY, "DELETE", taking), 200);
+    let server = killed_and_started(server, &flags);
+    assert_eq!(
+        (read(&server, "task:42"), read(&server, "task:43")),
+        (403, 200)
+    );
+    assert_eq!(asks(&server, KEY, "DELETE", "/v1/subjects/ann?for=1h"), 200);
+    let server = killed_and_started(server, &flags);
+    assert_eq!(read(&server, "task:43"), 403);
+    assert_eq!(asks(&server, KEY, "POST", "/v1/subjects/ann/readmit"), 204);
+    let mut server = killed_and_started(server, &flags);
+    assert_eq!(read(&server, "task:42"), 200);
+    server.process.interrupt();
+
+    let file = format!("{data}/shut-out");
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    std::fs::write(&file, text.replace("crc32c ", "crc32c 1")).expect("it is damaged");
+    let (code, _, errors) = Heartwire::run(&[&["serve"][..], &flags].concat());
+    assert_eq!(code, 1, "{errors}");
+    assert!(errors.contains("shut-out is damaged"), "{errors}");
 }

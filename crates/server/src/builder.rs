@@ -22,6 +22,7 @@ use crate::guard::{
     Access, ApiKey, Check, FileError, Guard, Keys, SharedCheck, Tokens, WebSockets,
 };
 use crate::hub::Hub;
+use crate::shut_out;
 use crate::storage::{self, Place, StoreError};
 use crate::webhook::{self, Webhook, WebhooksError};
 
@@ -115,6 +116,9 @@ pub enum OpenError {
     /// The log on disk cannot be opened.
     #[error(transparent)]
     Store(#[from] Box<StoreError>),
+    /// It cannot be read who is kept out, and which topics were taken from whom.
+    #[error("who is shut out: {0}")]
+    ShutOut(#[source] std::io::Error),
     /// Webhooks cannot start.
     #[error(transparent)]
     Webhooks(#[from] WebhooksError),
@@ -308,11 +312,13 @@ impl HubBuilder {
             let place = config.place.as_ref();
             let opened = place.map(|place| storage::open(place, &config.hub));
             let opened = opened.transpose().map_err(Box::new)?;
+            let kept = shut_out::read(place).map_err(OpenError::ShutOut)?;
             let webhooks = webhook::prepare(&config.webhooks, place)?;
-            Ok::<_, OpenError>((config, opened, webhooks))
+            Ok::<_, OpenError>((config, opened, webhooks, kept))
         });
-        let (config, opened, webhooks) = opening.await.expect("opening a log does not panic")?;
-        Ok(Hub::start(config, opened, webhooks).await?)
+        let opening = opening.await.expect("opening a log does not panic");
+        let (config, opened, webhooks, kept) = opening?;
+        Ok(Hub::start(config, opened, webhooks, kept).await?)
     }
 
     fn access(&self) -> Result<Access, OpenError> {

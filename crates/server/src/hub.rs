@@ -17,6 +17,7 @@ use crate::guard;
 use crate::metrics::Origin;
 use crate::publish::{Position, PublishError, STORED_WITHIN};
 use crate::shared::Shared;
+use crate::shut_out::Kept;
 use crate::storage::Opened;
 use crate::upkeep;
 use crate::webhook::{Prepared, Webhooks, WebhooksError};
@@ -55,8 +56,9 @@ impl Hub {
         config: Config,
         opened: Option<(Opened, Recovered)>,
         webhooks: Option<Prepared>,
+        kept: Option<Kept>,
     ) -> Result<Self, WebhooksError> {
-        let shared = Shared::start(config, opened, webhooks);
+        let shared = Shared::start(config, opened, webhooks, kept);
         Webhooks::begin(&shared).await?;
         tokio::spawn(upkeep::run(Arc::downgrade(&shared)));
         if shared.config.guard.reads_files() || !shared.webhooks.all().is_empty() {
@@ -126,34 +128,34 @@ impl Hub {
 
     /// Closes every connection and event stream of an identity, and keeps it out for `span`: the
     /// connections end with 4003, and those it tries meanwhile as well. Without any time they end
-    /// with 4202, after which a client comes back. Returns how many were closed. Forgotten when the
-    /// process ends.
+    /// with 4202, after which a client comes back. Returns how many were closed, once that is written
+    /// down: with topics in a folder it holds after a restart as well.
     ///
     /// # Errors
     ///
     /// When as many identities are shut out as can be remembered; then nothing was done.
-    pub fn kick(&self, subject: &str, span: Duration) -> Result<usize, SubjectsFull> {
-        self.shared.kick(subject, span)
+    pub async fn kick(&self, subject: &str, span: Duration) -> Result<usize, SubjectsFull> {
+        self.shared.kick(subject, span).await
     }
 
     /// Takes topics from an identity for `span`, whatever its grants say: followers are told `ended`,
-    /// plain connections and event streams end. Returns how many that were.
+    /// plain connections and event streams end. Returns how many that were, once it is written down.
     ///
     /// # Errors
     ///
     /// As [`kick`](Self::kick).
-    pub fn revoke(
+    pub async fn revoke(
         &self,
         subject: &str,
         topics: &Pattern,
         span: Duration,
     ) -> Result<usize, SubjectsFull> {
-        self.shared.revoke(subject, topics, span)
+        self.shared.revoke(subject, topics, span).await
     }
 
     /// Forgets what holds against an identity; whether anything did.
-    pub fn readmit(&self, subject: &str) -> bool {
-        self.shared.hub(|hub| hub.readmit(subject))
+    pub async fn readmit(&self, subject: &str) -> bool {
+        self.shared.readmit(subject).await
     }
 
     /// Reads files with keys and secrets again at once; they are read every second anyway.

@@ -20,6 +20,7 @@ use crate::ended::EndedConnections;
 use crate::follow::Reader;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
+use crate::shut_out::{Kept, ShutOut};
 use crate::storage::{Opened, Storage};
 use crate::sync::lock;
 use crate::waiting::Waiting;
@@ -166,6 +167,7 @@ pub(crate) struct Shared {
     /// Followers inside the process, to be told when the hub drains.
     pub(crate) readers: Mutex<BTreeMap<ConnKey, Arc<Reader>>>,
     pub(crate) webhooks: Webhooks,
+    pub(crate) shut_out: ShutOut,
 }
 
 impl Shared {
@@ -174,18 +176,20 @@ impl Shared {
         config: Config,
         opened: Option<(Opened, Recovered)>,
         webhooks: Option<Prepared>,
+        kept: Option<Kept>,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|shared| Self::new(config, opened, webhooks, shared))
+        Arc::new_cyclic(|shared| Self::new(config, opened, webhooks, kept, shared))
     }
 
     fn new(
         config: Config,
         opened: Option<(Opened, Recovered)>,
         webhooks: Option<Prepared>,
+        kept: Option<Kept>,
         shared: &Weak<Self>,
     ) -> Self {
         let hub_config = Arc::new(config.hub.clone());
-        let (state, storage) = match opened {
+        let (mut state, storage) = match opened {
             None => {
                 let log = LogId::from_random(clock::secret() as u64);
                 let key = ProducerKey::new(clock::secret());
@@ -198,6 +202,9 @@ impl Shared {
             }
         };
         let clock = Clock::start_at(state.log().clock());
+        if let Some(kept) = &kept {
+            state.restore_subjects(kept.subjects(clock.now()));
+        }
         let ticks = Ticks::new(config.tick());
         Self {
             state: Mutex::new(state),
@@ -215,6 +222,7 @@ impl Shared {
             came_round_ms: AtomicU64::new(clock.time().as_millis()),
             readers: Mutex::default(),
             webhooks: Webhooks::new(&config.webhooks, webhooks),
+            shut_out: ShutOut::after(kept),
             hub_config,
             clock,
             config,

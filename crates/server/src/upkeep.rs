@@ -10,6 +10,7 @@ use crate::clock;
 use crate::conn::Conn;
 use crate::presence::{self, Unlisted};
 use crate::shared::Shared;
+use crate::shut_out;
 use crate::sync::lock;
 
 /// How often the log forgets what is too old.
@@ -74,6 +75,9 @@ fn forget(shared: &Arc<Shared>, now: Time) {
     // Bounded per call, so that nobody waits long for the lock.
     while shared.hub(|hub| hub.expire(now)) {}
     shared.metrics.refusals.tell(now);
+    if shared.shut_out.has_failed() {
+        tokio::spawn(shut_out::save(shared.clone()));
+    }
     if let Some(storage) = &shared.storage {
         let mut loads = Vec::new();
         shared.hub(|hub| hub.sweep(storage.segment_bytes(), &mut loads));

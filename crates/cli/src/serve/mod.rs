@@ -74,6 +74,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
 fn refused(error: OpenError) -> Failure {
     match error {
         OpenError::Store(error) => Failure::failed("cannot open the log", error),
+        OpenError::ShutOut(error) => Failure::failed("cannot tell who is shut out", error),
         OpenError::Webhooks(error @ (WebhooksError::Cursors(_) | WebhooksError::Trust(_))) => {
             Failure::failed("cannot start the webhooks", error)
         }

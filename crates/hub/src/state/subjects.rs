@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A grant that somebody carries in a token cannot be called back, so that the hub remembers what
-//! no longer holds. All of it is forgotten when the process ends.
+//! no longer holds. Whoever drives it may write it down, and put it back after a restart.
 
 use std::sync::Arc;
 
@@ -106,6 +106,18 @@ impl<H: Clone> HubState<H> {
             revoked: held.revoked.clone(),
         });
         infos.take(count_max).collect()
+    }
+
+    /// Puts back what held against identities when the last process ended. All of it is taken, also
+    /// beyond what may be added: somebody has decided it.
+    pub fn restore_subjects(&mut self, subjects: impl IntoIterator<Item = SubjectInfo>) {
+        for info in subjects {
+            let held = Subject {
+                kept_out_until: info.kept_out_until,
+                revoked: info.revoked,
+            };
+            self.subjects.insert(info.subject, held);
+        }
     }
 
     /// Whether somebody with this grant may come in.

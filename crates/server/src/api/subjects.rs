@@ -48,7 +48,7 @@ pub(super) async fn kick(
 ) -> Result<Response, HttpError> {
     let (parts, _) = request.into_parts();
     let span = span(&parts)?;
-    let closed = shared.kick(&subject, span)?;
+    let closed = shared.kick(&subject, span).await?;
     let kept_out_ms = millis(span);
     Ok(answer(
         &json!({ "subject": subject, "closed": closed, "kept_out_ms": kept_out_ms }),
@@ -66,7 +66,7 @@ pub(super) async fn revoke(
     let pattern: Pattern = topics.parse().map_err(|_| {
         HttpError::bad_request("bad-topic", "this is no topic, nor one's beginning and *")
     })?;
-    let ended = shared.revoke(&subject, &pattern, span)?;
+    let ended = shared.revoke(&subject, &pattern, span).await?;
     let revoked_ms = millis(span);
     Ok(answer(
         &json!({ "subject": subject, "topics": topics, "ended": ended, "revoked_ms": revoked_ms }),
@@ -78,7 +78,7 @@ pub(super) async fn readmit(
     State(shared): State<Arc<Shared>>,
     Path(subject): Path<String>,
 ) -> Result<StatusCode, HttpError> {
-    if shared.hub(|hub| hub.readmit(&subject)) {
+    if shared.readmit(&subject).await {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(HttpError::not_found(

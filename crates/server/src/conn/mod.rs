@@ -224,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_comes_while_the_wheel_asks_is_served() {
         let config = HubBuilder::default().checked().expect("valid defaults");
-        let shared = Shared::start(config, None, None);
+        let shared = Shared::start(config, None, None, None);
         let (mut peer, conn, task) = following(&shared).await;
         tokio::spawn(task);
         let is_over = Arc::new(AtomicBool::new(false));
@@ -257,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn a_drain_finds_whoever_the_wheel_was_asking_when_it_looked_first() {
         let config = HubBuilder::default().checked().expect("valid defaults");
-        let shared = Shared::start(config, None, None);
+        let shared = Shared::start(config, None, None, None);
         let (mut peer, conn, task) = following(&shared).await;
         tokio::spawn(task);
         let (far, mut asked) = (Time::from_millis(3_600_000), Vec::new());

@@ -105,6 +105,11 @@ impl Storage {
         self.signal.raise();
     }
 
+    /// Whether the writer has ended, after which nothing is to be written to the folder.
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.is_closed.borrow()
+    }
+
     /// How large a segment is.
     pub(crate) const fn segment_bytes(&self) -> u64 {
         self.segment_bytes
