@@ -160,6 +160,14 @@ impl HubBuilder {
         self
     }
 
+    /// How much memory the messages of all topics may take together, in bytes: 512 MiB unless set. Above
+    /// that the oldest of the largest topics go: to be read from disk where there is one, else for good.
+    #[must_use]
+    pub const fn memory_bytes_max(mut self, bytes: usize) -> Self {
+        self.config.hub.log.hot_bytes_max = bytes;
+        self
+    }
+
     /// Keeps the topics of a pattern in another way than others; the first pattern that matches a
     /// topic counts. A topic on disk that is to be in memory from now on, or the other way round,
     /// changes only once it was forgotten.

@@ -180,6 +180,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COUNT", env = "HEARTWIRE_TOPICS_MAX")]
     pub(super) topics_max: Option<u64>,
 
+    /// How many publishes of one client may wait for their acknowledgement: 1 to 65536 [default: 1024].
+    #[arg(long, value_name = "COUNT", env = "HEARTWIRE_UNACKED_MAX")]
+    pub(super) unacked_max: Option<u64>,
+
+    /// How much memory the recent messages of all topics take together; those of the largest topics go
+    /// first, and are read from disk where there is one: 1MiB to 1024GiB [default: 512MiB].
+    #[arg(long, value_name = "BYTES", env = "HEARTWIRE_MEMORY_BYTES_MAX")]
+    pub(super) memory_bytes_max: Option<Size>,
+
     /// How many WebSockets there may be: 1 to 10000000 [default: 100000].
     #[arg(long, value_name = "COUNT", env = "HEARTWIRE_CONNECTIONS_MAX")]
     pub(super) connections_max: Option<u64>,
@@ -363,6 +372,8 @@ impl Options {
             heartbeat_timeout: self.heartbeat_timeout.or(other.heartbeat_timeout),
             message_bytes_max: self.message_bytes_max.or(other.message_bytes_max),
             topics_max: self.topics_max.or(other.topics_max),
+            unacked_max: self.unacked_max.or(other.unacked_max),
+            memory_bytes_max: self.memory_bytes_max.or(other.memory_bytes_max),
             connections_max: self.connections_max.or(other.connections_max),
             connections_per_address_max: self
                 .connections_per_address_max

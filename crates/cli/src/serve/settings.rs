@@ -27,6 +27,8 @@ const HEARTBEAT: RangeInclusive<Span> =
     Span(Duration::from_secs(1))..=Span(Duration::from_secs(3_600));
 const MESSAGE_BYTES: RangeInclusive<Size> = Size(1)..=Size(64 << 20);
 const TOPICS: RangeInclusive<u64> = 1..=100_000;
+const UNACKED: RangeInclusive<u64> = 1..=65_536;
+const MEMORY_BYTES: RangeInclusive<Size> = Size(1 << 20)..=Size(1 << 40);
 const CONNECTIONS: RangeInclusive<u64> = 1..=10_000_000;
 const HANDSHAKES: RangeInclusive<u64> = 1..=1_000_000;
 const MESSAGES_PER_SECOND: RangeInclusive<u64> = 1..=10_000_000;
@@ -164,6 +166,9 @@ fn limits(options: &Options) -> Result<Limits, Failure> {
     if let Some(topics) = options.topics_max {
         limits.topics_max = count(in_range("topics-max", topics, &TOPICS)?);
     }
+    if let Some(publishes) = options.unacked_max {
+        limits.unacked_max = in_range("unacked-max", publishes, &UNACKED)?;
+    }
     Ok(limits)
 }
 
@@ -203,6 +208,10 @@ fn with_topics(mut hub: HubBuilder, options: &Options) -> Result<HubBuilder, Fai
     );
     let retention = retention("retain-", messages, bytes, age)?;
     hub = hub.retention(retention);
+    if let Some(bytes) = options.memory_bytes_max {
+        let bytes = in_range("memory-bytes-max", bytes, &MEMORY_BYTES)?;
+        hub = hub.memory_bytes_max(count(bytes.0));
+    }
     let others = Policy {
         retention,
         ..Policy::default()
@@ -345,6 +354,8 @@ mod tests {
         assert!(error("message-bytes-max = '1GiB'").contains("may be 1 to 64MiB"));
         assert!(error("connections-max = 0").starts_with("connections-max: 0 is out"));
         assert!(error("topics-max = 1000000").contains("1 to 100000"));
+        assert!(error("unacked-max = 0").contains("1 to 65536"));
+        assert!(error("memory-bytes-max = '1KiB'").contains("1MiB to 1024GiB"));
         assert!(error("retain-bytes = 12").contains("1KiB to 1024GiB"));
         assert!(error("retain-age = '2years'").contains("1s to 365d"));
         assert!(error("drain-window = '1day'").contains("0s to 1h"));
@@ -358,6 +369,15 @@ mod tests {
         assert!(error("topic = '$presence:* disk'").contains("are in memory"));
         assert!(error("presence = '$presence:*'").starts_with("presence: $presence:*: "));
         assert!(error("presence-grace = '0s'").contains("may be 1s to 1h"));
+    }
+
+    #[test]
+    fn bounds_on_publishes_and_memory_reach_the_hub() {
+        let given = options("unacked-max = 7\nmemory-bytes-max = '3MiB'");
+        let settings = format!("{:?}", Settings::check(&given).expect("in range"));
+        for said in ["unacked_max: 7,", "hot_bytes_max: 3145728,"] {
+            assert!(settings.contains(said), "{settings}");
+        }
     }
 
     #[test]
