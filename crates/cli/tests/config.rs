@@ -8,6 +8,7 @@ mod common;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::{Heartwire, SOON, Signal};
 
@@ -101,6 +102,23 @@ fn the_units_flags_are_known() {
     assert!(flags.contains(&"/var/lib/heartwire") && unit.contains("\nStateDirectory=heartwire\n"));
     let (code, errors) = check(&["--no-such-flag"]);
     assert_eq!(code, 2, "{errors}");
+}
+
+/// systemd's own tool has the last word where there is one: it knows every setting and what it takes.
+#[test]
+fn systemd_finds_nothing_to_say_about_the_unit() {
+    let unit = deployed("heartwire.service");
+    let unit = unit.replace("/usr/local/bin/heartwire", env!("CARGO_BIN_EXE_heartwire"));
+    let path = file("heartwire.service", &unit);
+    let tool = Command::new("systemd-analyze")
+        .args(["verify", "--man=no", &path])
+        .output();
+    let Ok(said) = tool else { return };
+    let complaints = String::from_utf8_lossy(&said.stderr);
+    assert!(
+        said.status.success() && complaints.is_empty(),
+        "{complaints}"
+    );
 }
 
 #[test]

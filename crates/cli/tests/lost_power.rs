@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use common::{Heartwire, Server, Signal, http, wait_until};
+use common::{Heartwire, Server, Signal, address_in, http, wait_until, whole_answer};
+use rustix::process::{Resource, Rlimit, prlimit};
 
 /// How many power failures there are.
 const IMAGES: usize = 20;
@@ -238,6 +239,63 @@ fn a_full_disk_refuses_messages_and_nothing_else() {
     });
     wait_until("it is ready", || server.http("GET", "/readyz", "").0 == 200);
     server.process.interrupt();
+}
+
+/// Every write into a file fails from here on, or none does any more.
+fn let_writes_fail(server: &Server, fail: bool) {
+    let limit = Rlimit {
+        current: fail.then_some(1),
+        maximum: None,
+    };
+    prlimit(Some(server.process.pid()), Resource::Fsize, limit).expect("it may be set");
+}
+
+#[test]
+fn a_disk_that_fails_refuses_messages_says_so_and_keeps_its_links() {
+    let data = folder("failing-disk");
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--data", text(&data)];
+    // Without that a write beyond the limit would end the process instead of failing.
+    let mut process = Heartwire::start_by(&["env", "--ignore-signal=XFSZ"], &arguments);
+    let addr = address_in(&process.line().text);
+    let mut server = Server { process, addr };
+    server.publish("task:42", "kept");
+    let topic = format!("ws://{addr}/websocket?task=42");
+    let mut link = Heartwire::start(&["connect", &topic, "--plain"]);
+    link.type_line("ping");
+    assert_eq!(link.line().text, "pong");
+
+    let_writes_fail(&server, true);
+    let answer = whole_answer(addr, "POST", "/v1/topics/task:42", &[], "lost");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("\"error\":\"disk-failed\""), "{answer}");
+    assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+    let ready = whole_answer(addr, "GET", "/readyz", &[], "");
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+    assert!(ready.contains("\"error\":\"disk-failed\""), "{ready}");
+    let metrics = server.http("GET", "/metrics", "").1;
+    let counted = "heartwire_refusals_total{over=\"http\",reason=\"disk-failed\"} 2\n";
+    assert!(metrics.contains(counted), "{metrics}");
+    assert!(
+        metrics.contains("\nheartwire_log_accepting 0\n"),
+        "{metrics}"
+    );
+    link.type_line("ping");
+    assert_eq!(link.line().text, "pong");
+    assert_eq!(server.history("task:42"), ["kept"]);
+
+    // Who is shut out holds, is tried to be written again, and is known after the restart.
+    let kick = "/v1/subjects/ann?for=1h";
+    assert_eq!(server.http("DELETE", kick, "").0, 200);
+    server.process.error_line("a restart would forget it");
+    let_writes_fail(&server, false);
+    let file = data.join("shut-out");
+    wait_until("it is written down", || file.exists());
+    server.process.signal(Signal::KILL);
+    server.process.exit();
+    let server = Server::start(&["--data", text(&data)]);
+    assert_eq!(server.history("task:42"), ["kept"]);
+    let listed = server.http("GET", "/v1/subjects", "").1;
+    assert!(listed.contains("\"ann\""), "{listed}");
 }
 
 #[test]

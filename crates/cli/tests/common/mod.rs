@@ -93,7 +93,24 @@ impl Heartwire {
         arguments: &[&str],
         adapt: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_heartwire"));
+        let command = Command::new(env!("CARGO_BIN_EXE_heartwire"));
+        Self::spawn(command, arguments, adapt)
+    }
+
+    /// The same by way of a program that is given the command as its own arguments.
+    pub fn start_by(program: &[&str], arguments: &[&str]) -> Self {
+        let mut command = Command::new(program[0]);
+        command
+            .args(&program[1..])
+            .arg(env!("CARGO_BIN_EXE_heartwire"));
+        Self::spawn(command, arguments, |command| command)
+    }
+
+    fn spawn(
+        mut command: Command,
+        arguments: &[&str],
+        adapt: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         command
             .args(arguments)
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
@@ -178,11 +195,15 @@ impl Heartwire {
         self.stdin = None;
     }
 
+    /// Its number.
+    pub fn pid(&self) -> Pid {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        Pid::from_raw(pid).expect("not zero")
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        let pid = Pid::from_raw(pid).expect("not zero");
-        kill_process(pid, signal).expect("the process lives");
+        kill_process(self.pid(), signal).expect("the process lives");
     }
 
     /// Waits for the end of the process.
@@ -361,6 +382,23 @@ pub fn http(
     headers: &[(&str, &str)],
     body: &str,
 ) -> (u16, String) {
+    let answer = whole_answer(addr, method, path, headers, body);
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (
+        status.unwrap_or_else(|| panic!("not HTTP: {answer:?}")),
+        body.to_owned(),
+    )
+}
+
+/// The same: the answer as it came.
+pub fn whole_answer(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> String {
     let mut stream = TcpStream::connect(addr).expect("somebody listens");
     stream.set_read_timeout(Some(SOON)).expect("not zero");
     let mut request = format!(
@@ -376,10 +414,5 @@ pub fn http(
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
-    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    (
-        status.unwrap_or_else(|| panic!("not HTTP: {answer:?}")),
-        body.to_owned(),
-    )
+    answer
 }

@@ -2,16 +2,19 @@
 //! `heartwire_refusals_total`, or among the ended connections `[REFUSE-2]`.
 //!
 //! Where a refusal takes long or more of a stage, the test that shows it counts it as well:
-//! `slow-head` and `slow-body` in `refusals` and `limits`, `disk-full` in the command's `lost_power`.
+//! `slow-head` and `slow-body` in `refusals` and `limits`, `disk-full` and `disk-failed` in the
+//! command's `lost_power`.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use heartwire_server::{ApiKey, ConnectionLimits, Limits, Tokens};
+use heartwire_server::{
+    ApiKey, Check, CheckRequest, ConnectionLimits, Grant, Limits, Refusal, Server, Tokens,
+};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::support::http::{self, Answer};
 use crate::support::peer::{Peer, hello, text, upgrade};
@@ -445,4 +448,85 @@ async fn broken_rules_and_operators_end_connections_that_are_counted() {
     );
     assert_eq!(goodbye(&mut peer).await.0, 4202);
     counted(&server, &ended("closed-by-operator"), 1).await;
+}
+
+/// The same hub behind an application that does not say where requests come from, and on every address.
+#[tokio::test]
+async fn whoever_comes_from_elsewhere_or_nobody_knows_where_is_counted() -> Outcome {
+    let server = Fixture::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let unknown = listener.local_addr()?;
+    let router = server.hub.router();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let everywhere = Server::bind("0.0.0.0:0", server.hub.clone()).await?;
+    let elsewhere = SocketAddr::from(([127, 0, 0, 1], everywhere.local_addr().port()));
+    tokio::spawn(everywhere.run(std::future::pending()));
+    for (address, code) in [(unknown, "unknown-peer"), (elsewhere, "not-loopback")] {
+        let answer = http::get(address, "/v1/topics").await;
+        assert_eq!((answer.status, answer.error().as_str()), (403, code));
+        counted(&server, &refusals("http", code), 1).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_or_makes_no_sense_is_counted() {
+    let server = Fixture::start().await;
+    let request = "POST /v1/topics/a HTTP/1.1\r\nhost: localhost\r\n\
+                   transfer-encoding: chunked\r\n\r\nno number\r\n";
+    let answer = http::raw(server.address, request.as_bytes()).await;
+    assert_eq!((answer.status, answer.error().as_str()), (400, "bad-body"));
+    counted(&server, &refusals("http", "bad-body"), 1).await;
+
+    let mut peer = Peer::tcp(server.address).await;
+    let half = "POST /v1/topics/a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf";
+    peer.send(half.as_bytes()).await;
+    drop(peer);
+    counted(&server, &refusals("http", "bad-body"), 2).await;
+}
+
+#[tokio::test]
+async fn more_topics_taken_from_somebody_than_can_be_remembered_are_counted() {
+    let server = guarded().await;
+    let operator = format!("authorization: Bearer {KEY}");
+    let take = async |number: u32| {
+        let line = format!("DELETE /v1/subjects/ann/topics/t:{number}");
+        http::request(server.address, &line, &[&operator], b"").await
+    };
+    for number in 0..64 {
+        assert_eq!(take(number).await.status, 200);
+    }
+    let full = take(64).await;
+    assert_eq!(
+        (
+            full.status,
+            full.error().as_str(),
+            full.header("retry-after")
+        ),
+        (503, "too-many-subjects", Some("60"))
+    );
+    counted(&server, &refusals("http", "too-many-subjects"), 1).await;
+}
+
+/// A back end that would know, and is down.
+struct Down;
+
+impl Check for Down {
+    async fn check(&self, _: CheckRequest<'_>) -> Result<Grant, Refusal> {
+        let seven = Duration::from_secs(7);
+        Err(Refusal::unavailable("the back end is down", seven))
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_be_looked_up_is_told_when_to_come_back_and_counted() {
+    let key = ApiKey::new(KEY).expect("a key");
+    let server = Fixture::with(|hub| hub.check(Down).api_key(key)).await;
+    let answer = http::get(server.address, "/v1/topics/a").await;
+    assert_unavailable(&answer, "unavailable");
+    assert_eq!(answer.header("retry-after"), Some("7"));
+    counted(&server, &refusals("http", "unavailable"), 1).await;
+    let mut peer = Peer::v1_with(server.address, "a", "any").await;
+    assert_eq!(goodbye(&mut peer).await, (4100, 7_000));
+    counted(&server, &refusals("websocket", "overloaded"), 1).await;
 }
