@@ -1,25 +1,15 @@
 //! The client session: whatever the application, the transport and the server do, in any order.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
-use heartwire_proto::client::{
-    ClientConfig, ClientSession, Event, Input, Mode, Now, Output, PlainConfig, Status, Transmit,
-};
+use heartwire_proto::client::{Input, Mode, PlainConfig};
 use heartwire_proto::close::CloseCode;
-use heartwire_proto::frame::{GapReason, Message, SubFrom};
-use heartwire_proto::outbox::OutboxLimits;
-use heartwire_proto::{Attempt, ClientId, Cursor, Seq, Time, Token, TopicName};
+use heartwire_proto::frame::{Message, SubFrom};
+use heartwire_proto::{Attempt, Token, TopicName};
 
-const TOPICS_MAX: usize = 2;
-const MESSAGES_MAX: usize = 5;
-/// `hello`, `pong`, `ping`, `token`, `heartbeat` and `skip`, one of each.
-const SLOTS: usize = 6;
-/// What one input may lead to, at most.
-const OUTPUTS_MAX: usize = 100;
-/// More deadlines in one stretch of time are a session that spins.
-const TIMEOUTS_MAX: usize = 10_000;
+use crate::client_books::{ClientBooks, welcomed};
+
 /// Longer sequences are slower and find no more.
 const STEPS_MAX: usize = 400;
 
@@ -64,16 +54,13 @@ pub fn client_session(data: &[u8]) {
         true => Mode::V1,
         false => Mode::Plain(PlainConfig::default()),
     };
-    let mut book = Book::new(mode);
-    let now = book.now();
-    book.session.start(now);
-    book.drain();
+    let mut driven = Driven(ClientBooks::start(mode));
     for _ in 0..STEPS_MAX {
-        if draws.is_empty() || book.step(&mut draws).is_err() {
+        if draws.is_empty() || driven.step(&mut draws).is_err() {
             break;
         }
-        book.drain();
-        book.check_limits();
+        driven.0.drain();
+        driven.0.check_limits();
     }
 }
 
@@ -110,15 +97,7 @@ fn welcome(draws: &mut Unstructured<'_>) -> Result<String> {
     let acked = draws.int_in_range(0..=8_u64)?;
     let is_known: bool = draws.arbitrary()?;
     let unacked_max = draws.int_in_range(1..=4_u64)?;
-    Ok(format!(
-        concat!(
-            "welcome\n",
-            r#"{{"connection":"c1","log":"{}","acked":{},"producer_known":{},"#,
-            r#""heartbeat":{{"interval_ms":10000,"timeout_ms":10000}},"#,
-            r#""limits":{{"unacked_max":{},"message_bytes_max":50}}}}"#
-        ),
-        log, acked, is_known, unacked_max
-    ))
+    Ok(welcomed(log, acked, is_known, unacked_max))
 }
 
 fn sub_from(draws: &mut Unstructured<'_>) -> Result<SubFrom> {
@@ -132,72 +111,21 @@ fn sub_from(draws: &mut Unstructured<'_>) -> Result<SubFrom> {
     })
 }
 
-/// What a topic has delivered since the application last said where to begin.
-#[derive(Default)]
-struct Delivered {
-    last: Option<Cursor>,
-    /// The server named a gap between epochs: offsets may start over.
-    may_restart: bool,
-}
+/// A session that does what is drawn.
+struct Driven(ClientBooks);
 
-/// A session, and the books that are kept about it.
-struct Book {
-    session: ClientSession,
-    time: Time,
-    random: u128,
-    pending: Option<Attempt>,
-    delivered: BTreeMap<TopicName, Delivered>,
-    accepted: BTreeSet<Seq>,
-    settled: BTreeSet<Seq>,
-    is_closed: bool,
-}
-
-impl Book {
-    fn new(mode: Mode) -> Self {
-        let config = ClientConfig {
-            mode,
-            topics_max: TOPICS_MAX,
-            outbox: OutboxLimits {
-                messages_max: MESSAGES_MAX,
-                bytes_max: 200,
-            },
-            producer_memory: Duration::from_secs(60),
-            ..ClientConfig::default()
-        };
-        Self {
-            session: ClientSession::new(config, ClientId::from_random(7)),
-            time: Time::ZERO,
-            random: 1,
-            pending: None,
-            delivered: BTreeMap::new(),
-            accepted: BTreeSet::new(),
-            settled: BTreeSet::new(),
-            is_closed: false,
-        }
-    }
-
-    /// The moment, with another random number each time.
-    fn now(&mut self) -> Now {
-        self.random = self
-            .random
-            .wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645);
-        Now {
-            time: self.time,
-            random: self.random,
-        }
-    }
-
+impl Driven {
     fn step(&mut self, draws: &mut Unstructured<'_>) -> Result<()> {
         match draws.int_in_range(0..=31_u8)? {
             0..18 => self.transport(draws),
             18..28 => self.application(draws),
             28 | 29 => {
-                self.transmit();
+                self.0.transmit();
                 Ok(())
             }
             _ => {
                 let span = millis(draws)?;
-                self.advance(span);
+                self.0.advance(span, true);
                 Ok(())
             }
         }
@@ -205,7 +133,7 @@ impl Book {
 
     fn transport(&mut self, draws: &mut Unstructured<'_>) -> Result<()> {
         let attempt = self.attempt(draws)?;
-        let (text, now) = (server_text(draws)?, self.now());
+        let (text, now) = (server_text(draws)?, self.0.now());
         let input = match draws.int_in_range(0..=15_u8)? {
             0..3 => Input::Opened {
                 attempt,
@@ -240,18 +168,13 @@ impl Book {
                 message: Message::Text(&text),
             },
         };
-        // After a failure or a close the driver has no socket any more.
-        let ends = matches!(input, Input::DialFailed { .. } | Input::Closed { .. });
-        if ends && self.pending == Some(attempt) {
-            self.pending = None;
-        }
-        self.session.handle(input, now);
+        self.0.handle(input, now);
         Ok(())
     }
 
     /// The latest attempt mostly, or one beside it.
     fn attempt(&self, draws: &mut Unstructured<'_>) -> Result<Attempt> {
-        let latest = self.session.attempt();
+        let latest = self.0.session.attempt();
         Ok(match draws.int_in_range(0..=15_u8)? {
             0 => Attempt(latest.0.saturating_sub(1)),
             1 => latest.next(),
@@ -260,128 +183,31 @@ impl Book {
     }
 
     fn application(&mut self, draws: &mut Unstructured<'_>) -> Result<()> {
-        let (topic, now) = (topic(draws)?, self.now());
+        let (topic, now) = (topic(draws)?, self.0.now());
+        let session = &mut self.0.session;
         match draws.int_in_range(0..=15_u8)? {
             0..3 => {
                 let from = sub_from(draws)?;
-                if self.session.subscribe(&topic, from).is_ok() {
-                    self.delivered.insert(topic, Delivered::default());
-                }
+                self.0.subscribe(topic, from);
             }
-            3 => self.session.unsubscribe(&topic),
-            4 => self.session.pause(&topic),
-            5 => self.session.resume(&topic),
+            3 => session.unsubscribe(&topic),
+            4 => session.pause(&topic),
+            5 => session.resume(&topic),
             6..10 => {
-                let payload = vec![0; draws.int_in_range(0..=99)?];
-                if let Ok(seq) = self.session.publish(topic, payload.into()) {
-                    assert!(self.accepted.insert(seq), "{seq} was given out twice");
-                }
+                let bytes = draws.int_in_range(0..=99)?;
+                self.0.publish(topic, bytes);
             }
-            10 => drop(self.session.send("x".into())),
-            11 => self.session.renew_token(Token::new("t")),
-            12 => drop(self.session.set_heartbeat_interval(millis(draws)?)),
-            13 => self.session.probe(now),
-            14 => self.session.reconnect(now),
+            10 => drop(session.send("x".into())),
+            11 => session.renew_token(Token::new("t")),
+            12 => drop(session.set_heartbeat_interval(millis(draws)?)),
+            13 => session.probe(now),
+            14 => session.reconnect(now),
             _ => match draws.int_in_range(0..=7_u8)? {
-                0..4 => self.session.sleep(now),
-                4..7 => self.session.wake(now),
-                _ => self.session.close(millis(draws)?, now),
+                0..4 => session.sleep(now),
+                4..7 => session.wake(now),
+                _ => session.close(millis(draws)?, now),
             },
         }
         Ok(())
-    }
-
-    fn advance(&mut self, span: Duration) {
-        let end = self.time + span;
-        for timeouts in 0.. {
-            assert!(timeouts < TIMEOUTS_MAX, "the session asks for ever");
-            let Some(at) = self.session.next_timeout().filter(|at| *at <= end) else {
-                break;
-            };
-            self.time = at.max(self.time);
-            let now = self.now();
-            self.session.timeout(now);
-            self.drain();
-        }
-        self.time = end;
-    }
-
-    /// Everything that can be written is written: it is bounded.
-    fn transmit(&mut self) {
-        let now = self.now();
-        let mut written = 0;
-        while let Some(transmit) = self.session.poll_transmit(now) {
-            written += 1;
-            assert!(
-                written <= SLOTS + TOPICS_MAX + MESSAGES_MAX,
-                "too much waited"
-            );
-            assert!(self.pending.is_some(), "there is nothing to write to");
-            if let Transmit::Message(message) = transmit {
-                drop(message);
-            }
-        }
-    }
-
-    fn drain(&mut self) {
-        for outputs in 0.. {
-            let Some(output) = self.session.poll_output() else {
-                break;
-            };
-            assert!(outputs < OUTPUTS_MAX, "one input leads to too much");
-            match output {
-                Output::Dial { attempt } => {
-                    assert_eq!(self.pending, None, "a second pending attempt");
-                    assert!(!self.is_closed, "a closed link dials");
-                    self.pending = Some(attempt);
-                }
-                Output::Abandon { attempt, .. } => {
-                    assert_eq!(
-                        self.pending,
-                        Some(attempt),
-                        "an unknown attempt is abandoned"
-                    );
-                    self.pending = None;
-                }
-                Output::Look { attempt } => assert_eq!(self.pending, Some(attempt)),
-                Output::Event(event) => self.hear(event),
-            }
-        }
-    }
-
-    fn hear(&mut self, event: Event) {
-        match event {
-            Event::Status(Status::Closed { .. }) => self.is_closed = true,
-            Event::Message(message) => {
-                let delivered = self.delivered.entry(message.topic).or_default();
-                let is_same = |last: &Cursor| last.epoch() == message.cursor.epoch();
-                if let Some(last) = delivered.last.filter(is_same)
-                    && !delivered.may_restart
-                {
-                    let offset = message.cursor.offset();
-                    assert!(last.offset() < offset, "{last} is followed by {offset}");
-                }
-                delivered.last = Some(message.cursor);
-                delivered.may_restart = false;
-            }
-            Event::Gap { topic, gap } => {
-                let delivered = self.delivered.entry(topic).or_default();
-                delivered.may_restart |= gap.reason == GapReason::Epoch;
-            }
-            Event::Stored { seq } | Event::PublishRefused { seq, .. } | Event::InDoubt { seq } => {
-                assert!(self.accepted.contains(&seq), "{seq} was never published");
-                assert!(self.settled.insert(seq), "{seq} is settled twice");
-            }
-            _ => {}
-        }
-    }
-
-    fn check_limits(&self) {
-        assert!(
-            self.session.unacked() <= MESSAGES_MAX,
-            "the outbox is too full"
-        );
-        let open = self.accepted.difference(&self.settled).count();
-        assert_eq!(self.session.unacked(), open, "a publish vanished");
     }
 }

@@ -4,6 +4,7 @@
 //! hold does not. `fuzz/` wraps them for libFuzzer; the test beside them replays the committed
 //! corpora with a stable toolchain and without it, so that what was found once stays found.
 
+mod client_books;
 mod client_session;
 mod frame;
 mod http;
@@ -11,6 +12,7 @@ mod log;
 mod server_session;
 mod websocket;
 
+pub use client_books::{ClientBooks, welcomed};
 pub use client_session::client_session;
 pub use frame::frame;
 pub use http::http;

@@ -2,26 +2,22 @@
 //! not panic, keeps within its limits, has one pending attempt or none, and delivers a topic in
 //! order, once each.
 
-mod support;
-
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use heartwire_proto::client::{
-    ClientConfig, ClientSession, Event, Input, Mode, Now, Output, PlainConfig, Status, Transmit,
-};
+use heartwire_fuzz_targets::{ClientBooks, welcomed};
+use heartwire_proto::client::{Input, Mode, Now, PlainConfig, Status};
 use heartwire_proto::close::CloseCode;
-use heartwire_proto::frame::{ClientFrame, GapReason, Message, Payload, SubFrom};
-use heartwire_proto::outbox::OutboxLimits;
-use heartwire_proto::{Attempt, ClientId, Cursor, Seq, Time, Token, TopicName};
+use heartwire_proto::frame::{ClientFrame, Message, SubFrom};
+use heartwire_proto::{Attempt, Token, TopicName};
 use proptest::prelude::*;
 use proptest::sample::select;
-use support::driver::WELCOME;
 
-const TOPICS_MAX: usize = 2;
-const MESSAGES_MAX: usize = 5;
-/// `hello`, `pong`, `ping`, `token`, `heartbeat` and `skip`, one of each.
-const SLOTS: usize = 6;
+/// What a server says to whom it does not know, and that bounds nothing.
+const WELCOME: &str = concat!(
+    "welcome\n",
+    r#"{"connection":"c1","log":"l1","acked":0,"producer_known":false,"#,
+    r#""heartbeat":{"interval_ms":10000,"timeout_ms":10000}}"#
+);
 
 /// Which attempt an input speaks of.
 #[derive(Clone, Copy, Debug)]
@@ -91,19 +87,8 @@ fn gap() -> impl Strategy<Value = String> {
 }
 
 fn welcome() -> impl Strategy<Value = String> {
-    (select(vec!["l1", "l2"]), 0..9_u64, any::<bool>(), 1..5_u64).prop_map(
-        |(log, acked, known, unacked_max)| {
-            format!(
-                concat!(
-                    "welcome\n",
-                    r#"{{"connection":"c1","log":"{}","acked":{},"producer_known":{},"#,
-                    r#""heartbeat":{{"interval_ms":10000,"timeout_ms":10000}},"#,
-                    r#""limits":{{"unacked_max":{},"message_bytes_max":50}}}}"#
-                ),
-                log, acked, known, unacked_max
-            )
-        },
-    )
+    (select(vec!["l1", "l2"]), 0..9_u64, any::<bool>(), 1..5_u64)
+        .prop_map(|(log, acked, known, unacked_max)| welcomed(log, acked, known, unacked_max))
 }
 
 fn frame() -> impl Strategy<Value = String> {
@@ -175,56 +160,16 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What a topic has delivered since the application last said where to begin.
-#[derive(Default)]
-struct Delivered {
-    last: Option<Cursor>,
-    /// The server named a gap between epochs: offsets may start over.
-    may_restart: bool,
+/// A session that does as it is told.
+struct Driven(ClientBooks);
+
+fn name(topic: &str) -> TopicName {
+    topic.parse().expect("a topic")
 }
 
-/// A session under test, with the books that are kept about it.
-struct Book {
-    session: ClientSession,
-    time: Time,
-    random: u128,
-    pending: Option<Attempt>,
-    delivered: BTreeMap<TopicName, Delivered>,
-    settled: BTreeSet<Seq>,
-    accepted: BTreeSet<Seq>,
-    closed: bool,
-    /// What was written on this connection and waits for an answer.
-    written: VecDeque<Payload>,
-}
-
-impl Book {
-    fn new(config: ClientConfig) -> Self {
-        Self {
-            session: ClientSession::new(config, ClientId::from_random(7)),
-            time: Time::ZERO,
-            random: 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834,
-            pending: None,
-            delivered: BTreeMap::new(),
-            settled: BTreeSet::new(),
-            accepted: BTreeSet::new(),
-            closed: false,
-            written: VecDeque::new(),
-        }
-    }
-
-    fn now(&mut self) -> Now {
-        // A multiplicative generator: enough to vary draws, and always the same.
-        self.random = self
-            .random
-            .wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645);
-        Now {
-            time: self.time,
-            random: self.random,
-        }
-    }
-
+impl Driven {
     fn attempt(&self, whose: Whose) -> Attempt {
-        let latest = self.session.attempt();
+        let latest = self.0.session.attempt();
         match whose {
             Whose::Latest => latest,
             Whose::Older => Attempt(latest.0.saturating_sub(1)),
@@ -233,43 +178,36 @@ impl Book {
     }
 
     fn run(&mut self, op: &Op) {
-        let now = self.now();
+        let now = self.0.now();
+        let session = &mut self.0.session;
         match op {
-            Op::Subscribe(topic, from) => {
-                let topic: TopicName = topic.parse().expect("a topic");
-                if self.session.subscribe(&topic, *from).is_ok() {
-                    self.delivered.insert(topic, Delivered::default());
-                }
-            }
-            Op::Unsubscribe(topic) => self.session.unsubscribe(&topic.parse().expect("a topic")),
-            Op::Pause(topic) => self.session.pause(&topic.parse().expect("a topic")),
-            Op::Resume(topic) => self.session.resume(&topic.parse().expect("a topic")),
-            Op::Publish(topic, bytes) => {
-                let topic = topic.parse().expect("a topic");
-                if let Ok(seq) = self.session.publish(topic, vec![0; *bytes].into()) {
-                    assert!(self.accepted.insert(seq), "{seq} was given out twice");
-                }
-            }
-            Op::Send => drop(self.session.send("x".into())),
-            Op::Token => self.session.renew_token(Token::new("t")),
+            Op::Subscribe(topic, from) => self.0.subscribe(name(topic), *from),
+            Op::Unsubscribe(topic) => session.unsubscribe(&name(topic)),
+            Op::Pause(topic) => session.pause(&name(topic)),
+            Op::Resume(topic) => session.resume(&name(topic)),
+            Op::Publish(topic, bytes) => self.0.publish(name(topic), *bytes),
+            Op::Send => drop(session.send("x".into())),
+            Op::Token => session.renew_token(Token::new("t")),
             Op::Interval(millis) => {
                 let interval = Duration::from_millis(*millis);
-                let _ = self.session.set_heartbeat_interval(interval);
+                let _ = session.set_heartbeat_interval(interval);
             }
-            Op::Probe => self.session.probe(now),
-            Op::Reconnect => self.session.reconnect(now),
-            Op::Sleep => self.session.sleep(now),
-            Op::Wake => self.session.wake(now),
-            Op::Close(millis) => self.session.close(Duration::from_millis(*millis), now),
-            Op::Advance(millis, served) => self.advance(*millis, *served),
-            Op::Transmit => self.transmit(),
+            Op::Probe => session.probe(now),
+            Op::Reconnect => session.reconnect(now),
+            Op::Sleep => session.sleep(now),
+            Op::Wake => session.wake(now),
+            Op::Close(millis) => session.close(Duration::from_millis(*millis), now),
+            Op::Advance(millis, served) => {
+                self.0.advance(Duration::from_millis(*millis), *served);
+            }
+            Op::Transmit => self.0.transmit(),
             Op::Connect => self.connect(now),
             Op::Answer => self.answer(now),
             Op::Next(topic) => self.next(topic, now),
             transport => self.transport(transport, now),
         }
-        self.drain();
-        self.check_limits();
+        self.0.drain();
+        self.0.check_limits();
     }
 
     fn transport(&mut self, op: &Op, now: Now) {
@@ -314,65 +252,27 @@ impl Book {
             },
             other => panic!("{other:?} is not the transport's"),
         };
-        // After a failure or a close the driver has no socket any more.
-        let ends = matches!(input, Input::DialFailed { .. } | Input::Closed { .. });
-        if ends && self.pending == Some(input.attempt()) {
-            self.pending = None;
-        }
-        self.session.handle(input, now);
-    }
-
-    fn advance(&mut self, millis: u64, served: bool) {
-        let end = self.time + Duration::from_millis(millis);
-        let mut timeouts = 0;
-        while served && self.session.next_timeout().is_some_and(|at| at <= end) {
-            timeouts += 1;
-            assert!(timeouts < 10_000, "the session asks for ever");
-            self.time = self
-                .session
-                .next_timeout()
-                .expect("there is one")
-                .max(self.time);
-            let now = self.now();
-            self.session.timeout(now);
-            self.drain();
-        }
-        self.time = end;
-    }
-
-    /// Everything that can be written is written: it is bounded.
-    fn transmit(&mut self) {
-        let mut written = 0;
-        let now = self.now();
-        while let Some(transmit) = self.session.poll_transmit(now) {
-            written += 1;
-            let bound = SLOTS + TOPICS_MAX + MESSAGES_MAX;
-            assert!(written <= bound, "too much waited");
-            assert!(self.pending.is_some(), "there is nothing to write to");
-            if let Transmit::Message(message) = transmit {
-                self.written.push_back(message);
-            }
-        }
+        self.0.handle(input, now);
     }
 
     fn connect(&mut self, now: Now) {
-        if !matches!(self.session.status(), Status::Connecting { .. }) {
+        if !matches!(self.0.session.status(), Status::Connecting { .. }) {
             return;
         }
-        let attempt = self.session.attempt();
+        let attempt = self.0.session.attempt();
         let opened = Input::Opened {
             attempt,
             agreed: true,
             token: None,
         };
-        self.session.handle(opened, now);
-        self.drain();
+        self.0.handle(opened, now);
+        self.0.drain();
         self.hear_from_server(WELCOME, now);
     }
 
     /// One frame that was written is answered.
     fn answer(&mut self, now: Now) {
-        let Some(message) = self.written.pop_front() else {
+        let Some(message) = self.0.written.pop_front() else {
             return;
         };
         let frame = match ClientFrame::parse(message.as_message()) {
@@ -391,102 +291,26 @@ impl Book {
     }
 
     fn next(&mut self, topic: &str, now: Now) {
-        let cursor = self.session.cursor(&topic.parse().expect("a topic"));
+        let cursor = self.0.session.cursor(&name(topic));
         let offset = cursor.unwrap_or_default().offset().next();
         self.hear_from_server(&format!("msg {topic} {offset} 1\nx"), now);
     }
 
     fn hear_from_server(&mut self, text: &str, now: Now) {
-        let attempt = self.session.attempt();
+        let attempt = self.0.session.attempt();
         let message = Message::Text(text);
-        self.session
-            .handle(Input::Message { attempt, message }, now);
-    }
-
-    fn drain(&mut self) {
-        while let Some(output) = self.session.poll_output() {
-            match output {
-                Output::Dial { attempt } => {
-                    assert_eq!(self.pending, None, "a second pending attempt");
-                    assert!(!self.closed, "a closed link dials");
-                    self.pending = Some(attempt);
-                    self.written.clear();
-                }
-                Output::Abandon { attempt, .. } => {
-                    assert_eq!(
-                        self.pending,
-                        Some(attempt),
-                        "an unknown attempt is abandoned"
-                    );
-                    self.pending = None;
-                }
-                Output::Look { attempt } => assert_eq!(self.pending, Some(attempt)),
-                Output::Event(event) => self.hear(event),
-            }
-        }
-    }
-
-    fn hear(&mut self, event: Event) {
-        match event {
-            Event::Status(Status::Closed { .. }) => self.closed = true,
-            Event::Message(delivery) => {
-                let delivered = self.delivered.entry(delivery.topic).or_default();
-                let same_epoch = |last: &Cursor| last.epoch() == delivery.cursor.epoch();
-                if let Some(last) = delivered.last.filter(same_epoch)
-                    && !delivered.may_restart
-                {
-                    let offset = delivery.cursor.offset();
-                    assert!(last.offset() < offset, "{last} is followed by {offset}");
-                }
-                delivered.last = Some(delivery.cursor);
-                delivered.may_restart = false;
-            }
-            Event::Gap { topic, gap } => {
-                let delivered = self.delivered.entry(topic).or_default();
-                delivered.may_restart |= gap.reason == GapReason::Epoch;
-            }
-            Event::Stored { seq } | Event::PublishRefused { seq, .. } | Event::InDoubt { seq } => {
-                assert!(self.accepted.contains(&seq), "{seq} was never published");
-                assert!(self.settled.insert(seq), "{seq} is settled twice");
-            }
-            _ => {}
-        }
-    }
-
-    fn check_limits(&self) {
-        assert!(
-            self.session.unacked() <= MESSAGES_MAX,
-            "the outbox is too full"
-        );
-        let open = self.accepted.difference(&self.settled).count();
-        assert_eq!(self.session.unacked(), open, "a publish vanished");
-    }
-}
-
-fn config(mode: Mode) -> ClientConfig {
-    ClientConfig {
-        mode,
-        topics_max: TOPICS_MAX,
-        outbox: OutboxLimits {
-            messages_max: MESSAGES_MAX,
-            bytes_max: 200,
-        },
-        producer_memory: Duration::from_secs(60),
-        ..ClientConfig::default()
+        self.0.handle(Input::Message { attempt, message }, now);
     }
 }
 
 fn run(mode: Mode, ops: &[Op]) {
-    let mut book = Book::new(config(mode));
-    let now = book.now();
-    book.session.start(now);
-    book.drain();
+    let mut driven = Driven(ClientBooks::start(mode));
     for op in ops {
-        book.run(op);
+        driven.run(op);
     }
     // What an attempt leads to depends on nothing but the inputs.
-    let copy = book.session.clone();
-    assert_eq!(copy, book.session);
+    let copy = driven.0.session.clone();
+    assert_eq!(copy, driven.0.session);
 }
 
 proptest! {
