@@ -67,9 +67,7 @@ fn a_real_folder_holds_a_log_as_well() {
 
 #[test]
 fn a_place_gives_its_own_message_and_no_other() {
-    let disk = CrashDisk::new();
-    let (mut store, _) = open(&disk).unwrap();
-    let mut maker = Maker::new();
+    let (_, mut store, mut maker) = an_empty_log();
     let records = [
         maker.message("a", "one", None),
         maker.message("b", "two", None),
@@ -106,9 +104,7 @@ fn a_place_gives_its_own_message_and_no_other() {
 
 #[test]
 fn numbers_without_messages_and_epochs_are_kept() {
-    let disk = CrashDisk::new();
-    let (mut store, _) = open(&disk).unwrap();
-    let mut maker = Maker::new();
+    let (disk, mut store, mut maker) = an_empty_log();
     let epoch = "other".parse().unwrap();
     let records = [
         maker.message("a", "one", Some((producer(1), Seq(4)))),

@@ -69,9 +69,7 @@ fn a_full_segment_is_left_for_the_prepared_one_and_gets_its_index() {
 
 #[test]
 fn room_is_what_fits_for_certain() {
-    let disk = CrashDisk::new();
-    let (mut store, _) = open(&disk).unwrap();
-    let mut maker = Maker::new();
+    let (_, mut store, mut maker) = an_empty_log();
     run_jobs(&mut store);
     for _ in 0..40 {
         let record = maker.message("a", &"r".repeat(90), None);
@@ -145,9 +143,7 @@ fn what_damage_took_of_a_removed_segment_is_a_gap_and_no_hole() {
 
 #[test]
 fn producers_and_ends_outlive_all_messages_and_their_segments() {
-    let disk = CrashDisk::new();
-    let (mut store, _) = open(&disk).unwrap();
-    let mut maker = Maker::new();
+    let (disk, mut store, mut maker) = an_empty_log();
     let records = fill(&mut store, &mut maker, "gone", 12);
     fill(&mut store, &mut maker, "stays", 6);
     let (_, recovered) = (store.close().unwrap(), ());
@@ -197,9 +193,7 @@ fn producers_and_ends_outlive_all_messages_and_their_segments() {
 
 #[test]
 fn a_segment_goes_only_when_a_durable_checkpoint_covers_it() {
-    let disk = CrashDisk::new();
-    let (mut store, _) = open(&disk).unwrap();
-    let mut maker = Maker::new();
+    let (disk, mut store, mut maker) = an_empty_log();
     fill(&mut store, &mut maker, "a", 12);
     store.remove(&[id(1), id(4)]);
     disk.set_faults(|faults| faults.fail_syncs = true);
@@ -221,9 +215,7 @@ fn a_segment_goes_only_when_a_durable_checkpoint_covers_it() {
 
 #[test]
 fn a_damaged_checkpoint_is_replaced_by_the_one_before() {
-    let disk = CrashDisk::new();
-    let (mut store, _) = open(&disk).unwrap();
-    let mut maker = Maker::new();
+    let (disk, mut store, mut maker) = an_empty_log();
     fill(&mut store, &mut maker, "a", 8);
     store.remove(&[id(1)]);
     run_jobs(&mut store);
@@ -260,9 +252,7 @@ fn a_damaged_checkpoint_is_replaced_by_the_one_before() {
 
 #[test]
 fn checkpoints_come_with_the_growth_of_indexes_and_only_two_stay() {
-    let disk = CrashDisk::new();
-    let (mut store, _) = open(&disk).unwrap();
-    let mut maker = Maker::new();
+    let (disk, mut store, mut maker) = an_empty_log();
     for round in 0..4 {
         fill(&mut store, &mut maker, "a", 6);
         store.remove(&[id(round + 1)]);
@@ -278,9 +268,7 @@ fn checkpoints_come_with_the_growth_of_indexes_and_only_two_stay() {
 
 #[test]
 fn a_moved_message_stands_where_it_was_written_last() {
-    let disk = CrashDisk::new();
-    let (mut store, _) = open(&disk).unwrap();
-    let mut maker = Maker::new();
+    let (disk, mut store, mut maker) = an_empty_log();
     let old = [
         maker.message("slow", "kept", None),
         maker.message("slow", "kept too", None),
@@ -331,9 +319,7 @@ fn a_moved_message_stands_where_it_was_written_last() {
 
 #[test]
 fn trimmed_messages_below_a_removed_segment_stay_trimmed() {
-    let disk = CrashDisk::new();
-    let (mut store, _) = open(&disk).unwrap();
-    let mut maker = Maker::new();
+    let (disk, mut store, mut maker) = an_empty_log();
     fill(&mut store, &mut maker, "a", 12);
     store.remove(&[id(2)]);
     run_jobs(&mut store);
@@ -351,9 +337,7 @@ fn trimmed_messages_below_a_removed_segment_stay_trimmed() {
 
 #[test]
 fn a_topic_born_again_has_nothing_of_its_former_life() {
-    let disk = CrashDisk::new();
-    let (mut store, _) = open(&disk).unwrap();
-    let mut maker = Maker::new();
+    let (disk, mut store, mut maker) = an_empty_log();
     let first = maker.message("a", "first life", None);
     let Record::Message {
         topic,

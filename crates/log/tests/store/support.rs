@@ -41,6 +41,13 @@ pub(crate) fn open_as<D: Disk>(disk: &D, opening: Opening) -> Opened<D> {
     Store::open(disk.clone(), config(), fresh(), opening, &InTurn)
 }
 
+/// An empty log on a disk of its own, and who makes messages for it.
+pub(crate) fn an_empty_log() -> (CrashDisk, Store<CrashDisk>, Maker) {
+    let disk = CrashDisk::new();
+    let (store, _) = open(&disk).unwrap();
+    (disk, store, Maker::new())
+}
+
 /// Runs jobs until there are none; what fails is left for the next time.
 pub(crate) fn run_jobs<D: Disk>(store: &mut Store<D>) {
     for _ in 0..4 {
@@ -223,9 +230,7 @@ pub(crate) fn named(disk: &CrashDisk, ending: &str) -> Vec<String> {
 
 /// A log with three topics and a dozen messages over several segments, closed or left as it is.
 pub(crate) fn a_log(is_closed: bool) -> (CrashDisk, Vec<Written>) {
-    let disk = CrashDisk::new();
-    let (mut store, _) = open(&disk).unwrap();
-    let mut maker = Maker::new();
+    let (disk, mut store, mut maker) = an_empty_log();
     let mut all = Vec::new();
     for round in 0..12_u64 {
         let topic = ["a", "b", "c"][round as usize % 3];
