@@ -153,6 +153,8 @@ pub(crate) struct Webhooks {
     others: Cursors,
     disk: Option<FileDisk>,
     unsaved: Arc<Notify>,
+    /// Held by whoever writes them.
+    writing: Mutex<()>,
     /// Saves that failed.
     save_errors: AtomicU64,
     stopping: watch::Sender<bool>,
@@ -181,6 +183,7 @@ impl Webhooks {
             others,
             disk,
             unsaved: Arc::default(),
+            writing: Mutex::default(),
             save_errors: AtomicU64::new(0),
             stopping: watch::Sender::new(false),
             keeper: Mutex::new(None),
@@ -203,7 +206,7 @@ impl Webhooks {
             while running.take_moved(shared, now, usize::MAX) {}
             lock(&running.hook).begun();
         }
-        webhooks.save().await?;
+        save(shared.clone()).await?;
         let mut workers = JoinSet::new();
         for running in &webhooks.running {
             let stopping = webhooks.stopping.subscribe();
@@ -252,15 +255,18 @@ impl Webhooks {
         }
     }
 
-    /// Saves the cursors, if they have changed.
-    async fn save(&self) -> io::Result<()> {
+    /// Saves the cursors, if they have changed. Blocks. Whoever comes while they are being written
+    /// waits, and then writes what has changed since: also when nobody waits any more for the one
+    /// before, it does not write what is older over what is newer.
+    fn save_now(&self) -> io::Result<()> {
+        let _writing = lock(&self.writing);
         let has_changed = |running: &Arc<Running>| lock(&running.hook).take_unsaved();
         let changed = self
             .running
             .iter()
             .filter(|running| has_changed(running))
             .count();
-        let Some(disk) = self.disk.clone().filter(|_| changed > 0) else {
+        let Some(disk) = self.disk.as_ref().filter(|_| changed > 0) else {
             return Ok(());
         };
         let mut cursors = self.others.clone();
@@ -268,8 +274,7 @@ impl Webhooks {
             let of_this = lock(&running.hook).cursors().collect();
             cursors.insert(running.config.name.clone(), of_this);
         }
-        let writing = tokio::task::spawn_blocking(move || cursors::write(&disk, &cursors));
-        let written = writing.await.map_err(io::Error::other)?;
+        let written = cursors::write(disk, &cursors);
         if written.is_err() {
             self.save_errors.fetch_add(1, Ordering::Relaxed);
             for running in &self.running {
@@ -278,6 +283,12 @@ impl Webhooks {
         }
         written
     }
+}
+
+/// Saves the cursors, on a thread that may block.
+async fn save(shared: Arc<Shared>) -> io::Result<()> {
+    let saving = tokio::task::spawn_blocking(move || shared.webhooks.save_now());
+    saving.await.map_err(io::Error::other)?
 }
 
 /// Saves cursors as they change, until all workers have ended, and then once more. A hub that is gone
@@ -290,11 +301,10 @@ async fn keep(shared: Weak<Shared>, mut workers: JoinSet<()>, unsaved: Arc<Notif
                 return;
             };
             let began = Instant::now();
-            if let Err(error) = shared.webhooks.save().await {
+            if let Err(error) = save(shared).await {
                 tracing::error!(%error, "the cursors of webhooks are not saved, and are tried again");
                 unsaved.notify_one();
             }
-            drop(shared);
             tokio::time::sleep(SAVE_EVERY.max(SAVE_SHARE * began.elapsed())).await;
         }
     };
@@ -304,7 +314,7 @@ async fn keep(shared: Weak<Shared>, mut workers: JoinSet<()>, unsaved: Arc<Notif
         () = all_ended => {}
     }
     if let Some(shared) = shared.upgrade()
-        && let Err(error) = shared.webhooks.save().await
+        && let Err(error) = save(shared).await
     {
         tracing::error!(%error, "the cursors of webhooks are not saved: some messages will be posted again");
     }
