@@ -8,6 +8,7 @@
 use heartwire_proto::{Epoch, Seq, Time};
 
 use super::bytes::Take;
+use super::index::GROUP;
 use super::record::{Key, epoch};
 use crate::producer::ProducerId;
 
@@ -235,11 +236,20 @@ impl<'a> IndexView<'a> {
 
     /// What it holds, by topic.
     pub(super) fn parts(self) -> impl Iterator<Item = PartView<'a>> {
-        let starts = self.layout.parts.iter();
-        starts.map_while(move |at| {
-            let mut take = Take(self.bytes.get(*at as usize..)?);
-            PartView::take(&mut take, self.bytes)
+        let groups = self.layout.parts.chunks(GROUP);
+        groups.flat_map(move |starts| {
+            self.touch(starts);
+            starts.iter().filter_map(move |at| {
+                let mut take = Take(self.bytes.get(*at as usize..)?);
+                PartView::take(&mut take, self.bytes)
+            })
         })
+    }
+
+    /// Reads where parts begin, so that the processor waits for the memory of all at once.
+    fn touch(self, starts: &[u32]) {
+        let first_bytes = starts.iter().filter_map(|at| self.bytes.get(*at as usize));
+        std::hint::black_box(first_bytes.fold(0, |sum, byte| sum ^ byte));
     }
 
     /// Position and length of each of `len` messages whose places begin so many bytes from the
