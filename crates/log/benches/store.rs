@@ -11,7 +11,7 @@
 //! grows, once into one that was filled with zeros ahead (which the store does meanwhile, and the loop
 //! before it begins). `reopen` opens a log of 5 million such messages, without indexes and with
 //! them, beside one sequential read and checksum of its segments, with the files in the system's cache
-//! and without. `replay` reads 1,000 messages of one of 10,000 topics back from 11 million, for a follower
+//! and without, and says what the log then takes to take it in. `replay` reads 1,000 messages of one of 10,000 topics back from 11 million, for a follower
 //! that begins at the head: from the disk, from the system's cache, and from the log's memory; and tells
 //! how much memory the process has for it all.
 
@@ -38,6 +38,10 @@ use heartwire_log::{Append, Appended, Log, LogConfig, Now, ProducerId, ProducerK
 use heartwire_proto::frame::Message;
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{LogId, Offset, Seq, Time, TopicName, WallTime};
+
+/// The server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const TOPICS: usize = 10_000;
 const PAYLOAD_BYTES: usize = 128;
@@ -335,6 +339,10 @@ fn reopen(folder: &Path, messages: u64) {
             let took = best(&folder, cache, || reopen_once(&folder, threads, messages));
             report(&format!("{cache:?}: with indexes, {name}"), took, scan);
         }
+        if cache == Cache::Warm {
+            let took = best(&folder, cache, || take_in_once(&folder, messages));
+            report("then: taken in by the log       ", took, scan);
+        }
     }
     for path in files(&folder, "idx").iter().chain(&files(&folder, "ckpt")) {
         fs::remove_file(path).expect("it is there");
@@ -476,6 +484,17 @@ fn reopen_once(folder: &Path, threads: usize, messages: u64) -> Took {
     let (_store, recovered) = open(folder, threads);
     let took = start.stop();
     check(&recovered, messages);
+    took
+}
+
+/// What follows on opening: the log counts what every topic and every segment holds.
+fn take_in_once(folder: &Path, messages: u64) -> Took {
+    let (_store, recovered) = open(folder, 2);
+    check(&recovered, messages);
+    let start = Took::start();
+    let (log, _) = Log::recover(LogConfig::default(), recovered);
+    let took = start.stop();
+    assert!(log.topics_len() > 0, "it holds topics");
     took
 }
 

@@ -46,12 +46,14 @@ impl Log {
         self.clock
     }
 
-    fn restore_topic(&mut self, recovered: RecoveredTopic) -> TopicId {
-        let places = with_gaps(&recovered);
-        for place in places.iter().filter(|place| !place.is_lost()) {
-            self.index_len += 1;
-            self.segments.hold_restored(*place);
+    fn restore_topic(&mut self, mut recovered: RecoveredTopic) -> TopicId {
+        self.index_len += recovered.places.len();
+        for together in recovered.places.chunk_by(|a, b| a.segment == b.segment) {
+            let bytes = together.iter().map(|place| u64::from(place.bytes)).sum();
+            self.segments
+                .hold_restored(together[0].segment, together.len() as u64, bytes);
         }
+        let places = take_places(&mut recovered);
         let topic = TopicLog::restore(recovered, OnDisk::new(places));
         self.add_topic(topic)
     }
@@ -67,10 +69,13 @@ impl Log {
 
 /// One place for each offset: those that damage took are held by places that nothing stands at, so
 /// that whoever comes by is told.
-fn with_gaps(topic: &RecoveredTopic) -> VecDeque<DiskPlace> {
-    let mut found = topic.places.iter().copied();
-    let mut places = VecDeque::with_capacity(topic.places.len());
-    let mut next = topic.base.next();
+fn take_places(topic: &mut RecoveredTopic) -> VecDeque<DiskPlace> {
+    let found = std::mem::take(&mut topic.places);
+    if topic.gaps.is_empty() {
+        return found.into();
+    }
+    let mut places = VecDeque::with_capacity(found.len());
+    let (mut found, mut next) = (found.into_iter(), topic.base.next());
     for (first, last) in &topic.gaps {
         while next < *first {
             places.extend(found.next());

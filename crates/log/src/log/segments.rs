@@ -46,11 +46,11 @@ impl Segments {
         self.by_id.entry(id).or_default().last_append = last_append;
     }
 
-    /// A message was found there.
-    pub(crate) fn hold_restored(&mut self, place: DiskPlace) {
-        let segment = self.by_id.entry(place.segment).or_default();
-        segment.live += 1;
-        segment.live_bytes += u64::from(place.bytes);
+    /// So many messages were found in it, which take so many bytes together.
+    pub(crate) fn hold_restored(&mut self, id: SegmentId, count: u64, bytes: u64) {
+        let segment = self.by_id.entry(id).or_default();
+        segment.live += count;
+        segment.live_bytes += bytes;
     }
 
     /// Everything that a disk held has been told. What is written comes to newer segments.

@@ -1,7 +1,7 @@
 //! What one segment holds, and where: gathered while it is written, or when it is scanned.
 //!
 //! Messages are noted one after the other, and sorted by topic in the end, when the index is encoded:
-//! noting one touches no memory that belongs to its topic but a number.
+//! noting one touches no memory that belongs to its topic but a few numbers.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::bytes::Put as _;
 use super::checksum::Hashes;
 use super::keys::Keys;
 use super::record::{Key, MessageView, View, epoch};
-use super::view::{IndexView, PartView};
+use super::view::{IndexView, PLACE_BYTES, PartView};
 use crate::producer::ProducerId;
 
 /// How many records are added together, at best.
@@ -22,10 +22,37 @@ type Producers = hashbrown::HashMap<ProducerId, (Seq, Time), foldhash::fast::Fix
 /// A message.
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    offset: u64,
     topic: u32,
     position: u32,
     bytes: u32,
+}
+
+/// What was noted of one topic.
+#[derive(Clone, Copy, Debug)]
+struct Tally {
+    /// When its last message was appended.
+    last_append: Time,
+    /// How many rows it has.
+    rows: u32,
+    /// The offset that follows that of its last row.
+    next: u64,
+}
+
+impl Tally {
+    const NOTHING: Self = Self {
+        last_append: Time::ZERO,
+        rows: 0,
+        next: 0,
+    };
+}
+
+/// Offsets of one topic that follow each other.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    topic: u32,
+    first: u64,
+    /// How many rows the topic has before.
+    start: u32,
 }
 
 /// A record, and where it stands.
@@ -60,9 +87,10 @@ struct Rarity {
 #[derive(Clone, Debug)]
 pub(super) struct SegmentIndex {
     topics: Keys,
-    /// When each topic had its last message here.
-    last_appends: Vec<Time>,
+    /// One for each topic.
+    tallies: Vec<Tally>,
     rows: Vec<Row>,
+    runs: Vec<Run>,
     /// The topics of the records that are being added; empty between calls.
     found: Vec<Option<u32>>,
     rarities: BTreeMap<u32, Rarity>,
@@ -80,8 +108,9 @@ impl SegmentIndex {
         Self {
             producers: Producers::with_hasher(hashes.state()),
             topics: Keys::new(hashes),
-            last_appends: Vec::new(),
+            tallies: Vec::new(),
             rows: Vec::new(),
+            runs: Vec::new(),
             found: Vec::new(),
             rarities: BTreeMap::new(),
             accepted: BTreeMap::new(),
@@ -99,8 +128,10 @@ impl SegmentIndex {
     ) {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
-        let keys: Vec<Key<'_>> = records.iter().filter_map(Placed::key).collect();
+        let mut keys: Vec<Key<'_>> = Vec::with_capacity(records.len());
+        keys.extend(records.iter().filter_map(Placed::key));
         self.topics.numbers(&keys, &mut found);
+        self.touch(&found);
         let mut topics = found.drain(..);
         for record in records {
             let added = match record.view {
@@ -119,13 +150,10 @@ impl SegmentIndex {
 
     #[inline]
     fn add_message(&mut self, topic: u32, message: &MessageView<'_>, record: &Placed<'_>) {
-        self.note_time(topic, message.at);
-        self.rows.push(Row {
-            offset: message.offset.0,
-            topic,
-            position: record.position,
-            bytes: record.bytes,
-        });
+        let tally = self.tally(topic);
+        tally.last_append = tally.last_append.max(message.at);
+        let (offset, position) = (message.offset.0, record.position);
+        self.add_row(topic, offset, position, record.bytes);
         if let Some((producer, seq)) = message.producer {
             self.add_producer(producer, seq, message.at);
         }
@@ -148,19 +176,44 @@ impl SegmentIndex {
         Some(())
     }
 
-    /// The topic has had a message at that time.
+    /// Reads what will be changed, so that the processor waits for the memory of all at once.
+    fn touch(&self, topics: &[Option<u32>]) {
+        let tallies = topics.iter().flatten();
+        let tallies = tallies.filter_map(|topic| self.tallies.get(*topic as usize));
+        std::hint::black_box(tallies.fold(0, |sum, tally| sum ^ tally.rows));
+    }
+
     #[inline]
-    fn note_time(&mut self, topic: u32, at: Time) {
-        let topic = topic as usize;
-        if topic >= self.last_appends.len() {
-            self.last_appends.resize(topic + 1, Time::ZERO);
+    fn tally(&mut self, topic: u32) -> &mut Tally {
+        let at = topic as usize;
+        if at >= self.tallies.len() {
+            self.tallies.resize(at + 1, Tally::NOTHING);
         }
-        self.last_appends[topic] = self.last_appends[topic].max(at);
+        &mut self.tallies[at]
+    }
+
+    #[inline]
+    fn add_row(&mut self, topic: u32, offset: u64, position: u32, bytes: u32) {
+        let tally = self.tally(topic);
+        let (start, follows) = (tally.rows, tally.rows > 0 && tally.next == offset);
+        (tally.rows, tally.next) = (start + 1, offset.wrapping_add(1));
+        if !follows {
+            self.runs.push(Run {
+                topic,
+                first: offset,
+                start,
+            });
+        }
+        self.rows.push(Row {
+            topic,
+            position,
+            bytes,
+        });
     }
 
     fn rarity(&mut self, key: Key<'_>) -> Option<&mut Rarity> {
         let topic = self.topics.number(key)?;
-        self.note_time(topic, Time::ZERO);
+        self.tally(topic);
         Some(self.rarities.entry(topic).or_default())
     }
 
@@ -187,7 +240,7 @@ impl SegmentIndex {
 
     fn take_part(&mut self, from: PartView<'_>, is_bad: impl Fn(u32) -> bool) -> Option<()> {
         let topic = self.topics.number(from.key)?;
-        self.note_time(topic, from.last_append);
+        self.tally(topic).last_append = from.last_append;
         let mut rarity = Rarity {
             epoch: from.epoch,
             moved: Vec::new(),
@@ -197,12 +250,7 @@ impl SegmentIndex {
             for (offset, (position, bytes)) in (run.first..).zip(run.places()) {
                 match is_bad(position) {
                     true => rarity.lose(offset),
-                    false => self.rows.push(Row {
-                        offset,
-                        topic,
-                        position,
-                        bytes,
-                    }),
+                    false => self.add_row(topic, offset, position, bytes),
                 }
             }
         }
@@ -218,30 +266,51 @@ impl SegmentIndex {
 
     /// The index as it stands in a file, without what is around it.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let sorted = Sorted::new(&self.rows, self.topics.len());
-        out.reserve(self.rows.len() * 8 + self.topics.len() * 64);
+        let runs = self.runs_by_topic();
+        let mut runs = runs.as_slice();
+        out.reserve(self.rows.len() * PLACE_BYTES + self.topics.len() * 64);
         out.put_u32(self.valid);
         out.put_u64(self.time.as_millis());
         out.put_varint(self.topics.len() as u64);
         let common = Rarity::default();
-        for (topic, (key, last_append)) in self.topics.iter().zip(&self.last_appends).enumerate() {
-            let rarity = self.rarities.get(&(topic as u32)).unwrap_or(&common);
+        let mut places_at = Vec::with_capacity(self.topics.len());
+        for ((topic, key), tally) in (0..).zip(self.topics.iter()).zip(&self.tallies) {
+            let rarity = self.rarities.get(&topic).unwrap_or(&common);
+            let epoch = rarity.epoch.as_ref();
             out.put_bytes(key.0);
-            out.put_short(
-                rarity
-                    .epoch
-                    .as_ref()
-                    .map_or(b"", |epoch| epoch.as_str().as_bytes()),
-            );
-            out.put_varint(last_append.as_millis());
-            sorted.encode(topic, out);
+            out.put_short(epoch.map_or(b"", |epoch| epoch.as_str().as_bytes()));
+            out.put_varint(tally.last_append.as_millis());
+            let own = runs.iter().take_while(|run| run.topic == topic).count();
+            let (own, others) = runs.split_at(own);
+            encode_runs(own, tally.rows, out);
+            places_at.push(out.len());
+            out.resize(out.len() + tally.rows as usize * PLACE_BYTES, 0);
             rarity.encode(out);
+            runs = others;
         }
+        self.encode_places(&mut places_at, out);
         self.encode_producers(out);
         out.put_varint(self.accepted.len() as u64);
         for (position, bytes) in &self.accepted {
             out.put_u32(*position);
             out.put_u32(*bytes);
+        }
+    }
+
+    /// The runs in the order of topics.
+    fn runs_by_topic(&self) -> Vec<Run> {
+        let mut runs = self.runs.clone();
+        runs.sort_by_key(|run| run.topic);
+        runs
+    }
+
+    /// Fills in where the messages stand: those of each topic go where `places_at` says.
+    fn encode_places(&self, places_at: &mut [usize], out: &mut [u8]) {
+        for row in &self.rows {
+            let at = &mut places_at[row.topic as usize];
+            let place = u64::from(row.position) | u64::from(row.bytes) << 32;
+            out[*at..*at + PLACE_BYTES].copy_from_slice(&place.to_le_bytes());
+            *at += PLACE_BYTES;
         }
     }
 
@@ -280,67 +349,12 @@ impl Rarity {
     }
 }
 
-/// Messages sorted by topic, those of one topic in the order in which they were written.
-struct Sorted {
-    /// Position in the lower half, length in the upper.
-    places: Vec<u64>,
-    /// Where the messages of each topic begin, and where the last topic's end.
-    bounds: Vec<u32>,
-    /// Offsets that follow each other: topic, first offset, where their messages begin.
-    runs: Vec<(u32, u64, u32)>,
-    /// Where the runs of each topic begin, and where the last topic's end.
-    run_bounds: Vec<u32>,
-}
-
-impl Sorted {
-    /// Sorts by counting: once over the messages to count them, once to put them in place.
-    fn new(rows: &[Row], topics: usize) -> Self {
-        let bounds = bounds(topics, rows.iter().map(|row| row.topic));
-        let mut places = vec![0; rows.len()];
-        let mut next: Vec<(u32, u64)> = bounds.iter().map(|start| (*start, u64::MAX)).collect();
-        let mut runs = Vec::with_capacity(topics);
-        for row in rows {
-            let (at, offset) = &mut next[row.topic as usize];
-            if row.offset != *offset {
-                runs.push((row.topic, row.offset, *at));
-            }
-            places[*at as usize] = u64::from(row.position) | u64::from(row.bytes) << 32;
-            (*at, *offset) = (*at + 1, row.offset + 1);
-        }
-        runs.sort_by_key(|(topic, ..)| *topic);
-        let run_bounds = self::bounds(topics, runs.iter().map(|(topic, ..)| *topic));
-        Self {
-            places,
-            bounds,
-            runs,
-            run_bounds,
-        }
+/// Appends the runs of a topic that has so many rows.
+fn encode_runs(runs: &[Run], rows: u32, out: &mut Vec<u8>) {
+    out.put_varint(runs.len() as u64);
+    let ends = runs.iter().skip(1).map(|run| run.start).chain([rows]);
+    for (run, end) in runs.iter().zip(ends) {
+        out.put_varint(run.first);
+        out.put_varint(u64::from(end - run.start));
     }
-
-    fn encode(&self, topic: usize, out: &mut Vec<u8>) {
-        let range = |bounds: &[u32]| bounds[topic] as usize..bounds[topic + 1] as usize;
-        let (places, runs) = (range(&self.bounds), &self.runs[range(&self.run_bounds)]);
-        out.put_varint(runs.len() as u64);
-        let ends = runs.iter().skip(1).map(|(_, _, start)| *start);
-        let ends = ends.chain([places.end as u32]);
-        for ((_, first, start), end) in runs.iter().zip(ends) {
-            out.put_varint(*first);
-            out.put_varint(u64::from(end - start));
-        }
-        for place in &self.places[places] {
-            out.put_u64(*place);
-        }
-    }
-}
-
-/// Where each group begins in the order of groups, and where the last one ends.
-fn bounds(groups: usize, members: impl Iterator<Item = u32>) -> Vec<u32> {
-    let mut bounds = vec![0; groups + 1];
-    for group in members {
-        bounds[group as usize + 1] += 1;
-    }
-    for group in 0..groups {
-        bounds[group + 1] += bounds[group];
-    }
-    bounds
 }

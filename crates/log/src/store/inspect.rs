@@ -54,7 +54,7 @@ pub fn check<D: Disk>(disk: D, spread: &impl Spread) -> Result<Checked, OpenErro
         rebuilt: read.rebuilt,
         damage: read.damage,
         topics: {
-            let topics = read.state.topics.into_iter().map(Topic::resolve);
+            let topics = read.state.topics.into_iter().map(Topic::recovered);
             let mut topics: Vec<RecoveredTopic> = topics.collect();
             topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
             topics
@@ -76,7 +76,7 @@ pub fn dump<D: Disk>(
     let Some(at) = read.state.find(topic.as_str()) else {
         return Ok(None);
     };
-    let topic = read.state.topics.swap_remove(at).resolve();
+    let topic = read.state.topics.swap_remove(at).recovered();
     let reader = SegmentReader::new(files, read.identity.store, MESSAGES_MAX);
     let mut damage = read.damage;
     for (first, places) in topic.stretches() {

@@ -54,7 +54,7 @@ pub(super) struct Scan {
 impl Loaded {
     /// The index, which is one.
     pub(super) fn view(&self) -> IndexView<'_> {
-        let view = IndexView::new(envelope::body(&self.index), self.layout);
+        let view = IndexView::new(envelope::body(&self.index), &self.layout);
         view.expect("an index is checked when it is read, and whole when it is made")
     }
 
@@ -108,8 +108,18 @@ pub(super) struct IndexFile {
 }
 
 impl IndexFile {
+    /// A file that was made here.
+    pub(super) fn made(bytes: Vec<u8>) -> Self {
+        let layout = Layout::of(envelope::body(&bytes)).unwrap_or_default();
+        Self { bytes, layout }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(super) fn view(&self) -> IndexView<'_> {
-        let view = IndexView::new(envelope::body(&self.bytes), self.layout);
+        let view = IndexView::new(envelope::body(&self.bytes), &self.layout);
         view.expect("an index is checked when it is read")
     }
 }

@@ -75,8 +75,12 @@ fn create<D: Disk>(files: &Files<D>, fresh: Fresh) -> Result<Read, FileError> {
 fn recovered(read: Read, renewed: &[Topic]) -> Recovered {
     let is_accepted = !read.damage.is_empty();
     let torn = read.torn_damage();
-    let mut topics: Vec<RecoveredTopic> =
-        read.state.topics.into_iter().map(Topic::resolve).collect();
+    let mut topics: Vec<RecoveredTopic> = read
+        .state
+        .topics
+        .into_iter()
+        .map(Topic::recovered)
+        .collect();
     topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let mut producers: Vec<_> = read.state.producers.into_iter().collect();
     producers.sort_unstable_by_key(|(id, _)| *id);

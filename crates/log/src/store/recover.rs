@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   meta ─► newest checkpoint that is whole ─► indexes, or segments ─► folded in their order ─► state
+//!                                                      └─► where messages stand, by topic ─►─┘
 //! ```
 
 use heartwire_disk::{Disk, Spread};
@@ -71,6 +72,7 @@ pub(super) fn read<D: Disk>(
     read.judge_damage();
     read.fold(files, view)?;
     read.judge_holes();
+    read.state.place(&read.segments, spread);
     Ok(Some(read))
 }
 
@@ -349,9 +351,6 @@ impl Read {
         }
         let below = self.segments.partition_point(|segment| segment.id < at);
         let (below, after) = self.segments.split_at(below);
-        for segment in &self.segments {
-            state.expect(segment.id, segment.view());
-        }
         for segment in below {
             fold_segment(&mut state, segment);
         }

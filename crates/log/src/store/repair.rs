@@ -17,12 +17,11 @@ use super::error::FileError;
 use super::files::{Files, Kind, META};
 use super::frame_writer::FrameWriter;
 use super::index::SegmentIndex;
-use super::load::{Loaded, wrap};
+use super::load::{IndexFile, Loaded, wrap};
 use super::meta::{Identity, SEGMENT_HEADER_BYTES};
 use super::recover::Read;
 use super::scan::Region;
 use super::state::{Depth, State, Topic};
-use super::view::IndexView;
 
 /// How many records a frame of a repair holds.
 const RECORDS_PER_FRAME: usize = 4_096;
@@ -150,10 +149,9 @@ pub(super) fn renew_epochs<D: Disk>(
     let id = read.next_id();
     let (segment, index) = small_segment(identity, id, &records, &read.state);
     files.put(&Kind::Segment.name(id), &segment)?;
-    let index = wrap(identity.store, id, &index);
-    files.put(&Kind::Index.name(id), &index)?;
-    let view = IndexView::parse(envelope::body(&index)).expect("it was made a moment ago");
-    read.state.fold(id, view, Depth::Places);
+    let index = IndexFile::made(wrap(identity.store, id, &index));
+    files.put(&Kind::Index.name(id), index.bytes())?;
+    read.state.fold(id, index.view(), Depth::Places);
     read.listing.numbered.insert((Kind::Segment, id));
     read.listing.numbered.insert((Kind::Index, id));
     Ok(())

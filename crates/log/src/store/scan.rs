@@ -139,10 +139,11 @@ impl<F: DiskFile> Scan<'_, F> {
         };
         let declared_end = position.checked_add(header.frame_bytes() as u32);
         let is_bad = Found::Bad { declared_end };
-        let body_at = position + FRAME_HEADER_BYTES as u32;
-        let Some(body) = self.window.get(body_at, header.body_bytes as usize)? else {
+        let Some(frame) = self.window.get(position, header.frame_bytes())? else {
             return Ok(is_bad);
         };
+        let body = &frame[FRAME_HEADER_BYTES..];
+        let body_at = position + FRAME_HEADER_BYTES as u32;
         let is_whole = header.matches(body, self.salt, body_at);
         if !is_whole && !planted::has(Bug::TornTailAccepted) {
             return Ok(is_bad);
@@ -275,7 +276,7 @@ impl<'f, F: DiskFile> Window<'f, F> {
             true => filled_end.saturating_sub(position as usize).min(count),
             false => 0,
         };
-        if kept > 0 {
+        if kept > 0 && position > self.start {
             let from = (position - self.start) as usize;
             self.bytes.copy_within(from..from + kept, 0);
         }

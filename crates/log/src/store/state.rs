@@ -14,10 +14,12 @@ use heartwire_proto::{Epoch, Seq, Time, TopicName};
 use super::batch::{DiskPlace, SegmentId};
 use super::checkpoint::CheckpointView;
 use super::checksum::Hashes;
+use super::index::GROUP;
 use super::keys::Keys;
 use super::record::Key;
 use super::recovered::SegmentInfo;
-use super::view::{IndexView, PartView, RunView};
+use super::resolve::Retained;
+use super::view::{IndexView, PartView};
 use crate::producer::ProducerId;
 
 /// A position in the log as a whole.
@@ -28,7 +30,7 @@ pub(super) type Position = (SegmentId, u32);
 pub(super) struct Topic {
     pub(super) name: TopicName,
     /// The number of its name and origin.
-    life: u32,
+    pub(super) life: u32,
     pub(super) origin: Epoch,
     pub(super) epoch: Epoch,
     /// The offset of its last message.
@@ -38,16 +40,21 @@ pub(super) struct Topic {
     pub(super) last_segment: SegmentId,
     /// Where the message at `end` was written; or the place from which on everything is known.
     pub(super) last_message: Position,
-    pub(super) runs: Vec<Run>,
     pub(super) moved: Vec<(u64, DiskPlace)>,
     pub(super) lost: Vec<(u64, u64)>,
+    /// What comes out of all that, once it was [placed](State::place).
+    pub(super) retained: Retained,
 }
 
-/// Offsets that follow each other, from `first` on.
-#[derive(Clone, Debug)]
+/// Offsets that follow each other in one segment, and where its index says where they stand.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
+    pub(super) life: u32,
+    pub(super) segment: SegmentId,
     pub(super) first: u64,
-    pub(super) places: Vec<DiskPlace>,
+    pub(super) len: usize,
+    /// Where in the index their places begin, in bytes.
+    pub(super) at: usize,
 }
 
 /// Offsets that no message has, between two that follow each other in the log.
@@ -83,13 +90,12 @@ const DEAD: u32 = u32::MAX;
 pub(super) struct State {
     hashes: Hashes,
     /// Every life of a topic that was met.
-    lives: Keys,
+    pub(super) lives: Keys,
     /// The topic of each life, or [`DEAD`].
     topic_of: Vec<u32>,
-    /// How many messages of each life are to come, as far as was [expected](Self::expect).
-    expected: Vec<usize>,
-    /// Which lives the parts of each expected index are about.
-    parts: BTreeMap<SegmentId, Vec<Option<u32>>>,
+    /// The messages of all lives, in the order in which they were folded. Where each of them stands is
+    /// read from the indexes in the end, topic by topic, so that folding touches little memory.
+    pub(super) runs: Vec<Run>,
     /// Topics by name.
     names: HashTable<u32>,
     pub(super) topics: Vec<Topic>,
@@ -107,8 +113,7 @@ impl State {
         Self {
             lives: Keys::new(hashes.clone()),
             topic_of: Vec::new(),
-            expected: Vec::new(),
-            parts: BTreeMap::new(),
+            runs: Vec::new(),
             names: HashTable::new(),
             topics: Vec::new(),
             producers: HashMap::with_hasher(hashes.state()),
@@ -120,32 +125,24 @@ impl State {
         }
     }
 
-    /// An index that will be folded with all its places: room is made for them at once.
-    pub(super) fn expect(&mut self, id: SegmentId, index: IndexView<'_>) {
-        let lives = index.parts().map(|part| {
-            let life = self.lives.number(part.key)?;
-            let at = life as usize;
-            if at >= self.expected.len() {
-                self.expected.resize(at + 1, 0);
-            }
-            self.expected[at] += part.places_len();
-            Some(life)
-        });
-        let lives = lives.collect();
-        self.parts.insert(id, lives);
-    }
-
     /// Takes in the index of the next segment.
     pub(super) fn fold(&mut self, id: SegmentId, index: IndexView<'_>, depth: Depth) {
-        let mut lives = self.parts.remove(&id).map(Vec::into_iter);
-        for part in index.parts() {
-            let life = match &mut lives {
-                Some(lives) => lives.next().flatten(),
-                None => self.lives.number(part.key),
-            };
-            let topic = life.and_then(|life| self.topic_for(life, part));
-            if let Some(topic) = topic {
-                self.fold_part(id, topic, part, depth);
+        let mut parts = index.parts();
+        let mut group: Vec<PartView<'_>> = Vec::with_capacity(GROUP);
+        let mut lives = Vec::with_capacity(GROUP);
+        loop {
+            group.extend(parts.by_ref().take(GROUP));
+            if group.is_empty() {
+                break;
+            }
+            let keys: Vec<Key<'_>> = group.iter().map(|part| part.key).collect();
+            self.lives.numbers(&keys, &mut lives);
+            self.touch(&lives);
+            for (part, life) in group.drain(..).zip(lives.drain(..)) {
+                let topic = life.and_then(|life| self.topic_for(life, part));
+                if let Some(topic) = topic {
+                    self.fold_part(id, topic, part, depth);
+                }
             }
         }
         for (producer, seq, time) in index.producers() {
@@ -163,6 +160,17 @@ impl State {
         }
     }
 
+    /// Reads what will be changed, so that the processor waits for the memory of all at once.
+    fn touch(&self, lives: &[Option<u32>]) {
+        let topics = lives.iter().flatten().filter_map(|life| {
+            let topic = self.topic_of.get(*life as usize)?;
+            self.topics.get(*topic as usize)
+        });
+        std::hint::black_box(topics.fold(0, |sum, topic| {
+            sum ^ topic.end ^ u64::from(topic.last_message.1)
+        }));
+    }
+
     fn fold_part(&mut self, id: SegmentId, at: usize, part: PartView<'_>, depth: Depth) {
         let is_complete = self.is_complete;
         let topic = &mut self.topics[at];
@@ -171,10 +179,11 @@ impl State {
             topic.end = topic.end.max(last);
         }
         for run in part.runs() {
-            let Some((position, _)) = run.places().next() else {
+            let (Some((position, _)), Some((last, _))) =
+                (run.places().next(), run.places().next_back())
+            else {
                 continue;
             };
-            let until = (id, position);
             let next = topic.end + 1;
             if run.first > next && (is_complete || topic.end > 0) {
                 self.holes.push(Hole {
@@ -182,12 +191,21 @@ impl State {
                     first: next,
                     last: run.first - 1,
                     since: topic.last_message,
-                    until,
+                    until: (id, position),
                     is_unexplained: is_complete,
                 });
             }
-            let expected = self.expected.get(topic.life as usize);
-            topic.add_run(id, run, depth, expected.copied().unwrap_or(0));
+            topic.end = topic.end.max(run.first + run.len() as u64 - 1);
+            topic.last_message = (id, last);
+            if depth == Depth::Places {
+                self.runs.push(Run {
+                    life: topic.life,
+                    segment: id,
+                    first: run.first,
+                    len: run.len(),
+                    at: run.at,
+                });
+            }
         }
         topic.epoch = part.epoch.unwrap_or(topic.epoch);
         topic.last_append = topic.last_append.max(part.last_append);
@@ -304,36 +322,9 @@ impl Topic {
             last_append: Time::ZERO,
             last_segment: SegmentId(0),
             last_message: (SegmentId(0), 0),
-            runs: Vec::new(),
             moved: Vec::new(),
             lost: Vec::new(),
-        }
-    }
-
-    fn add_run(&mut self, id: SegmentId, run: RunView<'_>, depth: Depth, expected: usize) {
-        let places = run.places();
-        self.end = self.end.max(run.first + places.len() as u64 - 1);
-        if depth != Depth::Places {
-            if let Some((position, _)) = places.last() {
-                self.last_message = (id, position);
-            }
-            return;
-        }
-        let follows = |last: &Run| last.first + last.places.len() as u64 == run.first;
-        if !self.runs.last().is_some_and(follows) {
-            let is_first = self.runs.is_empty();
-            self.runs.push(Run {
-                first: run.first,
-                places: Vec::with_capacity(if is_first { expected } else { places.len() }),
-            });
-        }
-        let Some(last) = self.runs.last_mut() else {
-            return;
-        };
-        let places = places.map(|(position, bytes)| place(id, position, bytes));
-        last.places.extend(places);
-        if let Some(place) = last.places.last() {
-            self.last_message = (id, place.position);
+            retained: Retained::default(),
         }
     }
 
@@ -347,7 +338,7 @@ impl Topic {
     }
 }
 
-const fn place(segment: SegmentId, position: u32, bytes: u32) -> DiskPlace {
+pub(super) const fn place(segment: SegmentId, position: u32, bytes: u32) -> DiskPlace {
     DiskPlace {
         segment,
         position,

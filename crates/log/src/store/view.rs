@@ -8,11 +8,14 @@
 use heartwire_proto::{Epoch, Seq, Time};
 
 use super::bytes::Take;
+use super::index::GROUP;
 use super::record::{Key, epoch};
 use crate::producer::ProducerId;
 
 /// The length of position and length of a message, in bytes.
-const PLACE_BYTES: usize = 8;
+pub(super) const PLACE_BYTES: usize = 8;
+/// Position and length of a message as they stand in an index.
+pub(super) type PackedPlace = [u8; PLACE_BYTES];
 /// The length of what stands before the topics, in bytes.
 const FIXED_BYTES: usize = 4 + 8;
 
@@ -24,6 +27,8 @@ pub(super) struct PartView<'a> {
     pub(super) last_append: Time,
     runs_len: u64,
     runs: Take<'a>,
+    /// Where in the index the places begin, in bytes.
+    places_at: usize,
     places: Take<'a>,
     moved_len: u64,
     moved: Take<'a>,
@@ -35,22 +40,35 @@ pub(super) struct PartView<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunView<'a> {
     pub(super) first: u64,
-    places: &'a [u8],
+    /// Where in the index the places begin, in bytes.
+    pub(super) at: usize,
+    places: &'a [PackedPlace],
 }
 
 impl<'a> RunView<'a> {
+    /// How many messages there are.
+    pub(super) const fn len(self) -> usize {
+        self.places.len()
+    }
+
     /// Position and length of each message.
-    pub(super) fn places(self) -> impl ExactSizeIterator<Item = (u32, u32)> + 'a {
-        let (places, _) = self.places.as_chunks::<PLACE_BYTES>();
-        places.iter().map(|place| {
-            let both = u64::from_le_bytes(*place);
-            (both as u32, (both >> 32) as u32)
-        })
+    pub(super) fn places(
+        self,
+    ) -> impl ExactSizeIterator<Item = (u32, u32)> + DoubleEndedIterator + 'a {
+        self.places.iter().copied().map(unpack)
     }
 }
 
+/// Position and length of a message.
+#[inline]
+pub(super) fn unpack(place: PackedPlace) -> (u32, u32) {
+    let both = u64::from_le_bytes(place);
+    (both as u32, (both >> 32) as u32)
+}
+
 impl<'a> PartView<'a> {
-    fn take(take: &mut Take<'a>) -> Option<Self> {
+    /// Takes a part of the index `whole`.
+    fn take(take: &mut Take<'a>, whole: &[u8]) -> Option<Self> {
         let key = Key::take(take)?;
         let epoch = match take.short()? {
             [] => None,
@@ -64,6 +82,7 @@ impl<'a> PartView<'a> {
             take.varint()?;
             places_len = places_len.checked_add(take.varint_u32()? as usize)?;
         }
+        let places_at = whole.len() - take.0.len();
         let places = Take(take.bytes(places_len.checked_mul(PLACE_BYTES)?)?);
         let moved_len = take.varint()?;
         let moved = *take;
@@ -83,6 +102,7 @@ impl<'a> PartView<'a> {
             last_append,
             runs_len,
             runs,
+            places_at,
             places,
             moved_len,
             moved,
@@ -97,8 +117,9 @@ impl<'a> PartView<'a> {
         (0..self.runs_len).map_while(move |_| {
             let first = runs.varint()?;
             let count = runs.varint_u32()? as usize;
-            let places = places.bytes(count * PLACE_BYTES)?;
-            Some(RunView { first, places })
+            let at = self.places_at + self.places.0.len() - places.0.len();
+            let (places, _) = places.bytes(count * PLACE_BYTES)?.as_chunks();
+            Some(RunView { first, at, places })
         })
     }
 
@@ -114,11 +135,6 @@ impl<'a> PartView<'a> {
         (0..self.lost_len).map_while(move |_| Some((lost.varint()?, lost.varint()?)))
     }
 
-    /// How many messages the runs have.
-    pub(super) const fn places_len(self) -> usize {
-        self.places.0.len() / PLACE_BYTES
-    }
-
     /// Whether it gives the topic something new, and is not only about what was there before.
     pub(super) const fn is_own(self) -> bool {
         self.runs_len > 0 || self.epoch.is_some()
@@ -131,9 +147,11 @@ impl<'a> PartView<'a> {
 }
 
 /// Where the sections of an index begin, once it was checked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Layout {
-    parts: Section,
+    /// Where each part begins. They can be found from each other alone; known beforehand, the processor
+    /// waits for the memory of many at once.
+    parts: Vec<u32>,
     producers: Section,
     accepted: Section,
     /// How much of it are places of messages, in bytes.
@@ -168,9 +186,10 @@ impl Layout {
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         let mut take = Take(bytes);
         take.bytes(FIXED_BYTES)?;
-        let mut places_bytes = 0;
-        let parts = Section::check(&mut take, bytes, |take| {
-            let part = PartView::take(take)?;
+        let (mut parts, mut places_bytes) = (Vec::new(), 0);
+        Section::check(&mut take, bytes, |take| {
+            parts.push(u32::try_from(bytes.len() - take.0.len()).ok()?);
+            let part = PartView::take(take, bytes)?;
             places_bytes += part.places.0.len();
             part.key.parse().map(drop)
         })?;
@@ -191,16 +210,12 @@ pub(super) struct IndexView<'a> {
     pub(super) valid: u32,
     pub(super) time: Time,
     bytes: &'a [u8],
-    layout: Layout,
+    layout: &'a Layout,
 }
 
 impl<'a> IndexView<'a> {
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        Self::new(bytes, Layout::of(bytes)?)
-    }
-
     /// An index that was checked before.
-    pub(super) fn new(bytes: &'a [u8], layout: Layout) -> Option<Self> {
+    pub(super) fn new(bytes: &'a [u8], layout: &'a Layout) -> Option<Self> {
         let mut take = Take(bytes);
         Some(Self {
             valid: take.u32()?,
@@ -221,7 +236,27 @@ impl<'a> IndexView<'a> {
 
     /// What it holds, by topic.
     pub(super) fn parts(self) -> impl Iterator<Item = PartView<'a>> {
-        self.items(self.layout.parts, PartView::take)
+        let groups = self.layout.parts.chunks(GROUP);
+        groups.flat_map(move |starts| {
+            self.touch(starts);
+            starts.iter().filter_map(move |at| {
+                let mut take = Take(self.bytes.get(*at as usize..)?);
+                PartView::take(&mut take, self.bytes)
+            })
+        })
+    }
+
+    /// Reads where parts begin, so that the processor waits for the memory of all at once.
+    fn touch(self, starts: &[u32]) {
+        let first_bytes = starts.iter().filter_map(|at| self.bytes.get(*at as usize));
+        std::hint::black_box(first_bytes.fold(0, |sum, byte| sum ^ byte));
+    }
+
+    /// Position and length of each of `len` messages whose places begin so many bytes from the
+    /// index's first.
+    pub(super) fn places_at(self, at: usize, len: usize) -> &'a [PackedPlace] {
+        let (places, _) = self.bytes.get(at..).unwrap_or_default().as_chunks();
+        &places[..len.min(places.len())]
     }
 
     /// The last number of each producer, and when it was published.
