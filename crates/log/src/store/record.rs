@@ -87,32 +87,24 @@ fn encode_message(
     producer: Option<(ProducerId, Seq)>,
     out: &mut Vec<u8>,
 ) {
-    let ServerFrame::Msg {
-        time,
-        from,
-        payload,
-        ..
-    } = entry.frame()
-    else {
-        unreachable!("an entry holds a msg");
-    };
+    let parts = entry.parts();
     let mut flags = kind;
     flags |= if entry.is_text() { IS_TEXT } else { 0 };
     flags |= if producer.is_some() { HAS_PRODUCER } else { 0 };
-    flags |= if from.is_some() { HAS_FROM } else { 0 };
+    flags |= if parts.from.is_empty() { 0 } else { HAS_FROM };
     out.put_u8(flags);
     put_key(topic, origin, out);
     out.put_varint(offset.0);
     out.put_varint(entry.at().as_millis());
-    out.put_varint(time.as_unix_millis());
+    out.put_varint(parts.wall.as_unix_millis());
     if let Some((producer, seq)) = producer {
         out.put_bytes(&producer.to_bytes());
         out.put_varint(seq.0);
     }
-    if let Some(from) = from {
-        out.put_short(from.as_encoded().as_bytes());
+    if !parts.from.is_empty() {
+        out.put_short(parts.from);
     }
-    out.put_bytes(payload.as_bytes());
+    out.put_bytes(parts.payload);
 }
 
 fn put_key(topic: &TopicName, origin: Epoch, out: &mut Vec<u8>) {
@@ -129,9 +121,15 @@ pub(super) fn seal(record: &mut [u8], salt: Salt, position: u32) {
 /// How long the record is that begins here, in bytes, if that is possible at all.
 #[inline]
 pub(super) fn length_of(bytes: &[u8]) -> Option<usize> {
-    let mut take = Take(bytes.get(4..)?);
-    let length = take.u32()? as usize;
-    (length >= RECORD_BYTES_MIN && length <= bytes.len()).then_some(length)
+    let length = claimed_length(bytes)? as usize;
+    (length <= bytes.len()).then_some(length)
+}
+
+/// How long the record says it is that begins here, in bytes.
+#[inline]
+pub(super) fn claimed_length(bytes: &[u8]) -> Option<u32> {
+    let length = Take(bytes.get(4..)?).u32()?;
+    (length as usize >= RECORD_BYTES_MIN).then_some(length)
 }
 
 /// Whether the checksum of a whole record at `position` is right.
