@@ -4,7 +4,7 @@ use heartwire_proto::Time;
 
 use super::batch::Record;
 use super::checksum::Salt;
-use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use super::frame::{END_BYTES, FRAME_HEADER_BYTES, FrameHeader};
 use super::index::SegmentIndex;
 use super::record::{self, View};
 use super::records::Records;
@@ -12,6 +12,7 @@ use super::records::Records;
 /// One frame: encoded first, which tells how long it is, and sealed when its place is known.
 #[derive(Debug, Default)]
 pub(super) struct FrameWriter {
+    /// The frame, and the zeros behind it.
     bytes: Vec<u8>,
     records: u32,
     /// When its latest message was appended.
@@ -31,7 +32,23 @@ impl FrameWriter {
             }
         }
         self.records = records.len() as u32;
-        self.bytes.len()
+        self.bytes.resize(self.bytes.len() + END_BYTES, 0);
+        self.frame_bytes()
+    }
+
+    fn frame_bytes(&self) -> usize {
+        self.bytes.len().saturating_sub(END_BYTES)
+    }
+
+    /// The frame, once it is sealed.
+    pub(super) fn frame(&self) -> &[u8] {
+        &self.bytes[..self.frame_bytes()]
+    }
+
+    /// The frame and the zeros behind it, as far as there is room.
+    pub(super) fn frame_and_end(&self, room_bytes: u64) -> &[u8] {
+        let room = usize::try_from(room_bytes).unwrap_or(usize::MAX);
+        &self.bytes[..self.bytes.len().min(room)]
     }
 
     /// Fills in the checksums for a position, and takes the records in the index. `place` is told
@@ -43,20 +60,21 @@ impl FrameWriter {
         after: Time,
         index: &mut SegmentIndex,
         mut place: impl FnMut(u32, u32),
-    ) -> &[u8] {
+    ) {
         let time = self.time.max(after);
+        let end = self.frame_bytes();
         let header = FrameHeader {
-            body_bytes: (self.bytes.len() - FRAME_HEADER_BYTES) as u32,
+            body_bytes: (end - FRAME_HEADER_BYTES) as u32,
             records: self.records,
             time,
         };
         self.bytes[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode(salt, position));
         let mut at = FRAME_HEADER_BYTES;
-        while let Some(length) = self.bytes.get(at..).and_then(record::length_of) {
+        while let Some(length) = self.bytes.get(at..end).and_then(record::length_of) {
             record::seal(&mut self.bytes[at..at + length], salt, position + at as u32);
             at += length;
         }
-        let body = &self.bytes[FRAME_HEADER_BYTES..];
+        let body = &self.bytes[FRAME_HEADER_BYTES..end];
         let mut records = Records::new(body, position + FRAME_HEADER_BYTES as u32);
         while let Some(group) = records.group() {
             for record in group {
@@ -67,7 +85,6 @@ impl FrameWriter {
             index.add(group, time, |_| unreachable!("records name topics"));
         }
         index.time = time;
-        &self.bytes
     }
 
     /// Gives back memory that one large batch took.
