@@ -143,11 +143,17 @@ impl Entry {
             true => line,
             false => &line[..line.len() - 1],
         };
-        let space_at = line.iter().rposition(|byte| *byte == b' ');
-        let digits = &line[space_at.map_or(0, |at| at + 1)..];
-        let add_digit = |number, digit: &u8| number * 10 + u64::from(digit - b'0');
+        let (mut millis, mut worth) = (0, 1);
+        let mut rest = line;
+        while let [before @ .., digit] = rest
+            && *digit != b' '
+        {
+            millis += u64::from(digit - b'0') * worth;
+            worth *= 10;
+            rest = before;
+        }
         Parts {
-            wall: WallTime::from_unix_millis(digits.iter().fold(0, add_digit)),
+            wall: WallTime::from_unix_millis(millis),
             from,
             payload,
         }

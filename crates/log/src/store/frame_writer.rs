@@ -5,9 +5,8 @@ use heartwire_proto::Time;
 use super::batch::Record;
 use super::checksum::Salt;
 use super::frame::{END_BYTES, FRAME_HEADER_BYTES, FrameHeader};
-use super::index::SegmentIndex;
+use super::index::{GROUP, Placed, SegmentIndex};
 use super::record::{self, View};
-use super::records::Records;
 
 /// One frame: encoded first, which tells how long it is, and sealed when its place is known.
 #[derive(Debug, Default)]
@@ -51,10 +50,12 @@ impl FrameWriter {
         &self.bytes[..self.bytes.len().min(room)]
     }
 
-    /// Fills in the checksums for a position, and takes the records in the index. `place` is told
-    /// where each message stands and how long its record is. The time is no earlier than `after`.
+    /// Fills in the checksums for a position, and takes the records, which are those that were encoded,
+    /// in the index. `place` is told where each message stands and how long its record is. The time is
+    /// no earlier than `after`.
     pub(super) fn seal(
         &mut self,
+        records: &[Record],
         salt: Salt,
         position: u32,
         after: Time,
@@ -74,15 +75,19 @@ impl FrameWriter {
             record::seal(&mut self.bytes[at..at + length], salt, position + at as u32);
             at += length;
         }
-        let body = &self.bytes[FRAME_HEADER_BYTES..end];
-        let mut records = Records::new(body, position + FRAME_HEADER_BYTES as u32);
-        while let Some(group) = records.group() {
-            for record in group {
-                if matches!(record.view, View::Message(_) | View::Moved(_)) {
-                    place(record.position, record.bytes);
+        let mut rest = &self.bytes[FRAME_HEADER_BYTES..end];
+        let mut position = position + FRAME_HEADER_BYTES as u32;
+        let mut group = Vec::with_capacity(GROUP);
+        for records in records.chunks(GROUP) {
+            group.clear();
+            for record in records {
+                let placed = take_placed(record, &mut rest, &mut position);
+                if matches!(placed.view, View::Message(_) | View::Moved(_)) {
+                    place(placed.position, placed.bytes);
                 }
+                group.push(placed);
             }
-            index.add(group, time, |_| unreachable!("records name topics"));
+            index.add(&group, time, |_| unreachable!("records name topics"));
         }
         index.time = time;
     }
@@ -92,4 +97,17 @@ impl FrameWriter {
         self.bytes.clear();
         self.bytes.shrink_to(bytes_max);
     }
+}
+
+/// Takes a record that was encoded from the front of `rest`, which stands at `position`.
+fn take_placed<'a>(record: &Record, rest: &mut &'a [u8], position: &mut u32) -> Placed<'a> {
+    let length = record::length_of(rest).expect("it was encoded here");
+    let (bytes, behind) = rest.split_at(length);
+    let placed = Placed {
+        view: View::of(record, bytes).expect("it was encoded here"),
+        position: *position,
+        bytes: length as u32,
+    };
+    (*rest, *position) = (behind, *position + placed.bytes);
+    placed
 }

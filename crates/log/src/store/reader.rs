@@ -12,7 +12,7 @@ use super::bytes::Put as _;
 use super::checksum::Salt;
 use super::error::{Damage, ReadError};
 use super::files::{Files, Kind};
-use super::record::{self, Key, View};
+use super::record::{self, Key, MessageView};
 use crate::entry::Entry;
 
 /// What is read at once, in bytes, when messages stand close to each other.
@@ -212,13 +212,13 @@ impl Wanted<'_> {
         if !is_whole {
             return Err(damaged(place, "the record is damaged"));
         }
-        let Some(View::Message(message) | View::Moved(message)) = View::parse(bytes) else {
+        let Some((message, body)) = MessageView::parse(bytes) else {
             return Err(damaged(place, "the record is no message"));
         };
         if message.key != self.key || message.offset != self.offset {
             return Err(damaged(place, "the record is another message"));
         }
-        let entry = message.to_entry(self.topic.as_topic(), &mut self.scratch);
+        let entry = message.to_entry(body, self.topic.as_topic(), &mut self.scratch);
         self.offset = self.offset.next();
         entry.ok_or_else(|| damaged(place, "the record is no message"))
     }

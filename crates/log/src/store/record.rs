@@ -22,6 +22,9 @@ pub(super) const PREFIX_BYTES: usize = 8;
 /// The least that a record takes, in bytes.
 pub(super) const RECORD_BYTES_MIN: usize = PREFIX_BYTES + 2;
 
+/// Where the key stands in a record that has one.
+const KEY_AT: usize = PREFIX_BYTES + 1;
+
 const KIND: u8 = 0b0010_0011;
 const MESSAGE: u8 = 0;
 const MOVED: u8 = 1;
@@ -109,7 +112,7 @@ fn encode_message(
 
 fn put_key(topic: &TopicName, origin: Epoch, out: &mut Vec<u8>) {
     out.put_short(topic.as_str().as_bytes());
-    out.put_short(origin.as_str().as_bytes());
+    out.put_short(origin.as_bytes());
 }
 
 /// Fills in the checksum of an encoded record that will stand at `position`.
@@ -177,13 +180,18 @@ pub(super) enum View<'a> {
     Lost { key: Key<'a>, offset: Offset },
 }
 
-/// A message as it stands in a record.
+/// A message's place, and whatever is kept beside it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct MessageView<'a> {
     pub(super) key: Key<'a>,
     pub(super) offset: Offset,
     pub(super) at: Time,
     pub(super) producer: Option<(ProducerId, Seq)>,
+}
+
+/// What a message's readers get beside that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Body<'a> {
     wall: WallTime,
     flags: u8,
     /// FROM, if there is one, and the payload.
@@ -212,39 +220,79 @@ impl<'a> View<'a> {
                 key: Key::take(&mut take)?,
                 offset: Offset(take.varint()?),
             }),
-            MESSAGE => MessageView::parse(flags, take).map(Self::Message),
-            MOVED => MessageView::parse(flags, take).map(Self::Moved),
+            MESSAGE => MessageView::take(flags, &mut take).map(|(view, _)| Self::Message(view)),
+            MOVED => MessageView::take(flags, &mut take).map(|(view, _)| Self::Moved(view)),
             _ => None,
         }
+    }
+
+    /// What a record says that [`encode`] has made these bytes of: a message is not read again.
+    pub(super) fn of(record: &Record, bytes: &'a [u8]) -> Option<Self> {
+        let Record::Message {
+            offset,
+            entry,
+            producer,
+            ..
+        } = record
+        else {
+            return Self::parse(bytes);
+        };
+        let view = Self::Message(MessageView {
+            key: Key::take(&mut Take(bytes.get(KEY_AT..)?))?,
+            offset: *offset,
+            at: entry.at(),
+            producer: *producer,
+        });
+        debug_assert_eq!(Some(view), Self::parse(bytes));
+        Some(view)
     }
 }
 
 impl<'a> MessageView<'a> {
     #[inline]
-    fn parse(flags: u8, mut take: Take<'a>) -> Option<Self> {
-        Some(Self {
-            flags,
-            key: Key::take(&mut take)?,
-            offset: Offset(take.varint()?),
-            at: Time::from_millis(take.varint()?),
-            wall: WallTime::from_unix_millis(take.varint()?),
-            producer: match flags & HAS_PRODUCER {
-                0 => None,
-                _ => Some((ProducerId::from_bytes(take.array16()?), Seq(take.varint()?))),
-            },
-            rest: take.0,
-        })
+    fn take(flags: u8, take: &mut Take<'a>) -> Option<(Self, WallTime)> {
+        let (key, offset) = (Key::take(take)?, Offset(take.varint()?));
+        let at = Time::from_millis(take.varint()?);
+        let wall = WallTime::from_unix_millis(take.varint()?);
+        let producer = match flags & HAS_PRODUCER {
+            0 => None,
+            _ => Some((ProducerId::from_bytes(take.array16()?), Seq(take.varint()?))),
+        };
+        let view = Self {
+            key,
+            offset,
+            at,
+            producer,
+        };
+        Some((view, wall))
+    }
+
+    /// Reads a whole message whose checksum is right; `None` if it is none.
+    pub(super) fn parse(record: &'a [u8]) -> Option<(Self, Body<'a>)> {
+        let mut take = Take(record.get(PREFIX_BYTES..)?);
+        let flags = take.u8()?;
+        if flags & !KNOWN != 0 || !matches!(flags & KIND, MESSAGE | MOVED) {
+            return None;
+        }
+        let (view, wall) = Self::take(flags, &mut take)?;
+        let rest = take.0;
+        Some((view, Body { wall, flags, rest }))
     }
 
     /// The message in wire form; `scratch` is empty, and is left empty. `None` if it is none.
-    pub(super) fn to_entry(self, topic: TopicRef<'_>, scratch: &mut Vec<u8>) -> Option<Entry> {
-        let mut take = Take(self.rest);
-        let from = match self.flags & HAS_FROM {
+    pub(super) fn to_entry(
+        self,
+        body: Body<'_>,
+        topic: TopicRef<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Option<Entry> {
+        let mut take = Take(body.rest);
+        let from = match body.flags & HAS_FROM {
             0 => None,
             _ => Some(std::str::from_utf8(take.short()?).ok()?),
         };
         let from = from.map(Publisher::parse).transpose().ok()?;
-        let payload = match self.flags & IS_TEXT {
+        let payload = match body.flags & IS_TEXT {
             0 => Message::Binary(take.0),
             _ => Message::Text(std::str::from_utf8(take.0).ok()?),
         };
@@ -252,7 +300,7 @@ impl<'a> MessageView<'a> {
             topic,
             offset: self.offset,
             prev: Offset(self.offset.0.checked_sub(1)?),
-            time: self.wall,
+            time: body.wall,
             from,
             payload,
         };

@@ -174,7 +174,7 @@ fn small_segment(
         frame.encode(records);
         let salt = Salt::new(identity.store, id);
         let position = segment.len() as u32;
-        frame.seal(salt, position, state.time, &mut index, |_, _| {});
+        frame.seal(records, salt, position, state.time, &mut index, |_, _| {});
         segment.extend_from_slice(frame.frame());
         index.valid = segment.len() as u32;
     }
