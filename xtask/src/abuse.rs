@@ -1,11 +1,12 @@
 //! The abuse run: builds the server and the crowd, and sets one upon the other. What the crowd does,
 //! and when the run fails, is written in `crates/bench/src/abuse`.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::process::{cargo, run as run_command, target_directory};
+use crate::process::{build_programs, cargo, run as run_command, target_directory};
 
 /// What the short run asks for, which is part of the tests: it takes the builds that these have made,
 /// and judges no speed, as no test does.
@@ -13,19 +14,22 @@ const SHORT: [&str; 5] = ["--seconds", "20", "--connections", "2000", "--any-lat
 
 /// Runs it as released, for ten minutes unless the arguments say otherwise.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
-    build_and_run(&["--release"], "release", arguments)
+    let packages = ["--package", "heartwire-cli", "--package", "heartwire-bench"];
+    run_command(
+        cargo()
+            .args(["build", "--locked", "--release"])
+            .args(packages),
+    )?;
+    set_upon(&target_directory()?.join("release"), arguments)
 }
 
 /// A short one.
 pub(crate) fn short() -> Result<()> {
-    build_and_run(&[], "debug", &SHORT)
+    set_upon(&build_programs()?, &SHORT)
 }
 
-fn build_and_run(profile: &[&str], folder: &str, arguments: &[&str]) -> Result<()> {
-    let mut build = cargo();
-    build.args(["build", "--locked"]).args(profile);
-    run_command(build.args(["--package", "heartwire-cli", "--package", "heartwire-bench"]))?;
-    let programs = target_directory()?.join(folder);
+/// Starts the server and the crowd that stand in a folder.
+fn set_upon(programs: &Path, arguments: &[&str]) -> Result<()> {
     run_command(
         Command::new(programs.join("heartwire-bench"))
             .arg("abuse")

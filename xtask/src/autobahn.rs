@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use crate::process::{cargo, root, run as run_command, target_directory};
+use crate::process::{build_programs, root, run as run_command, target_directory};
 
 /// The quick ones: all but most of the large messages (9.*), which take minutes, and compression
 /// (12.*, 13.*), which is declined.
@@ -37,15 +37,7 @@ pub(crate) enum Cases {
 pub(crate) fn run(cases: Cases) -> Result<()> {
     let folder = target_directory()?.join("autobahn");
     run_command(Command::new(root().join("foreign/autobahn/setup.sh")).arg(&folder))?;
-    run_command(cargo().args([
-        "build",
-        "--locked",
-        "--package",
-        "heartwire-server",
-        "--package",
-        "heartwire",
-        "--examples",
-    ]))?;
+    build_programs()?;
     let mut wrong = judge("server", &server(&folder, cases)?);
     wrong.extend(judge("client", &client(&folder, cases)?));
     if !wrong.is_empty() {

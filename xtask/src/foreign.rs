@@ -6,24 +6,25 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use crate::packages::may_install;
-use crate::process::{cargo, output, program, root, run as run_command, target_directory, works};
+use crate::process::{
+    build_programs, output, program, root, run as run_command, target_directory, works,
+};
 
 /// The scripts, in the order in which they run.
 const SCRIPTS: [&str; 2] = ["clients.py", "proxies.py"];
 
 /// Runs them against the server, as a step of the tests.
 pub(crate) fn run() -> Result<()> {
-    let target = target_directory()?;
-    let python = python(&target.join("foreign"))?;
+    let python = python(&target_directory()?.join("foreign"))?;
     install_proxies()?;
-    run_command(cargo().args(["build", "--locked", "--package", "heartwire-cli"]))?;
+    let server = build_programs()?.join("heartwire");
     // Where they can be installed, none may be left out.
     let needed = if may_install() { "nginx caddy" } else { "" };
     for script in SCRIPTS {
         run_command(
             program(&python)
                 .arg(root().join("foreign").join(script))
-                .env("HEARTWIRE_BIN", target.join("debug/heartwire"))
+                .env("HEARTWIRE_BIN", &server)
                 .env("HEARTWIRE_PROXIES", needed)
                 .env("RUST_LOG", "error"),
         )?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::browser;
-use crate::process::{cargo, output, program, root, run as run_command, target_directory};
+use crate::process::{build_programs, output, program, root, run as run_command};
 
 /// The oldest major version of Node.js that the client supports.
 const NODE_MAJOR_MIN: u32 = 20;
@@ -23,8 +23,7 @@ pub(crate) fn client() -> Result<()> {
 pub(crate) fn against_the_server() -> Result<()> {
     check_node()?;
     let browser = browser::ready()?;
-    run_command(cargo().args(["build", "--locked", "--package", "heartwire-cli"]))?;
-    let server = target_directory()?.join("debug/heartwire");
+    let server = build_programs()?.join("heartwire");
     if !has_packages() {
         run_command(&mut npm(&["ci"]))?;
     }

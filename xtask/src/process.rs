@@ -20,6 +20,23 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// A cargo command over all crates, with the versions of Cargo.lock and no others.
+pub(crate) fn workspace(command: &str) -> Command {
+    let mut cargo = cargo();
+    cargo.args([command, "--workspace", "--locked"]);
+    cargo
+}
+
+/// Builds what the workspace has to run, unoptimized; returns the folder in which it stands.
+///
+/// All crates and their examples, although a step needs a program or two: which features a dependency
+/// is built with depends on what is built along, and only so these are the builds that the tests
+/// have made. A program by itself takes two minutes more.
+pub(crate) fn build_programs() -> Result<PathBuf> {
+    run(workspace("build").args(["--bins", "--examples"]))?;
+    Ok(target_directory()?.join("debug"))
+}
+
 /// Any other program.
 pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new(name);

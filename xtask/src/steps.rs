@@ -1,11 +1,11 @@
 //! The steps of `cargo xtask test`, in the order in which they run: cheap ones first.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::process::{cargo, run as run_command, works};
+use crate::process::{cargo, run as run_command, works, workspace};
 use crate::{abuse, foreign, javascript, licences, packages, simulate, tidy};
 
 /// One step: it runs alone with `--only NAME`.
@@ -167,8 +167,7 @@ fn rust_tests() -> Result<()> {
             .args(["--no-fail-fast"])
             .env("RUST_TEST_THREADS", TEST_THREADS)
             .env(packages::PROMTOOL, promtool),
-    )?;
-    run_command(workspace("build").args(["--examples"]))
+    )
 }
 
 fn docs() -> Result<()> {
@@ -180,13 +179,6 @@ fn docs() -> Result<()> {
                 "-D warnings -A rustdoc::private_intra_doc_links",
             ),
     )
-}
-
-/// A cargo command over all crates, with the versions of Cargo.lock and no others.
-fn workspace(command: &str) -> Command {
-    let mut cargo = cargo();
-    cargo.args([command, "--workspace", "--locked"]);
-    cargo
 }
 
 fn component(command: &str, name: &str) -> Result<()> {

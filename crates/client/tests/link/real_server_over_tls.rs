@@ -1,16 +1,12 @@
 //! The link and the real server over TLS: the same promises.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::support::{at_once, next_text, soon, until};
 use heartwire::{Link, SubFrom};
 use heartwire_proxy::{Command, Proxy};
 use heartwire_server::{Hub, Server, Tls};
-use support::{at_once, next_text, soon, until};
 
 /// A server with a certificate that nobody has signed, and that certificate as PEM.
 async fn serve() -> (Hub, SocketAddr, String) {

@@ -1,13 +1,9 @@
 //! A publish is stored once, whatever the network does, or its caller is told.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Peer, Server, soon, status_is};
 use heartwire::{Durability, Event, Link, NackCode, OutboxLimits, PublishError, Unflushed};
-use support::{Peer, Server, soon, status_is};
 
 /// Waits until the server's end has seen the client go.
 async fn gone(mut peer: Peer) {

@@ -1,11 +1,7 @@
 //! An application that is slower than its topics pauses them; the heartbeat goes on.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Server, next_text, status_is};
 use heartwire::{QueueLimits, SubFrom};
-use support::{Server, next_text, status_is};
 
 #[tokio::test]
 async fn a_full_queue_pauses_its_topic_alone() {

@@ -1,15 +1,11 @@
 //! The application's token function is asked before each dial, and can do no harm.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::support::{Server, soon, status_is};
 use heartwire::{Event, Status};
-use support::{Server, soon, status_is};
 use tokio::io::AsyncReadExt as _;
 
 #[tokio::test]

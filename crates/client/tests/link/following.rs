@@ -1,12 +1,8 @@
 //! Topics are followed over any number of connections: in order, once each, and what is gone is
 //! named.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Server, next_text, soon, status_is};
 use heartwire::{Delivery, End, GapReason, Link, RefusedCode, Status, SubFrom, SubscribeError};
-use support::{Server, next_text, soon, status_is};
 
 #[tokio::test]
 async fn a_link_opens_and_delivers() {

@@ -1,20 +1,16 @@
 //! Tokens that run out on a real server: the link fetches another, and loses nothing.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::support::{next_text, soon, status_is};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use heartwire::{End, Link, RefusedCode, Status, SubFrom};
 use heartwire_server::{Hub, Server, Tokens};
 use ring::hmac;
-use support::{next_text, soon, status_is};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -139,7 +135,7 @@ async fn a_topic_that_is_taken_is_reported_and_a_kick_is_final() {
     assert_eq!(refused.end(), Some(end));
     let topics = "task:42".parse().unwrap();
     let hour = Duration::from_secs(3_600);
-    support::until(|| hub.revoke("ann", &topics, hour) == Ok(1)).await;
+    crate::support::until(|| hub.revoke("ann", &topics, hour) == Ok(1)).await;
     assert!(soon(taken.next()).await.is_none());
     assert_eq!(taken.end(), Some(End::Stopped(RefusedCode::Forbidden)));
     hub.publish("task:43", "still here").await.unwrap();

@@ -1,17 +1,13 @@
 //! The link and the real server, with a network between them that breaks on command.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::support::{at_once, next_text, soon, status_is, until};
 use heartwire::{Delivery, GapReason, Link, Loss, Status, SubFrom, Subscription};
 use heartwire_proxy::{Command, Proxy};
 use heartwire_server::{HeartbeatConfig, Hub, Server};
 use heartwire_testing::{Lateness, lasting_address};
-use support::{at_once, next_text, soon, status_is, until};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 

@@ -2,15 +2,11 @@
 //! sockets in real time. Bounds are shown with the shortest heartbeat there is; where the peer has to
 //! be in time as well, it has three seconds for an answer.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Peer, Server, status_is};
 use heartwire::{Loss, Status};
 use heartwire_testing::Lateness;
-use support::{Peer, Server, status_is};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const SHORTEST: &str = r#""heartbeat":{"interval_ms":1000,"timeout_ms":1000}"#;

@@ -1,11 +1,7 @@
 //! The events of a link tell its story, and say so when a listener has missed a part of it.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Server, soon, status_is};
 use heartwire::{Event, Events, Missed, Status};
-use support::{Server, soon, status_is};
 
 /// The next event, in a word.
 async fn next(events: &mut Events) -> String {

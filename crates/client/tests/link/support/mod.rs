@@ -1,7 +1,6 @@
 //! A scripted server on a loopback port: a test reads like the wire.
 
-// Each test file uses a part of it.
-#![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,14 +1,10 @@
 //! Dials: their deadline, their failures, and what they say about themselves.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Peer, Server, at_once, soon, status_is};
 use heartwire::{ConfigError, Ending, Link, Loss, Reconnect, Status, UrlError};
 use heartwire_testing::Lateness;
-use support::{Peer, Server, at_once, soon, status_is};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

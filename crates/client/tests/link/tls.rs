@@ -1,13 +1,9 @@
 //! TLS: the platform's roots and one's own, and nobody else's.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{Peer, Server, at_once, soon, status_is};
 use heartwire::{Link, Status};
-use support::{Peer, Server, at_once, soon, status_is};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -51,7 +47,7 @@ async fn a_root_of_ones_own_is_trusted() {
         let payload = offset.to_string().repeat(100_000);
         peer.say(&format!("msg task:42 {offset} 1\n{payload}"))
             .await;
-        assert_eq!(support::next_text(&mut task).await, payload);
+        assert_eq!(crate::support::next_text(&mut task).await, payload);
         let stored = link.publish("inbox", payload);
         assert!(
             peer.hear()

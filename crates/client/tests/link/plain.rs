@@ -1,14 +1,10 @@
 //! Plain mode: any WebSocket server, with a heartbeat and reconnecting.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Server, soon, status_is, text};
 use heartwire::{Messages, Payload, PlainDelivery, PlainGap, QueueLimits, SendError};
 use heartwire_testing::Lateness;
-use support::{Server, soon, status_is, text};
 use tokio_tungstenite::tungstenite::Message;
 
 const SECOND: Duration = Duration::from_secs(1);
