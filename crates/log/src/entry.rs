@@ -13,9 +13,9 @@
 
 use std::sync::Arc;
 
-use heartwire_proto::Time;
 use heartwire_proto::frame::{Message, ServerFrame};
 use heartwire_proto::server::websocket::{HEADER_BYTES_MAX, Header};
+use heartwire_proto::{Time, WallTime};
 
 /// What an entry costs beside its wire form: its place in the topic, and the counters of the shared
 /// allocation.
@@ -38,13 +38,26 @@ pub struct Entry {
     payload_at: u32,
     plain_header_bytes: u8,
     v1_header_bytes: u8,
+    /// How long FROM is; 0 if there is none.
+    from_bytes: u8,
     is_text: bool,
+}
+
+/// What a header line tells beside the place, and the payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Parts<'a> {
+    /// The time that followers are told.
+    pub(crate) wall: WallTime,
+    /// FROM as it stands in the line; empty if there is none.
+    pub(crate) from: &'a [u8],
+    /// The payload, whichever kind it is of.
+    pub(crate) payload: &'a [u8],
 }
 
 impl Entry {
     /// Encodes a message. `frame` is a [`ServerFrame::Msg`]; `scratch` is empty, and is left empty.
     pub(crate) fn encode(frame: &ServerFrame<'_>, at: Time, scratch: &mut Vec<u8>) -> Self {
-        let ServerFrame::Msg { payload, .. } = *frame else {
+        let ServerFrame::Msg { payload, from, .. } = *frame else {
             unreachable!("only messages become entries");
         };
         const ROOM: usize = 2 * HEADER_BYTES_MAX;
@@ -70,6 +83,7 @@ impl Entry {
             payload_at: (plain.len() + v1.len() + line_bytes) as u32,
             plain_header_bytes: plain.len() as u8,
             v1_header_bytes: v1.len() as u8,
+            from_bytes: from.map_or(0, |from| from.as_encoded().len() as u8),
             is_text: matches!(payload, Message::Text(_)),
         }
     }
@@ -118,6 +132,33 @@ impl Entry {
         ServerFrame::parse(self.message(at)).expect("an entry holds a frame that was encoded here")
     }
 
+    /// Time, publisher and payload, without taking the whole frame apart: who writes the log asks for
+    /// them with every message, and has topic and offset from elsewhere.
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        let (header, payload) = self.wire.split_at(self.payload_at as usize);
+        // From the end of the line on: LF, FROM and the space before it, the digits of the time.
+        let line = &header[..header.len() - 1];
+        let (line, from) = line.split_at(line.len() - usize::from(self.from_bytes));
+        let line = match from.is_empty() {
+            true => line,
+            false => &line[..line.len() - 1],
+        };
+        let (mut millis, mut worth) = (0, 1);
+        let mut rest = line;
+        while let [before @ .., digit] = rest
+            && *digit != b' '
+        {
+            millis += u64::from(digit - b'0') * worth;
+            worth *= 10;
+            rest = before;
+        }
+        Parts {
+            wall: WallTime::from_unix_millis(millis),
+            from,
+            payload,
+        }
+    }
+
     fn message(&self, at: usize) -> Message<'_> {
         let bytes = &self.wire[at..];
         if self.is_text {
@@ -130,8 +171,10 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use heartwire_proto::Offset;
+    use heartwire_proto::frame::{PUBLISHER_BYTES_MAX, Publisher};
     use heartwire_proto::id::TopicRef;
-    use heartwire_proto::{Offset, WallTime};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -173,6 +216,43 @@ mod tests {
             let (header, rest) = entry.pieces(Form::Plain);
             assert_eq!((header[0], rest.len()), (0x82, bytes));
             assert_eq!(entry.pieces(Form::V1).1[0], 0x82);
+        }
+    }
+
+    #[test]
+    fn an_entry_is_small_and_a_publisher_fits_its_byte() {
+        assert_eq!(size_of::<Entry>(), 32);
+        assert!(PUBLISHER_BYTES_MAX <= usize::from(u8::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_are_those_of_the_frame(
+            topic in "[a-z0-9_][a-z0-9_.:@~-]{0,199}",
+            offset in 1..(1_u64 << 53),
+            before in 0..3_u64,
+            wall in 0..(1_u64 << 53),
+            from in proptest::option::of("[a-z0-9]{1,240}"),
+            text: Option<String>,
+            binary: Vec<u8>,
+        ) {
+            let payload = text.as_deref().map_or(Message::Binary(&binary), Message::Text);
+            let frame = ServerFrame::Msg {
+                topic: TopicRef::parse(&topic).unwrap(),
+                offset: Offset(offset),
+                prev: Offset(offset.saturating_sub(1 + before)),
+                time: WallTime::from_unix_millis(wall),
+                from: from.as_deref().map(|from| Publisher::parse(from).unwrap()),
+                payload,
+            };
+            let entry = Entry::encode(&frame, Time::ZERO, &mut Vec::new());
+            prop_assert_eq!(entry.frame(), frame);
+            let parts = Parts {
+                wall: WallTime::from_unix_millis(wall),
+                from: from.as_deref().unwrap_or_default().as_bytes(),
+                payload: payload.as_bytes(),
+            };
+            prop_assert_eq!(entry.parts(), parts);
         }
     }
 }

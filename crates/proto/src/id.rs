@@ -211,10 +211,14 @@ impl Short {
         Self(id)
     }
 
+    fn as_bytes(&self) -> &[u8] {
+        // Zeros stand behind the characters alone, at the upper end of the number.
+        let unused = u128::from_le_bytes(self.0).leading_zeros() as usize / 8;
+        &self.0[..self.0.len() - unused]
+    }
+
     fn as_str(&self) -> &str {
-        let length = self.0.iter().position(|b| *b == 0).unwrap_or(self.0.len());
-        std::str::from_utf8(&self.0[..length])
-            .expect("short ids hold ASCII only, checked when made")
+        std::str::from_utf8(self.as_bytes()).expect("short ids hold ASCII only, checked when made")
     }
 }
 
@@ -233,6 +237,11 @@ macro_rules! short_id {
             /// The id as text.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
+            }
+
+            /// The same, as bytes.
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
             }
         }
 

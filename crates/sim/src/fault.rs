@@ -62,11 +62,13 @@ pub enum Fault {
     OlderCopy,
     /// A message that stood on disk alone was read back.
     ColdRead,
+    /// The file of a removed segment became that of a new one.
+    ReusedFile,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Jitter,
         Self::CutUp,
         Self::CutDown,
@@ -95,6 +97,7 @@ impl Fault {
         Self::BitFlip,
         Self::OlderCopy,
         Self::ColdRead,
+        Self::ReusedFile,
     ];
 
     /// Those that come by themselves, so many a minute. The others follow from what happens, or are

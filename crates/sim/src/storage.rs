@@ -94,6 +94,12 @@ impl Storage {
         reset_epochs(self.disk.clone(), &self.config, rng.u64(), &InTurn)
     }
 
+    /// How many segments this process has made of the files of removed ones.
+    pub(crate) fn segments_reused(&self) -> u64 {
+        let running = self.running.as_ref();
+        running.map_or(0, |running| running.store.segments_reused())
+    }
+
     pub(crate) const fn segment_bytes(&self) -> u64 {
         self.config.segment_bytes as u64
     }

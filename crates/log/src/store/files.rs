@@ -12,6 +12,9 @@ use super::error::FileError;
 pub(super) const META: &str = "meta";
 const LOCK: &str = "lock";
 const TEMPORARY: &str = ".tmp";
+/// The file of a segment that was removed, for the next segment: its blocks are on the device
+/// already. There is one at the most, and none outlives the process, as its name says.
+const SPARE: &str = "spare.tmp";
 
 /// What a numbered file holds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -156,16 +159,54 @@ impl<D: Disk> Files<D> {
             created => created,
         };
         let file = created.map_err(|source| self.error("create", &temporary, source))?;
+        self.finish(&temporary, file, name, fill)
+    }
+
+    /// The same with the spare file, which holds anything; `None` if there is none.
+    pub(super) fn prepare_spare(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&D::File) -> io::Result<()>,
+    ) -> Result<Option<D::File>, FileError> {
+        let file = match self.disk.open(SPARE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|source| self.error("open", SPARE, source))?,
+        };
+        // Nobody must find it by its old name once anything in it has changed.
+        self.sync_folder()?;
+        self.finish(SPARE, file, name, fill).map(Some)
+    }
+
+    fn finish(
+        &self,
+        temporary: &str,
+        file: D::File,
+        name: &str,
+        fill: impl FnOnce(&D::File) -> io::Result<()>,
+    ) -> Result<D::File, FileError> {
         let written = fill(&file).and_then(|()| file.sync());
         if let Err(source) = written {
             // A file that was not finished only takes room, and goes at the next start at the latest.
-            let _ = self.disk.remove(&temporary);
-            return Err(self.error("write", &temporary, source));
+            let _ = self.disk.remove(temporary);
+            return Err(self.error("write", temporary, source));
         }
-        let renamed = self.disk.rename(&temporary, name);
-        renamed.map_err(|source| self.error("rename", &temporary, source))?;
+        let renamed = self.disk.rename(temporary, name);
+        renamed.map_err(|source| self.error("rename", temporary, source))?;
         self.sync_folder()?;
         Ok(file)
+    }
+
+    /// Removes a file, if it is there, and keeps it as the spare one, in place of the one before.
+    pub(super) fn spare(&self, name: &str) -> Result<(), FileError> {
+        match self.disk.rename(name, SPARE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            renamed => renamed.map_err(|source| self.error("rename", name, source)),
+        }
+    }
+
+    /// Removes the spare file, if there is one.
+    pub(super) fn remove_spare(&self) -> Result<(), FileError> {
+        self.remove(SPARE)
     }
 
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {

@@ -14,6 +14,9 @@ use super::record;
 pub(super) const MAGIC: [u8; 4] = *b"HwF1";
 /// The length of a frame's header, in bytes.
 pub(super) const FRAME_HEADER_BYTES: usize = 24;
+/// How much behind a frame is zeros, in bytes, if the file is as long: where the header of the next
+/// frame will stand. It tells a batch that was begun from what an earlier segment left in the file.
+pub(super) const END_BYTES: usize = FRAME_HEADER_BYTES;
 const CHECKED_BYTES: usize = FRAME_HEADER_BYTES - 4;
 
 /// What a frame says of itself.

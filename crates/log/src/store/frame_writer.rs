@@ -4,14 +4,14 @@ use heartwire_proto::Time;
 
 use super::batch::Record;
 use super::checksum::Salt;
-use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
-use super::index::SegmentIndex;
+use super::frame::{END_BYTES, FRAME_HEADER_BYTES, FrameHeader};
+use super::index::{GROUP, Placed, SegmentIndex};
 use super::record::{self, View};
-use super::records::Records;
 
 /// One frame: encoded first, which tells how long it is, and sealed when its place is known.
 #[derive(Debug, Default)]
 pub(super) struct FrameWriter {
+    /// The frame, and the zeros behind it.
     bytes: Vec<u8>,
     records: u32,
     /// When its latest message was appended.
@@ -31,43 +31,65 @@ impl FrameWriter {
             }
         }
         self.records = records.len() as u32;
-        self.bytes.len()
+        self.bytes.resize(self.bytes.len() + END_BYTES, 0);
+        self.frame_bytes()
     }
 
-    /// Fills in the checksums for a position, and takes the records in the index. `place` is told
-    /// where each message stands and how long its record is. The time is no earlier than `after`.
+    fn frame_bytes(&self) -> usize {
+        self.bytes.len().saturating_sub(END_BYTES)
+    }
+
+    /// The frame, once it is sealed.
+    pub(super) fn frame(&self) -> &[u8] {
+        &self.bytes[..self.frame_bytes()]
+    }
+
+    /// The frame and the zeros behind it, as far as there is room.
+    pub(super) fn frame_and_end(&self, room_bytes: u64) -> &[u8] {
+        let room = usize::try_from(room_bytes).unwrap_or(usize::MAX);
+        &self.bytes[..self.bytes.len().min(room)]
+    }
+
+    /// Fills in the checksums for a position, and takes the records, which are those that were encoded,
+    /// in the index. `place` is told where each message stands and how long its record is. The time is
+    /// no earlier than `after`.
     pub(super) fn seal(
         &mut self,
+        records: &[Record],
         salt: Salt,
         position: u32,
         after: Time,
         index: &mut SegmentIndex,
         mut place: impl FnMut(u32, u32),
-    ) -> &[u8] {
+    ) {
         let time = self.time.max(after);
+        let end = self.frame_bytes();
         let header = FrameHeader {
-            body_bytes: (self.bytes.len() - FRAME_HEADER_BYTES) as u32,
+            body_bytes: (end - FRAME_HEADER_BYTES) as u32,
             records: self.records,
             time,
         };
         self.bytes[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode(salt, position));
         let mut at = FRAME_HEADER_BYTES;
-        while let Some(length) = self.bytes.get(at..).and_then(record::length_of) {
+        while let Some(length) = self.bytes.get(at..end).and_then(record::length_of) {
             record::seal(&mut self.bytes[at..at + length], salt, position + at as u32);
             at += length;
         }
-        let body = &self.bytes[FRAME_HEADER_BYTES..];
-        let mut records = Records::new(body, position + FRAME_HEADER_BYTES as u32);
-        while let Some(group) = records.group() {
-            for record in group {
-                if matches!(record.view, View::Message(_) | View::Moved(_)) {
-                    place(record.position, record.bytes);
+        let mut rest = &self.bytes[FRAME_HEADER_BYTES..end];
+        let mut position = position + FRAME_HEADER_BYTES as u32;
+        let mut group = Vec::with_capacity(GROUP);
+        for records in records.chunks(GROUP) {
+            group.clear();
+            for record in records {
+                let placed = take_placed(record, &mut rest, &mut position);
+                if matches!(placed.view, View::Message(_) | View::Moved(_)) {
+                    place(placed.position, placed.bytes);
                 }
+                group.push(placed);
             }
-            index.add(group, time, |_| unreachable!("records name topics"));
+            index.add(&group, time, |_| unreachable!("records name topics"));
         }
         index.time = time;
-        &self.bytes
     }
 
     /// Gives back memory that one large batch took.
@@ -75,4 +97,17 @@ impl FrameWriter {
         self.bytes.clear();
         self.bytes.shrink_to(bytes_max);
     }
+}
+
+/// Takes a record that was encoded from the front of `rest`, which stands at `position`.
+fn take_placed<'a>(record: &Record, rest: &mut &'a [u8], position: &mut u32) -> Placed<'a> {
+    let length = record::length_of(rest).expect("it was encoded here");
+    let (bytes, behind) = rest.split_at(length);
+    let placed = Placed {
+        view: View::of(record, bytes).expect("it was encoded here"),
+        position: *position,
+        bytes: length as u32,
+    };
+    (*rest, *position) = (behind, *position + placed.bytes);
+    placed
 }

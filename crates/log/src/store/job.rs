@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use heartwire_disk::{Disk, DiskFile as _};
+use heartwire_disk::{Disk, DiskFile};
 use heartwire_proto::planted::{self, Bug};
 
 use super::batch::SegmentId;
@@ -14,9 +14,10 @@ use super::config::StoreConfig;
 use super::envelope;
 use super::error::{Damage, FileError, JobError};
 use super::files::{Files, Kind, Listing};
+use super::frame::END_BYTES;
 use super::index::SegmentIndex;
 use super::load::{facts_bytes, read_index, wrap};
-use super::meta::Identity;
+use super::meta::{Behind, Identity};
 use super::state::{Depth, State};
 
 /// How many zeros are written, and synced, at once, in bytes: few, so that the writer's syncs meanwhile
@@ -33,7 +34,7 @@ pub struct Job<D: Disk> {
 
 #[derive(Debug)]
 pub(super) enum Task {
-    /// A segment full of zeros, for when the present one is full.
+    /// A segment of its full length, for when the present one is full.
     Prepare { id: SegmentId, bytes: u32 },
     /// The index of a full segment.
     Seal { id: SegmentId, index: Unwritten },
@@ -71,7 +72,7 @@ pub struct Done<D: Disk>(pub(super) Outcome<D>);
 pub(super) enum Outcome<D: Disk> {
     Prepared {
         id: SegmentId,
-        made: Result<D::File, FileError>,
+        made: Result<Prepared<D>, FileError>,
     },
     Sealed {
         id: SegmentId,
@@ -86,6 +87,13 @@ pub(super) enum Outcome<D: Disk> {
         /// How long the checkpoint is, in bytes.
         made: Result<u64, JobError>,
     },
+}
+
+/// The file of a segment that takes frames.
+#[derive(Debug)]
+pub(super) struct Prepared<D: Disk> {
+    pub(super) file: D::File,
+    pub(super) behind: Behind,
 }
 
 impl<D: Disk> Job<D> {
@@ -125,31 +133,54 @@ impl<D: Disk> Job<D> {
     }
 }
 
+/// Makes a segment of the spare file, or of a new one.
 fn prepare<D: Disk>(
     files: &Files<D>,
     identity: Identity,
     id: SegmentId,
     bytes: u32,
-) -> Result<D::File, FileError> {
-    let header = identity.encode_segment(id);
+) -> Result<Prepared<D>, FileError> {
     let name = Kind::Segment.name(id);
-    let prepared = files.prepare(&name, |file| -> io::Result<()> {
-        file.write_at(&header, 0)?;
-        let zeros = vec![0; ZEROS_BYTES.min(bytes as usize)];
-        let mut at = header.len();
-        while at < bytes as usize {
-            let count = zeros.len().min(bytes as usize - at);
-            file.write_at(&zeros[..count], at as u64)?;
-            file.sync()?;
-            at += count;
-        }
-        Ok(())
-    });
+    let fill = |behind| {
+        let header = identity.encode_segment(id, behind);
+        move |file: &D::File| lay_out(file, header, bytes)
+    };
+    let reused = files.prepare_spare(&name, fill(Behind::Stale));
+    let prepared = match reused {
+        Ok(None) => files
+            .prepare(&name, fill(Behind::Zeros))
+            .map(|file| (file, Behind::Zeros)),
+        Ok(Some(file)) => Ok((file, Behind::Stale)),
+        Err(error) => Err(error),
+    };
     if prepared.is_err() {
-        // It may have its name already; nobody will use it, and the next start would remove it.
+        // It may have its name already; nobody will use it, and the next start would remove it. The
+        // next attempt does not depend on a file that made trouble.
         let _ = files.remove(&name);
+        let _ = files.remove_spare();
     }
-    prepared
+    prepared.map(|(file, behind)| Prepared { file, behind })
+}
+
+/// Gives a file a segment's header and its full length. What it holds already stays, but where the
+/// first frame will begin.
+fn lay_out<F: DiskFile>(file: &F, header: Vec<u8>, bytes: u32) -> io::Result<()> {
+    let mut start = header;
+    start.resize(start.len() + END_BYTES, 0);
+    let held = file.len()?;
+    if held > u64::from(bytes) {
+        file.set_len(u64::from(bytes))?;
+    }
+    file.write_at(&start, 0)?;
+    let zeros = vec![0; ZEROS_BYTES.min(bytes as usize)];
+    let mut at = start.len().max(held as usize);
+    while at < bytes as usize {
+        let count = zeros.len().min(bytes as usize - at);
+        file.write_at(&zeros[..count], at as u64)?;
+        file.sync()?;
+        at += count;
+    }
+    Ok(())
 }
 
 /// Folds the checkpoint before and the indexes since, and writes what comes out. Then the segments
@@ -174,8 +205,11 @@ fn checkpoint<D: Disk>(
         files.rename(&Kind::Index.name(*id), &Kind::Gone.name(*id))?;
     }
     files.sync_folder()?;
-    for id in remove {
-        files.remove(&Kind::Segment.name(*id))?;
+    if let Some((spare, others)) = remove.split_last() {
+        for id in others {
+            files.remove(&Kind::Segment.name(*id))?;
+        }
+        files.spare(&Kind::Segment.name(*spare))?;
     }
     remove_old(files, identity, id)?;
     files.sync_folder()?;

@@ -190,7 +190,11 @@ pub(super) fn load<D: Disk>(
 /// name. Parts that were accepted before are no news.
 fn amend(view: IndexView<'_>, scanned: &mut Scanned, hashes: Hashes) -> SegmentIndex {
     let valid = scanned.index.valid.max(view.valid);
-    scanned.bad.extend(scanned.tail.take());
+    // The index knows better than the scan where the last frame ends.
+    scanned.bad.extend(scanned.tail.take().map(|tail| Region {
+        end: tail.end.max(view.valid),
+        ..tail
+    }));
     if scanned.index.valid < view.valid && scanned.bad.is_empty() {
         scanned.bad.push(Region {
             start: scanned.index.valid,

@@ -15,6 +15,7 @@ pub(super) const SEGMENT_HEADER_BYTES: usize = 64;
 
 const META_MAGIC: &[u8; 8] = b"HwLogDir";
 const SEGMENT_MAGIC: &[u8; 8] = b"HwLogSeg";
+const REUSED_MAGIC: &[u8; 8] = b"HwLogReu";
 const ID_BYTES: usize = 16;
 
 /// What is the same in all files of a store.
@@ -23,6 +24,32 @@ pub(super) struct Identity {
     pub(super) store: u64,
     pub(super) log: LogId,
     pub(super) key: ProducerKey,
+}
+
+/// What a segment's file held before the segment, and holds behind its frames.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Behind {
+    /// Zeros: the file was made for the segment.
+    Zeros,
+    /// Anything: it was the file of a segment that was removed.
+    Stale,
+}
+
+impl Behind {
+    const fn magic(self) -> &'static [u8; 8] {
+        match self {
+            Self::Zeros => SEGMENT_MAGIC,
+            Self::Stale => REUSED_MAGIC,
+        }
+    }
+
+    /// What a segment's header says. From one that is damaged, nothing is concluded about zeros.
+    pub(super) fn of(header: &[u8]) -> Self {
+        match header.starts_with(SEGMENT_MAGIC) {
+            true => Self::Zeros,
+            false => Self::Stale,
+        }
+    }
 }
 
 /// Why a header cannot be used.
@@ -63,9 +90,9 @@ impl Identity {
     }
 
     /// The header of a segment.
-    pub(super) fn encode_segment(self, segment: SegmentId) -> Vec<u8> {
+    pub(super) fn encode_segment(self, segment: SegmentId, behind: Behind) -> Vec<u8> {
         let mut bytes = Vec::new();
-        bytes.put_bytes(SEGMENT_MAGIC);
+        bytes.put_bytes(behind.magic());
         put_version(&mut bytes);
         self.put(&mut bytes);
         bytes.put_u32(segment.0);
@@ -77,7 +104,7 @@ impl Identity {
 
     pub(super) fn parse_segment(bytes: &[u8]) -> Result<(Self, SegmentId), BadHeader> {
         let mut take = Take(bytes);
-        check_version(&mut take, SEGMENT_MAGIC)?;
+        check_version(&mut take, Behind::of(bytes).magic())?;
         let identity = Self::take(&mut take).ok_or(BadHeader::Damaged)?;
         let segment = take.u32().ok_or(BadHeader::Damaged)?;
         check_end(take, bytes)?;

@@ -12,7 +12,7 @@ use super::bytes::Put as _;
 use super::checksum::Salt;
 use super::error::{Damage, ReadError};
 use super::files::{Files, Kind};
-use super::record::{self, Key, View};
+use super::record::{self, Key, MessageView};
 use crate::entry::Entry;
 
 /// What is read at once, in bytes, when messages stand close to each other.
@@ -84,16 +84,24 @@ impl<D: Disk> SegmentReader<D> {
             let group = group_bytes(rest);
             let (now, later) = rest.split_at(group.count);
             bytes.resize(group.bytes, 0);
-            self.read_bytes(*start, &mut bytes)?;
-            for place in now {
-                let at = (place.position - start.position) as usize;
-                let record = &bytes[at..at + place.bytes as usize];
-                let salt = Salt::new(self.store, place.segment);
-                entries.push(wanted.take(*place, record, salt)?);
-            }
+            let read = self.read_bytes(*start, &mut bytes);
+            read.and_then(|()| wanted.take_all(now, &bytes, self.store, entries))
+                .map_err(|error| self.unless_gone(start.segment, error))?;
             rest = later;
         }
         Ok(())
+    }
+
+    /// What to say of a segment that does not hold what it should: if it was removed meanwhile, others
+    /// may be writing to its file, and nothing of it is damaged.
+    fn unless_gone(&self, id: SegmentId, error: ReadError) -> ReadError {
+        if matches!(error, ReadError::Damaged(_)) {
+            self.forget(id);
+            if let Err(gone @ ReadError::Gone { .. }) = self.file(id) {
+                return gone;
+            }
+        }
+        error
     }
 
     fn read_bytes(&self, place: DiskPlace, bytes: &mut [u8]) -> Result<(), ReadError> {
@@ -180,19 +188,37 @@ struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
+    /// Takes messages of one segment, of which `bytes` is what stands from the first of them on.
+    fn take_all(
+        &mut self,
+        places: &[DiskPlace],
+        bytes: &[u8],
+        store: u64,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), ReadError> {
+        let start = places.first().map_or(0, |place| place.position);
+        for place in places {
+            let at = (place.position - start) as usize;
+            let record = &bytes[at..at + place.bytes as usize];
+            let salt = Salt::new(store, place.segment);
+            entries.push(self.take(*place, record, salt)?);
+        }
+        Ok(())
+    }
+
     fn take(&mut self, place: DiskPlace, bytes: &[u8], salt: Salt) -> Result<Entry, ReadError> {
         let is_whole = record::length_of(bytes) == Some(bytes.len())
             && record::is_whole(bytes, salt, place.position);
         if !is_whole {
             return Err(damaged(place, "the record is damaged"));
         }
-        let Some(View::Message(message) | View::Moved(message)) = View::parse(bytes) else {
+        let Some((message, body)) = MessageView::parse(bytes) else {
             return Err(damaged(place, "the record is no message"));
         };
         if message.key != self.key || message.offset != self.offset {
             return Err(damaged(place, "the record is another message"));
         }
-        let entry = message.to_entry(self.topic.as_topic(), &mut self.scratch);
+        let entry = message.to_entry(body, self.topic.as_topic(), &mut self.scratch);
         self.offset = self.offset.next();
         entry.ok_or_else(|| damaged(place, "the record is no message"))
     }

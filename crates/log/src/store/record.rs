@@ -22,6 +22,9 @@ pub(super) const PREFIX_BYTES: usize = 8;
 /// The least that a record takes, in bytes.
 pub(super) const RECORD_BYTES_MIN: usize = PREFIX_BYTES + 2;
 
+/// Where the key stands in a record that has one.
+const KEY_AT: usize = PREFIX_BYTES + 1;
+
 const KIND: u8 = 0b0010_0011;
 const MESSAGE: u8 = 0;
 const MOVED: u8 = 1;
@@ -87,37 +90,29 @@ fn encode_message(
     producer: Option<(ProducerId, Seq)>,
     out: &mut Vec<u8>,
 ) {
-    let ServerFrame::Msg {
-        time,
-        from,
-        payload,
-        ..
-    } = entry.frame()
-    else {
-        unreachable!("an entry holds a msg");
-    };
+    let parts = entry.parts();
     let mut flags = kind;
     flags |= if entry.is_text() { IS_TEXT } else { 0 };
     flags |= if producer.is_some() { HAS_PRODUCER } else { 0 };
-    flags |= if from.is_some() { HAS_FROM } else { 0 };
+    flags |= if parts.from.is_empty() { 0 } else { HAS_FROM };
     out.put_u8(flags);
     put_key(topic, origin, out);
     out.put_varint(offset.0);
     out.put_varint(entry.at().as_millis());
-    out.put_varint(time.as_unix_millis());
+    out.put_varint(parts.wall.as_unix_millis());
     if let Some((producer, seq)) = producer {
         out.put_bytes(&producer.to_bytes());
         out.put_varint(seq.0);
     }
-    if let Some(from) = from {
-        out.put_short(from.as_encoded().as_bytes());
+    if !parts.from.is_empty() {
+        out.put_short(parts.from);
     }
-    out.put_bytes(payload.as_bytes());
+    out.put_bytes(parts.payload);
 }
 
 fn put_key(topic: &TopicName, origin: Epoch, out: &mut Vec<u8>) {
     out.put_short(topic.as_str().as_bytes());
-    out.put_short(origin.as_str().as_bytes());
+    out.put_short(origin.as_bytes());
 }
 
 /// Fills in the checksum of an encoded record that will stand at `position`.
@@ -129,9 +124,15 @@ pub(super) fn seal(record: &mut [u8], salt: Salt, position: u32) {
 /// How long the record is that begins here, in bytes, if that is possible at all.
 #[inline]
 pub(super) fn length_of(bytes: &[u8]) -> Option<usize> {
-    let mut take = Take(bytes.get(4..)?);
-    let length = take.u32()? as usize;
-    (length >= RECORD_BYTES_MIN && length <= bytes.len()).then_some(length)
+    let length = claimed_length(bytes)? as usize;
+    (length <= bytes.len()).then_some(length)
+}
+
+/// How long the record says it is that begins here, in bytes.
+#[inline]
+pub(super) fn claimed_length(bytes: &[u8]) -> Option<u32> {
+    let length = Take(bytes.get(4..)?).u32()?;
+    (length as usize >= RECORD_BYTES_MIN).then_some(length)
 }
 
 /// Whether the checksum of a whole record at `position` is right.
@@ -179,13 +180,18 @@ pub(super) enum View<'a> {
     Lost { key: Key<'a>, offset: Offset },
 }
 
-/// A message as it stands in a record.
+/// A message's place, and whatever is kept beside it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct MessageView<'a> {
     pub(super) key: Key<'a>,
     pub(super) offset: Offset,
     pub(super) at: Time,
     pub(super) producer: Option<(ProducerId, Seq)>,
+}
+
+/// What a message's readers get beside that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Body<'a> {
     wall: WallTime,
     flags: u8,
     /// FROM, if there is one, and the payload.
@@ -214,39 +220,79 @@ impl<'a> View<'a> {
                 key: Key::take(&mut take)?,
                 offset: Offset(take.varint()?),
             }),
-            MESSAGE => MessageView::parse(flags, take).map(Self::Message),
-            MOVED => MessageView::parse(flags, take).map(Self::Moved),
+            MESSAGE => MessageView::take(flags, &mut take).map(|(view, _)| Self::Message(view)),
+            MOVED => MessageView::take(flags, &mut take).map(|(view, _)| Self::Moved(view)),
             _ => None,
         }
+    }
+
+    /// What a record says that [`encode`] has made these bytes of: a message is not read again.
+    pub(super) fn of(record: &Record, bytes: &'a [u8]) -> Option<Self> {
+        let Record::Message {
+            offset,
+            entry,
+            producer,
+            ..
+        } = record
+        else {
+            return Self::parse(bytes);
+        };
+        let view = Self::Message(MessageView {
+            key: Key::take(&mut Take(bytes.get(KEY_AT..)?))?,
+            offset: *offset,
+            at: entry.at(),
+            producer: *producer,
+        });
+        debug_assert_eq!(Some(view), Self::parse(bytes));
+        Some(view)
     }
 }
 
 impl<'a> MessageView<'a> {
     #[inline]
-    fn parse(flags: u8, mut take: Take<'a>) -> Option<Self> {
-        Some(Self {
-            flags,
-            key: Key::take(&mut take)?,
-            offset: Offset(take.varint()?),
-            at: Time::from_millis(take.varint()?),
-            wall: WallTime::from_unix_millis(take.varint()?),
-            producer: match flags & HAS_PRODUCER {
-                0 => None,
-                _ => Some((ProducerId::from_bytes(take.array16()?), Seq(take.varint()?))),
-            },
-            rest: take.0,
-        })
+    fn take(flags: u8, take: &mut Take<'a>) -> Option<(Self, WallTime)> {
+        let (key, offset) = (Key::take(take)?, Offset(take.varint()?));
+        let at = Time::from_millis(take.varint()?);
+        let wall = WallTime::from_unix_millis(take.varint()?);
+        let producer = match flags & HAS_PRODUCER {
+            0 => None,
+            _ => Some((ProducerId::from_bytes(take.array16()?), Seq(take.varint()?))),
+        };
+        let view = Self {
+            key,
+            offset,
+            at,
+            producer,
+        };
+        Some((view, wall))
+    }
+
+    /// Reads a whole message whose checksum is right; `None` if it is none.
+    pub(super) fn parse(record: &'a [u8]) -> Option<(Self, Body<'a>)> {
+        let mut take = Take(record.get(PREFIX_BYTES..)?);
+        let flags = take.u8()?;
+        if flags & !KNOWN != 0 || !matches!(flags & KIND, MESSAGE | MOVED) {
+            return None;
+        }
+        let (view, wall) = Self::take(flags, &mut take)?;
+        let rest = take.0;
+        Some((view, Body { wall, flags, rest }))
     }
 
     /// The message in wire form; `scratch` is empty, and is left empty. `None` if it is none.
-    pub(super) fn to_entry(self, topic: TopicRef<'_>, scratch: &mut Vec<u8>) -> Option<Entry> {
-        let mut take = Take(self.rest);
-        let from = match self.flags & HAS_FROM {
+    pub(super) fn to_entry(
+        self,
+        body: Body<'_>,
+        topic: TopicRef<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Option<Entry> {
+        let mut take = Take(body.rest);
+        let from = match body.flags & HAS_FROM {
             0 => None,
             _ => Some(std::str::from_utf8(take.short()?).ok()?),
         };
         let from = from.map(Publisher::parse).transpose().ok()?;
-        let payload = match self.flags & IS_TEXT {
+        let payload = match body.flags & IS_TEXT {
             0 => Message::Binary(take.0),
             _ => Message::Text(std::str::from_utf8(take.0).ok()?),
         };
@@ -254,7 +300,7 @@ impl<'a> MessageView<'a> {
             topic,
             offset: self.offset,
             prev: Offset(self.offset.0.checked_sub(1)?),
-            time: self.wall,
+            time: body.wall,
             from,
             payload,
         };

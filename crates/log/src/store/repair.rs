@@ -18,7 +18,7 @@ use super::files::{Files, Kind, META};
 use super::frame_writer::FrameWriter;
 use super::index::SegmentIndex;
 use super::load::{IndexFile, Loaded, wrap};
-use super::meta::{Identity, SEGMENT_HEADER_BYTES};
+use super::meta::{Behind, Identity, SEGMENT_HEADER_BYTES};
 use super::recover::Read;
 use super::scan::Region;
 use super::state::{Depth, State, Topic};
@@ -166,14 +166,14 @@ fn small_segment(
 ) -> (Vec<u8>, SegmentIndex) {
     let hashes = Hashes::new(identity.store);
     let mut index = SegmentIndex::new(hashes, SEGMENT_HEADER_BYTES as u32, state.time);
-    let mut segment = identity.encode_segment(id);
+    let mut segment = identity.encode_segment(id, Behind::Zeros);
     let mut frame = FrameWriter::default();
     for records in records.chunks(RECORDS_PER_FRAME) {
         frame.encode(records);
         let salt = Salt::new(identity.store, id);
         let position = segment.len() as u32;
-        let bytes = frame.seal(salt, position, state.time, &mut index, |_, _| {});
-        segment.extend_from_slice(bytes);
+        frame.seal(records, salt, position, state.time, &mut index, |_, _| {});
+        segment.extend_from_slice(frame.frame());
         index.valid = segment.len() as u32;
     }
     (segment, index)

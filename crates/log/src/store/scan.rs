@@ -5,6 +5,14 @@
 //!                  └ damage: a frame       └ the last batch, when the segment is the last;
 //!                    follows                 damage when it is not
 //! ```
+//!
+//! In the file of a removed segment anything may stand behind the frames, but for zeros where the next
+//! one would begin:
+//!
+//! ```text
+//!   frame │ frame │ 0 0 0 │ what an earlier segment left: none of it is right here
+//!   frame │ torn … │ the same
+//! ```
 
 use std::io;
 
@@ -15,9 +23,10 @@ use memchr::memmem;
 
 use super::batch::SegmentId;
 use super::checksum::{Hashes, Salt};
-use super::frame::{FRAME_HEADER_BYTES, FrameHeader, MAGIC};
+use super::frame::{END_BYTES, FRAME_HEADER_BYTES, FrameHeader, MAGIC};
 use super::index::SegmentIndex;
-use super::meta::{Identity, SEGMENT_HEADER_BYTES};
+use super::meta::{Behind, Identity, SEGMENT_HEADER_BYTES};
+use super::record;
 use super::records::Records;
 
 /// How much is read at once, in bytes: it fits the caches next to the processor.
@@ -51,7 +60,7 @@ pub(super) struct Scanned {
     pub(super) last_frame: Option<u32>,
     /// Damage, for certain.
     pub(super) bad: Vec<Region>,
-    /// What stands after the last frame, other than zeros.
+    /// What stands after the last frame of a batch that was begun.
     pub(super) tail: Option<Region>,
 }
 
@@ -63,6 +72,7 @@ pub(super) fn scan<F: DiskFile>(
 ) -> io::Result<Scanned> {
     let mut scan = Scan {
         salt: Salt::new(identity.store, id),
+        behind: Behind::Zeros,
         window: Window::new(file)?,
         scanned: Scanned {
             index: SegmentIndex::new(
@@ -107,6 +117,7 @@ enum Found {
 
 struct Scan<'f, F> {
     salt: Salt,
+    behind: Behind,
     window: Window<'f, F>,
     scanned: Scanned,
 }
@@ -115,7 +126,10 @@ impl<F: DiskFile> Scan<'_, F> {
     /// A damaged header costs nothing, as frames are checked by themselves; it is named all the same.
     fn check_header(&mut self, identity: &Identity, id: SegmentId) -> io::Result<()> {
         let header = self.window.get(0, SEGMENT_HEADER_BYTES)?;
-        let is_right = header.is_some_and(|header| header == identity.encode_segment(id));
+        let header = header.unwrap_or_default();
+        let behind = Behind::of(header);
+        let is_right = header == identity.encode_segment(id, behind);
+        self.behind = behind;
         if !is_right {
             let end = SEGMENT_HEADER_BYTES as u32;
             self.bad(0, end, "the segment's header is damaged");
@@ -196,14 +210,15 @@ impl<F: DiskFile> Scan<'_, F> {
     /// What stands after the last frame. A batch torn while it was written ends where its header
     /// says at the latest.
     fn tail(&mut self, position: u32, declared_end: Option<u32>) -> io::Result<()> {
-        let mut end = position;
-        let mut from = position;
-        while let Some(bytes) = self.window.some(from)? {
-            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
-                end = from + last as u32 + 1;
-            }
-            from += bytes.len() as u32;
-        }
+        let end = match (self.behind, declared_end) {
+            (Behind::Zeros, _) => self.zeros_from(position)?,
+            (Behind::Stale, None) => self.begun_until(position)?,
+            // Whole records behind it can only be those of another frame.
+            (Behind::Stale, Some(declared)) => match self.records_until(declared)? {
+                None => declared.min(self.window.file_bytes),
+                Some(end) => end,
+            },
+        };
         match declared_end {
             Some(declared) if end > declared => {
                 self.bad(position, declared, "the frame is damaged");
@@ -219,6 +234,62 @@ impl<F: DiskFile> Scan<'_, F> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Where nothing but zeros follows, from `position` on.
+    fn zeros_from(&mut self, position: u32) -> io::Result<u32> {
+        let mut end = position;
+        let mut from = position;
+        while let Some(bytes) = self.window.some(from)? {
+            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+                end = from + last as u32 + 1;
+            }
+            from += bytes.len() as u32;
+        }
+        Ok(end)
+    }
+
+    /// Where a batch without a right header ends, as far as it can be told from stale bytes;
+    /// `position` if none was begun there.
+    fn begun_until(&mut self, position: u32) -> io::Result<u32> {
+        if let Some(end) = self.records_until(position)? {
+            return Ok(end);
+        }
+        let left = self.window.file_bytes.saturating_sub(position);
+        let header_bytes = left.min(END_BYTES as u32);
+        let header = self.window.get(position, header_bytes as usize)?;
+        let is_begun = header.is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0));
+        Ok(if is_begun {
+            position + header_bytes
+        } else {
+            position
+        })
+    }
+
+    /// Where the records end that are whole in a frame at `position`, whatever its header is; `None`
+    /// if not even the first is.
+    fn records_until(&mut self, position: u32) -> io::Result<Option<u32>> {
+        let mut end = None;
+        let mut at = position.saturating_add(FRAME_HEADER_BYTES as u32);
+        while let Some(bytes) = self.whole_record(at)? {
+            at += bytes;
+            end = Some(at);
+        }
+        Ok(end)
+    }
+
+    /// The length of the record at `position`, if it is whole.
+    fn whole_record(&mut self, position: u32) -> io::Result<Option<u32>> {
+        let salt = self.salt;
+        let Some(prefix) = self.window.get(position, record::PREFIX_BYTES)? else {
+            return Ok(None);
+        };
+        let Some(length) = record::claimed_length(prefix) else {
+            return Ok(None);
+        };
+        let record = self.window.get(position, length as usize)?;
+        let is_whole = record.is_some_and(|record| record::is_whole(record, salt, position));
+        Ok(is_whole.then_some(length))
     }
 }
 

@@ -4,7 +4,8 @@
 //!   prepared ──► active ──► full ──► indexed ──► removed
 //!       ▲          │          │         │            │
 //!    a job     frames, one    a job     a job writes a checkpoint without it first
-//!              sync each
+//!       ▲      sync each                             │
+//!       └──────────────── its file ──────────────────┘
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +21,8 @@ use super::error::{JobError, OpenError, WriteError};
 use super::files::{Files, Kind};
 use super::frame_writer::FrameWriter;
 use super::index::SegmentIndex;
-use super::job::{Done, Job, Outcome, Task, Unwritten};
-use super::meta::{Identity, SEGMENT_HEADER_BYTES};
+use super::job::{Done, Job, Outcome, Prepared, Task, Unwritten};
+use super::meta::{Behind, Identity, SEGMENT_HEADER_BYTES};
 use super::open;
 use super::reader::SegmentReader;
 use super::recover::Read;
@@ -50,6 +51,8 @@ pub struct Store<D: Disk> {
     indexed: BTreeSet<SegmentId>,
     to_remove: BTreeSet<SegmentId>,
     next_id: SegmentId,
+    /// How many segments were made of the files of others.
+    reused: u64,
     time: Time,
     frame: FrameWriter,
     jobs: Jobs,
@@ -145,6 +148,7 @@ impl<D: Disk> Store<D> {
             full,
             to_remove: BTreeSet::new(),
             next_id: read.next_id(),
+            reused: 0,
             time: read.state.time,
             frame: FrameWriter::default(),
             jobs: Jobs {
@@ -181,16 +185,19 @@ impl<D: Disk> Store<D> {
         };
         let (segment, position) = (active.id, active.index.valid);
         let salt = Salt::new(self.identity.store, segment);
-        let index = &mut active.index;
-        let frame = self
-            .frame
-            .seal(salt, position, self.time, index, |position, bytes| {
-                places.push(DiskPlace {
-                    segment,
-                    position,
-                    bytes,
-                });
+        let place = |position, bytes| {
+            places.push(DiskPlace {
+                segment,
+                position,
+                bytes,
             });
+        };
+        let room = active.room();
+        let index = &mut active.index;
+        let records = &batch.records;
+        self.frame
+            .seal(records, salt, position, self.time, index, place);
+        let frame = self.frame.frame_and_end(room);
         let written = active.file.write_at(frame, u64::from(position));
         active.index.valid += bytes as u32;
         self.time = active.index.time;
@@ -373,12 +380,13 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    fn prepare(&mut self, id: SegmentId, file: D::File) {
+    fn prepare(&mut self, id: SegmentId, prepared: Prepared<D>) {
+        self.reused += u64::from(prepared.behind == Behind::Stale);
         let hashes = Hashes::new(self.identity.store);
         let index = SegmentIndex::new(hashes, SEGMENT_HEADER_BYTES as u32, self.time);
         let open = Open {
             id,
-            file,
+            file: prepared.file,
             index: Box::new(index),
             bytes: self.config.segment_bytes,
         };
@@ -386,6 +394,11 @@ impl<D: Disk> Store<D> {
             None => self.active = Some(open),
             Some(_) => self.prepared = Some(open),
         }
+    }
+
+    /// How many segments were made of the files of removed ones since the store was opened.
+    pub const fn segments_reused(&self) -> u64 {
+        self.reused
     }
 
     /// Why nothing can be written any more; `None` as long as it can.
@@ -417,6 +430,7 @@ impl<D: Disk> Store<D> {
         for unused in self.active.iter().chain(&self.prepared) {
             files.remove(&Kind::Segment.name(unused.id))?;
         }
+        files.remove_spare()?;
         files.sync_folder()?;
         Ok(())
     }

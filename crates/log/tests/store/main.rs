@@ -8,5 +8,6 @@ mod crashes;
 mod damage;
 mod failing_calls;
 mod files;
+mod reuse;
 mod round_trips;
 mod segments;

@@ -141,7 +141,12 @@ impl World {
         let Some(storage) = &mut self.server.storage else {
             return;
         };
-        match storage.help(&mut self.server.hub) {
+        let reused = storage.segments_reused();
+        let helped = storage.help(&mut self.server.hub);
+        if storage.segments_reused() > reused {
+            self.counts.count(Fault::ReusedFile);
+        }
+        match helped {
             // What is left is tried again each second.
             Err(error) => note!(self, "log: {error}"),
             Ok(()) => self.begin_writing(),

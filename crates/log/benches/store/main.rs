@@ -7,9 +7,10 @@
 //! ```
 //!
 //! `append` writes batches of 1, 64 and 1,024 messages of 128 bytes over 10,000 topics, each made
-//! durable, beside a loop of one `pwrite` and one `fdatasync` of as many bytes, once into a file that
-//! grows, once into one that was filled with zeros ahead (which the store does meanwhile, and the loop
-//! before it begins). `reopen` opens a log of 5 million such messages, without indexes and with
+//! durable: once to a store that keeps everything and fills its segments with zeros meanwhile, once to
+//! one that lets old segments go and has their files again. Beside them stands a loop of one `pwrite`
+//! and one `fdatasync` of as many bytes, once into a file that grows, once into one that was filled with
+//! zeros before the loop begins. `reopen` opens a log of 5 million such messages, without indexes and with
 //! them, beside one sequential read and checksum of its segments, with the files in the system's cache
 //! and without, and says what the log then takes to take it in. `replay` reads 1,000 messages of one of 10,000 topics back from 11 million, for a follower
 //! that begins at the head: from the disk, from the system's cache, and from the log's memory; and tells
@@ -22,6 +23,8 @@
     reason = "a benchmark measures time, uses threads, and reports to the terminal"
 )]
 
+mod append;
+
 use std::fs::{self, File};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt as _;
@@ -31,8 +34,8 @@ use std::time::{Duration, Instant};
 
 use heartwire_disk::{FileDisk, InTurn, Threads};
 use heartwire_log::store::{
-    Batch, DiskPlace, Done, Fresh, Job, Opening, Record, Recovered, SegmentReader, Store,
-    StoreConfig, WriteError,
+    Batch, DiskPlace, Done, Fresh, Job, Opening, Record, Recovered, SegmentId, SegmentReader,
+    Store, StoreConfig, WriteError,
 };
 use heartwire_log::{Append, Appended, Log, LogConfig, Now, ProducerId, ProducerKey, TopicId};
 use heartwire_proto::frame::Message;
@@ -45,8 +48,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const TOPICS: usize = 10_000;
 const PAYLOAD_BYTES: usize = 128;
-const BATCH_SIZES: [usize; 3] = [1, 64, 1_024];
-const ROUNDS: usize = 3;
 /// What a scan reads at once, in bytes.
 const SCAN_BYTES: usize = 1 << 20;
 
@@ -57,8 +58,8 @@ fn main() {
         .collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["append", folder] => append(Path::new(folder), 2),
-        ["append", folder, seconds] => append(Path::new(folder), number(seconds)),
+        ["append", folder] => append::append(Path::new(folder), 2),
+        ["append", folder, seconds] => append::append(Path::new(folder), number(seconds)),
         ["reopen", folder] => reopen(Path::new(folder), 5_000_000),
         ["reopen", folder, messages] => reopen(Path::new(folder), number(messages)),
         ["replay", folder] => replay(Path::new(folder), 11_000_000),
@@ -186,13 +187,15 @@ fn open(folder: &Path, threads: usize) -> (Store<FileDisk>, Recovered) {
 /// A store whose jobs a thread does.
 struct Writer {
     store: Store<FileDisk>,
+    /// How many segments are kept; all if there is no number.
+    segments_max: Option<u32>,
     jobs: mpsc::Sender<Job<FileDisk>>,
     done: mpsc::Receiver<Done<FileDisk>>,
     places: Vec<DiskPlace>,
 }
 
 impl Writer {
-    fn new(store: Store<FileDisk>) -> Self {
+    fn new(store: Store<FileDisk>, segments_max: Option<u32>) -> Self {
         let (jobs, to_do) = mpsc::channel::<Job<FileDisk>>();
         let (outcomes, done) = mpsc::channel();
         std::thread::spawn(move || {
@@ -205,9 +208,19 @@ impl Writer {
         let places = Vec::new();
         Self {
             store,
+            segments_max,
             jobs,
             done,
             places,
+        }
+    }
+
+    /// Lets the segment go that is one too many.
+    fn retain(&mut self) {
+        let newest = self.places.first().map_or(0, |place| place.segment.0);
+        let oldest = self.segments_max.and_then(|max| newest.checked_sub(max));
+        if let Some(oldest) = oldest {
+            self.store.remove(&[SegmentId(oldest)]);
         }
     }
 
@@ -244,78 +257,25 @@ impl Writer {
             }
         }
         self.store.sync().unwrap_or_else(|error| panic!("{error}"));
+        self.retain();
         24 + self
             .places
             .iter()
             .map(|place| place.bytes as usize)
             .sum::<usize>()
     }
-}
 
-fn append(folder: &Path, seconds: u64) {
-    let span = Duration::from_secs(seconds);
-    let (store, _) = open(&folder.join("log"), 0);
-    let mut writer = Writer::new(store);
-    let mut source = Source::new();
-    println!("batch    store/s   append/s   share    filled/s   share   bytes a frame");
-    for size in BATCH_SIZES {
-        let (mut ours, mut grown, mut filled, mut frame) = (0.0_f64, 0.0_f64, 0.0_f64, 0);
-        for round in 0..ROUNDS {
-            writer.settle();
-            let mut batch = Batch::default();
-            let (mut spent, mut count) = (Duration::ZERO, 0);
-            while spent < span {
-                source.fill(&mut batch, size);
-                let start = Instant::now();
-                frame = writer.commit(&batch);
-                spent += start.elapsed();
-                count += 1;
-            }
-            ours = ours.max(f64::from(count) / spent.as_secs_f64());
-            let path = folder.join(format!("bare-{size}-{round}"));
-            grown = grown.max(bare_loop(&path, frame, span, false));
-            filled = filled.max(bare_loop(&path, frame, span, true));
+    /// Waits for what the helper has, and stops cleanly.
+    fn finish(mut self) {
+        self.settle();
+        drop(self.jobs);
+        for done in &self.done {
+            let done = self.store.done(done);
+            done.unwrap_or_else(|error| panic!("{error}"));
         }
-        let messages = |frames: f64| frames * size as f64;
-        let share = |bare: f64| 100.0 * ours / bare;
-        println!(
-            "{size:5} {:10.0} {:10.0} {:6.1} % {:10.0} {:6.1} % {frame:9}",
-            messages(ours),
-            messages(grown),
-            share(grown),
-            messages(filled),
-            share(filled),
-        );
+        let closed = self.store.close();
+        closed.unwrap_or_else(|error| panic!("{error}"));
     }
-    writer
-        .store
-        .close()
-        .unwrap_or_else(|error| panic!("{error}"));
-}
-
-/// One `pwrite` and one `fdatasync` after the other, so many bytes each, into a file that grows, or
-/// one that was filled with zeros before; how many a second.
-fn bare_loop(path: &PathBuf, bytes: usize, span: Duration, is_filled: bool) -> f64 {
-    const FILE_BYTES: usize = 64 << 20;
-    let mut options = File::options();
-    options.read(true).write(true).create_new(true);
-    let file = options.open(path).expect("a file");
-    if is_filled {
-        file.write_all_at(&vec![0; FILE_BYTES], 0).expect("room");
-        file.sync_all().expect("a sync");
-    }
-    let frame = vec![0xA5; bytes];
-    let (start, mut count, mut position) = (Instant::now(), 0, 0);
-    while start.elapsed() < span {
-        file.write_all_at(&frame, position as u64).expect("a write");
-        file.sync_data().expect("a sync");
-        count += 1;
-        let is_full = is_filled && position + 2 * bytes > FILE_BYTES;
-        position = if is_full { 0 } else { position + bytes };
-    }
-    let rate = f64::from(count) / start.elapsed().as_secs_f64();
-    fs::remove_file(path).expect("it is there");
-    rate
 }
 
 fn reopen(folder: &Path, messages: u64) {
@@ -444,7 +404,7 @@ fn resident_bytes() -> u64 {
 
 fn build(folder: &Path, messages: u64) {
     let (store, _) = open(folder, 0);
-    let mut writer = Writer::new(store);
+    let mut writer = Writer::new(store, None);
     let mut source = Source::new();
     let mut batch = Batch::default();
     let start = Instant::now();
@@ -455,18 +415,7 @@ fn build(folder: &Path, messages: u64) {
         writer.commit(&batch);
         left -= count;
     }
-    writer.settle();
-    drop(writer.jobs);
-    for done in &writer.done {
-        writer
-            .store
-            .done(done)
-            .unwrap_or_else(|error| panic!("{error}"));
-    }
-    writer
-        .store
-        .close()
-        .unwrap_or_else(|error| panic!("{error}"));
+    writer.finish();
     println!("built in {:.1} s", start.elapsed().as_secs_f64());
 }
 
