@@ -5,11 +5,12 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use axum::extract::{OriginalUri, Path};
+use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::error::HttpError;
+use super::parameters::InPath;
 
 /// The page itself. Its own addresses begin with `./`.
 const INDEX: &str = include_str!("../../assets/index.html");
@@ -64,7 +65,7 @@ pub(super) async fn index(OriginalUri(uri): OriginalUri, headers: HeaderMap) -> 
 
 /// One of its parts.
 pub(super) async fn part(
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let part = PARTS.iter().find(|(known, ..)| *known == name);

@@ -2,15 +2,31 @@
 
 use std::borrow::Cow;
 
+use axum::extract::{FromRequestParts, Path};
 use heartwire_proto::frame::SubFrom;
 use heartwire_proto::{Cursor, TopicName};
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 
 use super::error::HttpError;
 
 /// The most messages, topics or connections of one page.
 const LIMIT_MAX: usize = 1_000;
+
+/// What stands in the path where its route has parameters, decoded.
+pub(super) struct InPath<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(values)) => Ok(Self(values)),
+            Err(error) => Err(HttpError::bad_request("bad-path", error.body_text())),
+        }
+    }
+}
 
 /// The last segment of the path, decoded.
 pub(super) fn last_segment(parts: &Parts) -> Cow<'_, str> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use heartwire_hub::{Pattern, SubjectInfo, SubjectsFull};
 use heartwire_proto::Time;
@@ -12,7 +12,7 @@ use http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use super::error::{HttpError, JSON};
-use super::parameters;
+use super::parameters::{self, InPath};
 use crate::shared::Shared;
 
 /// How long somebody is kept out where nobody says.
@@ -43,7 +43,7 @@ pub(super) async fn list(
 /// Closes every connection of an identity, and keeps it out for a time.
 pub(super) async fn kick(
     State(shared): State<Arc<Shared>>,
-    Path(subject): Path<String>,
+    InPath(subject): InPath<String>,
     request: Request,
 ) -> Result<Response, HttpError> {
     let (parts, _) = request.into_parts();
@@ -58,7 +58,7 @@ pub(super) async fn kick(
 /// Takes topics from an identity for a time, whatever its tokens say.
 pub(super) async fn revoke(
     State(shared): State<Arc<Shared>>,
-    Path((subject, topics)): Path<(String, String)>,
+    InPath((subject, topics)): InPath<(String, String)>,
     request: Request,
 ) -> Result<Response, HttpError> {
     let (parts, _) = request.into_parts();
@@ -76,7 +76,7 @@ pub(super) async fn revoke(
 /// Forgets what holds against an identity.
 pub(super) async fn readmit(
     State(shared): State<Arc<Shared>>,
-    Path(subject): Path<String>,
+    InPath(subject): InPath<String>,
 ) -> Result<StatusCode, HttpError> {
     if shared.readmit(&subject).await {
         Ok(StatusCode::NO_CONTENT)

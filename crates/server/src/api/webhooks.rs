@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use heartwire_proto::{Cursor, Time, TopicName};
 use http::StatusCode;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::error::HttpError;
 use super::live::answer;
-use super::parameters;
+use super::parameters::{self, InPath};
 use crate::shared::Shared;
 use crate::sync::lock;
 use crate::webhook::{Counts, Kind, Lane, LaneState, Running, Totals};
@@ -31,7 +31,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
 /// `?state=all` every one; `?after=NAME` continues after `next`.
 pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     request: Request,
 ) -> Result<Response, HttpError> {
     let (parts, _) = request.into_parts();
@@ -63,7 +63,7 @@ pub(super) async fn one(
 /// Tries at once what waits.
 pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
 ) -> Result<StatusCode, HttpError> {
     let running = shared.webhooks.named(&name).ok_or_else(no_such_webhook)?;
     running.retry_now();

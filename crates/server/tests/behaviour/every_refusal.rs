@@ -49,7 +49,7 @@ type Refused = (
     &'static str,
 );
 
-const MALFORMED: [Refused; 17] = [
+const MALFORMED: [Refused; 18] = [
     ("GET /v1/topics/a%20b", &[], b"", 400, "bad-topic"),
     ("GET /v1/topics/a?after=x", &[], b"", 400, "bad-cursor"),
     ("GET /v1/topics/a?limit=x", &[], b"", 400, "bad-limit"),
@@ -69,6 +69,7 @@ const MALFORMED: [Refused; 17] = [
         "no-such-connection",
     ),
     ("DELETE /v1/subjects/ann?for=soon", &[], b"", 400, "bad-for"),
+    ("DELETE /v1/subjects/%ff", &[], b"", 400, "bad-path"),
     (
         "POST /v1/subjects/ann/readmit",
         &[],
