@@ -20,6 +20,7 @@ use crate::shared::Shared;
 use crate::shut_out::Kept;
 use crate::storage::Opened;
 use crate::upkeep;
+use crate::waiting;
 use crate::webhook::{Prepared, Webhooks, WebhooksError};
 
 /// All connections and topics of one server. Cheap to clone: every clone is the same hub.
@@ -60,6 +61,7 @@ impl Hub {
     ) -> Result<Self, WebhooksError> {
         let shared = Shared::start(config, opened, webhooks, kept);
         Webhooks::begin(&shared).await?;
+        tokio::spawn(waiting::answer(Arc::downgrade(&shared)));
         tokio::spawn(upkeep::run(Arc::downgrade(&shared)));
         if shared.config.guard.reads_files() || !shared.webhooks.all().is_empty() {
             tokio::spawn(guard::keep_fresh(Arc::downgrade(&shared)));

@@ -113,7 +113,8 @@ impl Shared {
             let place = hub.publish(append, now)?;
             hub.store();
             let is_stored = hub.log().fate(place.lsn) == Fate::Durable;
-            let waiting = (!is_stored).then(|| self.waiting.wait_for(place.lsn));
+            let until = now.time + within;
+            let waiting = (!is_stored).then(|| self.waiting.wait_for(place.lsn, until));
             Ok::<_, AppendError>((place, waiting))
         });
         self.metrics.published(origin, Outcome::of(&answer));
@@ -121,7 +122,7 @@ impl Shared {
         let shared = self.clone();
         Ok(async move {
             if let Some(waiting) = waiting {
-                let stored = wait_until_stored(waiting, within).await;
+                let stored = wait_until_stored(waiting).await;
                 if stored == Err(PublishError::Failed) {
                     shared.metrics.published(origin, Outcome::Failed);
                 }
@@ -135,14 +136,11 @@ impl Shared {
     }
 }
 
-async fn wait_until_stored(
-    waiting: oneshot::Receiver<Fate>,
-    within: Duration,
-) -> Result<(), PublishError> {
-    match tokio::time::timeout(within, waiting).await {
-        Ok(Ok(Fate::Durable)) => Ok(()),
-        Ok(Ok(Fate::Failed)) => Err(PublishError::Failed),
-        // Nobody is told that an append is pending, and the hub outlives its publishers.
-        Ok(Ok(Fate::Pending) | Err(_)) | Err(_) => Err(PublishError::Slow),
+async fn wait_until_stored(waiting: oneshot::Receiver<Fate>) -> Result<(), PublishError> {
+    match waiting.await {
+        Ok(Fate::Durable) => Ok(()),
+        Ok(Fate::Failed) => Err(PublishError::Failed),
+        // An append is pending when the time is over; the hub outlives its publishers.
+        Ok(Fate::Pending) | Err(_) => Err(PublishError::Slow),
     }
 }

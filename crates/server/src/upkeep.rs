@@ -74,6 +74,7 @@ fn turn(shared: &Arc<Shared>, now: Time) {
 fn forget(shared: &Arc<Shared>, now: Time) {
     // Bounded per call, so that nobody waits long for the lock.
     while shared.hub(|hub| hub.expire(now)) {}
+    shared.waiting.expire(now);
     shared.metrics.refusals.tell(now);
     if shared.shut_out.has_failed() {
         tokio::spawn(shut_out::save(shared.clone()));
