@@ -14,7 +14,7 @@
  */
 
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -75,7 +75,9 @@ async function main() {
   for (const file of Object.keys(BUNDLES)) {
     const path = `${root}/${file}`
     mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(path, await bundle(file))
+    const text = await bundle(file)
+    // The server is built with these files in it, and would be again if they were newer.
+    if (!existsSync(path) || readFileSync(path, 'utf8') !== text) writeFileSync(path, text)
   }
 }
 
