@@ -79,22 +79,37 @@ pub fn parse_number(text: &str) -> Result<u64, IdError> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TopicRef<'a>(&'a str);
 
+/// Which bytes a topic's name has after its first.
+const IN_TOPICS: [bool; 256] = {
+    let (mut in_topics, mut byte) = ([false; 256], 0);
+    while byte < in_topics.len() {
+        let b = byte as u8;
+        in_topics[byte] =
+            b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':' | b'@' | b'~');
+        byte += 1;
+    }
+    in_topics
+};
+
 impl<'a> TopicRef<'a> {
     /// Checks the name. Names that begin with `$` pass: they belong to the server and can be
     /// followed where granted, see [`TopicRef::is_reserved`].
     pub fn parse(name: &'a str) -> Result<Self, IdError> {
-        let bytes = name.as_bytes();
-        let first_ok = matches!(bytes.first(), Some(b) if b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$'));
-        let rest_ok = || {
-            bytes[1..].iter().all(|b| {
-                b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':' | b'@' | b'~')
-            })
-        };
-        if first_ok && bytes.len() <= TOPIC_BYTES_MAX && rest_ok() {
-            Ok(Self(name))
-        } else {
-            Err(IdError::Topic)
+        match Self::is_name(name.as_bytes()) {
+            true => Ok(Self(name)),
+            false => Err(IdError::Topic),
         }
+    }
+
+    /// Whether these bytes are a topic's name.
+    pub fn is_name(bytes: &[u8]) -> bool {
+        let Some((first, rest)) = bytes.split_first() else {
+            return false;
+        };
+        let first_ok = first.is_ascii_alphanumeric() || matches!(first, b'_' | b'$');
+        // Names are checked for every message: no byte waits for what the one before it was.
+        let rest_ok = || rest.iter().fold(true, |ok, b| ok & IN_TOPICS[*b as usize]);
+        first_ok && bytes.len() <= TOPIC_BYTES_MAX && rest_ok()
     }
 
     /// The name as text.
@@ -189,8 +204,7 @@ serde_as_text!(TopicName);
 struct Short([u8; 16]);
 
 impl Short {
-    fn parse(text: &str) -> Result<Self, IdError> {
-        let bytes = text.as_bytes();
+    fn from_ascii(bytes: &[u8]) -> Result<Self, IdError> {
         let allowed = |b: &u8| b.is_ascii_digit() || b.is_ascii_lowercase();
         if bytes.is_empty() || bytes.len() > 16 || !bytes.iter().all(allowed) {
             return Err(IdError::Short);
@@ -234,6 +248,11 @@ macro_rules! short_id {
                 Self(Short::base36(random, 8))
             }
 
+            /// The id that these bytes spell.
+            pub fn from_ascii(bytes: &[u8]) -> Result<Self, IdError> {
+                Short::from_ascii(bytes).map(Self)
+            }
+
             /// The id as text.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
@@ -249,7 +268,7 @@ macro_rules! short_id {
             type Err = IdError;
 
             fn from_str(text: &str) -> Result<Self, IdError> {
-                Short::parse(text).map(Self)
+                Self::from_ascii(text.as_bytes())
             }
         }
 
