@@ -71,6 +71,10 @@ impl Disk for FileDisk {
         .map(OsFile)
     }
 
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.path(name))
+    }
+
     fn create(&self, name: &str) -> io::Result<OsFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);

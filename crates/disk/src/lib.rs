@@ -31,6 +31,14 @@ pub trait Disk: fmt::Debug + Clone + Send + Sync + 'static {
     /// Opens a file to read and, unless it may only be read, to write.
     fn open(&self, name: &str) -> io::Result<Self::File>;
 
+    /// All that a file holds.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let file = self.open(name)?;
+        let mut bytes = vec![0; file.len()? as usize];
+        file.read_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
     /// Creates an empty file; an existing one is an error.
     fn create(&self, name: &str) -> io::Result<Self::File>;
 
