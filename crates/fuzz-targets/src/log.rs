@@ -168,7 +168,7 @@ fn contents(
         for (first, places) in topic.stretches() {
             for (offset, place) in (first.0..).zip(places) {
                 let (offset, mut entries) = (Offset(offset), Vec::new());
-                let read = reader.read(&topic.name, topic.origin, offset, &[*place], &mut entries);
+                let read = reader.read(&topic.name, topic.origin, offset, &[place], &mut entries);
                 match (read, entries.as_slice()) {
                     (Ok(()), [entry]) => {
                         let payload = entry.payload().as_bytes().to_vec();

@@ -537,7 +537,7 @@ fn a_segment_that_one_topic_lets_go_of_at_the_start_stays_for_the_others() {
         base: Offset::ZERO,
         end: Offset(places.len() as u64),
         last_append: Time::ZERO,
-        places,
+        places: places.into_iter().collect(),
         gaps: Vec::new(),
     };
     let newer = DiskPlace {

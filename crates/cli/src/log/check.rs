@@ -49,7 +49,7 @@ fn tell(folder: &Path, checked: &Checked) -> Result<(), Failure> {
 }
 
 fn tell_topic(topic: &RecoveredTopic) -> Result<(), Failure> {
-    let bytes: u64 = topic.places.iter().map(|at| u64::from(at.bytes)).sum();
+    let bytes = topic.places.bytes();
     let (first, last) = (topic.base.next(), topic.end);
     output::line(format_args!(
         "topic {} epoch {} offsets {first} to {last}: {} messages, {bytes} bytes",

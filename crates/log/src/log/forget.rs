@@ -81,7 +81,7 @@ impl Log {
         };
         if let Some(disk) = topic.take_disk() {
             let (places, runs) = disk.into_parts();
-            self.release(places);
+            self.release(places.iter());
             for (before, run) in runs {
                 self.forget_run(&run, id, before);
             }

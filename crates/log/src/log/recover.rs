@@ -1,14 +1,12 @@
 //! Going on from what a disk held.
 
-use std::collections::VecDeque;
-
-use heartwire_proto::Time;
 use heartwire_proto::planted::{self, Bug};
+use heartwire_proto::{Time, TopicName};
 
 use super::{Backing, Log};
 use crate::config::LogConfig;
 use crate::producer::ProducerKey;
-use crate::store::{DiskPlace, Recovered, RecoveredTopic};
+use crate::store::{DiskPlace, Places, Recovered, RecoveredTopic};
 use crate::topic::{OnDisk, TopicId, TopicLog};
 
 impl Log {
@@ -31,12 +29,13 @@ impl Log {
             }
         }
         let topics = recovered.topics.into_iter();
-        let restored: Vec<TopicId> = topics.map(|topic| log.restore_topic(topic)).collect();
+        let restored = topics.map(|topic| log.restore_topic(topic));
+        let restored: Vec<(TopicName, TopicId)> = restored.collect();
         log.segments.settle();
         // Only once every message is counted: a segment of which one topic lets go may hold others'.
-        for id in restored {
-            log.trim_restored(id);
-        }
+        let ids = restored.iter().map(|(_, id)| *id);
+        log.calendar = ids.map(|id| (log.trim_restored(id), id)).collect();
+        log.names = restored.into_iter().collect();
         log.keep_within_bounds();
         (log, recovered.key)
     }
@@ -46,39 +45,43 @@ impl Log {
         self.clock
     }
 
-    fn restore_topic(&mut self, mut recovered: RecoveredTopic) -> TopicId {
+    /// Restores a topic, but for the books by name and by time, which are made of all at once.
+    fn restore_topic(&mut self, mut recovered: RecoveredTopic) -> (TopicName, TopicId) {
         self.index_len += recovered.places.len();
-        for together in recovered.places.chunk_by(|a, b| a.segment == b.segment) {
-            let bytes = together.iter().map(|place| u64::from(place.bytes)).sum();
-            self.segments
-                .hold_restored(together[0].segment, together.len() as u64, bytes);
+        for (segment, count, bytes) in recovered.places.by_segment() {
+            self.segments.hold_restored(segment, count, bytes);
         }
         let places = take_places(&mut recovered);
+        let name = recovered.name.clone();
+        self.own_topics += usize::from(name.as_topic().is_reserved());
         let topic = TopicLog::restore(recovered, OnDisk::new(places));
-        self.add_topic(topic)
+        (name, TopicId(self.topics.insert(topic)))
     }
 
-    fn trim_restored(&mut self, id: TopicId) {
-        if let Some(topic) = self.topics.get(id.0) {
-            let retention = self.config.policy(topic.name().as_topic()).retention;
-            self.change(id, |topic, _| topic.trim(&retention));
-            self.rearm(id);
-        }
+    /// Returns when the topic has something to forget.
+    fn trim_restored(&mut self, id: TopicId) -> Time {
+        let topic = self.topics.get(id.0).expect("it was just restored");
+        let retention = self.config.policy(topic.name().as_topic()).retention;
+        self.change(id, |topic, _| topic.trim(&retention));
+        self.set_due(id).expect("trimming removes no topic")
     }
 }
 
 /// One place for each offset: those that damage took are held by places that nothing stands at, so
 /// that whoever comes by is told.
-fn take_places(topic: &mut RecoveredTopic) -> VecDeque<DiskPlace> {
+fn take_places(topic: &mut RecoveredTopic) -> Places {
     let found = std::mem::take(&mut topic.places);
     if topic.gaps.is_empty() {
-        return found.into();
+        return found;
     }
-    let mut places = VecDeque::with_capacity(found.len());
-    let (mut found, mut next) = (found.into_iter(), topic.base.next());
+    let mut places = Places::default();
+    let (mut found, mut next) = (found.iter(), topic.base.next());
     for (first, last) in &topic.gaps {
         while next < *first {
-            places.extend(found.next());
+            found
+                .next()
+                .into_iter()
+                .for_each(|place| places.push_back(place));
             next = next.next();
         }
         while next <= *last {
@@ -86,6 +89,6 @@ fn take_places(topic: &mut RecoveredTopic) -> VecDeque<DiskPlace> {
             next = next.next();
         }
     }
-    places.extend(found);
+    found.for_each(|place| places.push_back(place));
     places
 }

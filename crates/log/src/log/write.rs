@@ -3,7 +3,7 @@
 use heartwire_proto::frame::{Durability, ServerFrame};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::planted::{self, Bug};
-use heartwire_proto::{Epoch, Offset, Seq};
+use heartwire_proto::{Epoch, Offset, Seq, Time};
 
 use super::{Backing, Log};
 use crate::Now;
@@ -246,14 +246,19 @@ impl Log {
 
     /// The topic has something to forget earlier, or for the first time.
     pub(super) fn rearm(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.get_mut(id.0) else {
-            return;
-        };
+        let before = self.topics.get(id.0).map(|topic| topic.due);
+        if let (Some(before), Some(due)) = (before, self.set_due(id)) {
+            self.calendar.remove(&(before, id));
+            self.calendar.insert((due, id));
+        }
+    }
+
+    /// Finds out when a topic has something to forget; the calendar follows.
+    pub(super) fn set_due(&mut self, id: TopicId) -> Option<Time> {
+        let topic = self.topics.get_mut(id.0)?;
         let segments = &self.segments;
         let policy = self.config.policy(topic.name().as_topic());
-        let due = topic.next_due(policy, &self.config, |place| segments.appended_by(place));
-        self.calendar.remove(&(topic.due, id));
-        topic.due = due;
-        self.calendar.insert((due, id));
+        topic.due = topic.next_due(policy, &self.config, |place| segments.appended_by(place));
+        Some(topic.due)
     }
 }

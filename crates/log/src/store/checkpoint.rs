@@ -12,7 +12,8 @@ use super::bytes::{Put as _, Take};
 use super::config::StoreConfig;
 use super::record::{Key, epoch};
 use super::recovered::SegmentInfo;
-use super::state::{State, Topic};
+use super::share::Topic;
+use super::state::State;
 use super::view::take_producer;
 use crate::producer::ProducerId;
 
@@ -135,7 +136,7 @@ pub(super) fn encode(state: &State, config: &StoreConfig, out: &mut Vec<u8>) {
         state.segments.contains_key(&topic.last_segment)
             || topic.last_append + config.topic_age_max > state.time
     };
-    let topics: Vec<&Topic> = state.topics.iter().filter(is_kept).collect();
+    let topics: Vec<&Topic> = state.topics().filter(is_kept).collect();
     out.put_varint(topics.len() as u64);
     for topic in topics {
         topic.with_key(|key| out.put_bytes(key.0));

@@ -11,7 +11,8 @@ use super::files::Kind;
 use super::meta::FORMAT_VERSION;
 
 const MAGIC_BYTES: usize = 8;
-const HEADER_BYTES: usize = MAGIC_BYTES + 4 + 8;
+/// Where the body begins, in bytes.
+pub(super) const BODY_AT: usize = MAGIC_BYTES + 4 + 8;
 
 const fn magic(kind: Kind) -> &'static [u8; MAGIC_BYTES] {
     match kind {
@@ -32,8 +33,8 @@ pub(super) fn wrap(
     bytes.put_u32(FORMAT_VERSION);
     bytes.put_u64(0);
     put(&mut bytes);
-    let length = (bytes.len() - HEADER_BYTES) as u64;
-    bytes[HEADER_BYTES - 8..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
+    let length = (bytes.len() - BODY_AT) as u64;
+    bytes[BODY_AT - 8..BODY_AT].copy_from_slice(&length.to_le_bytes());
     let checksum = Salt::new(store, id).checksum(0, &bytes);
     bytes.put_u32(checksum);
     bytes
@@ -52,5 +53,5 @@ pub(super) fn unwrap(kind: Kind, store: u64, id: SegmentId, bytes: &[u8]) -> Opt
 
 /// The body of a file that [`unwrap`] has passed, or [`wrap`] has made.
 pub(super) fn body(bytes: &[u8]) -> &[u8] {
-    &bytes[HEADER_BYTES..bytes.len() - 4]
+    &bytes[BODY_AT..bytes.len() - 4]
 }

@@ -128,12 +128,7 @@ impl<D: Disk> Files<D> {
     }
 
     pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, FileError> {
-        let file = self.open(name)?;
-        let read = file.len().and_then(|length| {
-            let mut bytes = vec![0; length as usize];
-            file.read_at(&mut bytes, 0)?;
-            Ok(bytes)
-        });
+        let read = self.disk.read(name);
         read.map_err(|source| self.error("read", name, source))
     }
 

@@ -9,7 +9,7 @@ use heartwire_proto::{Epoch, Seq, Time};
 
 use super::bytes::Put as _;
 use super::checksum::Hashes;
-use super::keys::Keys;
+use super::keys::{Hashed, Keys};
 use super::record::{Key, MessageView, View, epoch};
 use super::view::{IndexView, PLACE_BYTES, PartView};
 use crate::producer::ProducerId;
@@ -128,8 +128,9 @@ impl SegmentIndex {
     ) {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
-        let mut keys: Vec<Key<'_>> = Vec::with_capacity(records.len());
-        keys.extend(records.iter().filter_map(Placed::key));
+        let mut keys: Vec<Hashed<'_>> = Vec::with_capacity(records.len());
+        let named = records.iter().filter_map(Placed::key);
+        keys.extend(named.map(|key| self.topics.hashed(key)));
         self.topics.numbers(&keys, &mut found);
         self.touch(&found);
         let mut topics = found.drain(..);
@@ -218,8 +219,10 @@ impl SegmentIndex {
     }
 
     fn add_producer(&mut self, producer: ProducerId, seq: Seq, time: Time) {
-        let known = self.producers.entry(producer).or_insert((seq, time));
-        *known = (known.0.max(seq), known.1.max(time));
+        match self.producers.get_mut(&producer) {
+            Some(known) => *known = (known.0.max(seq), known.1.max(time)),
+            None => drop(self.producers.insert(producer, (seq, time))),
+        }
     }
 
     pub(super) fn add_accepted(&mut self, position: u32, bytes: u32) {
@@ -239,15 +242,15 @@ impl SegmentIndex {
     }
 
     fn take_part(&mut self, from: PartView<'_>, is_bad: impl Fn(u32) -> bool) -> Option<()> {
-        let topic = self.topics.number(from.key)?;
-        self.tally(topic).last_append = from.last_append;
+        let topic = self.topics.number(from.key().key)?;
+        self.tally(topic).last_append = from.last_append();
         let mut rarity = Rarity {
-            epoch: from.epoch,
+            epoch: from.epoch(),
             moved: Vec::new(),
             lost: from.lost().collect(),
         };
-        for run in from.runs() {
-            for (offset, (position, bytes)) in (run.first..).zip(run.places()) {
+        for run in from.runs {
+            for (offset, (position, bytes)) in (run.first..).zip(from.places(run)) {
                 match is_bad(position) {
                     true => rarity.lose(offset),
                     false => self.add_row(topic, offset, position, bytes),

@@ -13,7 +13,6 @@ use super::open::{held, holder};
 use super::reader::SegmentReader;
 use super::recover::{self, Read};
 use super::recovered::{RecoveredTopic, SegmentInfo};
-use super::state::Topic;
 use crate::entry::Entry;
 
 /// How many messages are read at once.
@@ -44,8 +43,9 @@ pub struct Checked {
 pub fn check<D: Disk>(disk: D, spread: &impl Spread) -> Result<Checked, OpenError> {
     let files = Files::new(disk);
     let _lock = lock_or_look(&files)?;
-    let read = read(&files, Trust::Nothing, spread)?;
+    let mut read = read(&files, Trust::Nothing, spread)?;
     let torn = read.torn_damage();
+    let topics = read.state.take_topics();
     Ok(Checked {
         log: read.identity.log,
         producers: read.state.producers.len(),
@@ -53,12 +53,7 @@ pub fn check<D: Disk>(disk: D, spread: &impl Spread) -> Result<Checked, OpenErro
         torn,
         rebuilt: read.rebuilt,
         damage: read.damage,
-        topics: {
-            let topics = read.state.topics.into_iter().map(Topic::recovered);
-            let mut topics: Vec<RecoveredTopic> = topics.collect();
-            topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-            topics
-        },
+        topics,
     })
 }
 
@@ -73,17 +68,17 @@ pub fn dump<D: Disk>(
     let files = Files::new(disk);
     let _lock = lock_or_look(&files)?;
     let mut read = read(&files, Trust::Indexes, spread)?;
-    let Some(at) = read.state.find(topic.as_str()) else {
+    let topics = read.state.take_topics();
+    let Some(topic) = topics.iter().find(|told| told.name.as_topic() == topic) else {
         return Ok(None);
     };
-    let topic = read.state.topics.swap_remove(at).recovered();
     let reader = SegmentReader::new(files, read.identity.store, MESSAGES_MAX);
     let mut damage = read.damage;
     for (first, places) in topic.stretches() {
         let shown = Stretch {
-            topic: &topic,
+            topic,
             offset: first,
-            places,
+            places: &places,
         };
         if !shown.show(&reader, &mut damage, &mut take)? {
             break;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 
 use heartwire_disk::{Disk, DiskFile};
 use heartwire_proto::planted::{self, Bug};
@@ -18,7 +19,7 @@ use super::frame::END_BYTES;
 use super::index::SegmentIndex;
 use super::load::{facts_bytes, read_index, wrap};
 use super::meta::{Behind, Identity};
-use super::state::{Depth, State};
+use super::state::{Depth, State, Step};
 
 /// How many zeros are written, and synced, at once, in bytes: few, so that the writer's syncs meanwhile
 /// do not wait behind a whole segment.
@@ -52,13 +53,13 @@ pub(super) enum Unwritten {
     /// As it was gathered while the segment was written.
     Gathered(Box<SegmentIndex>),
     /// As it will stand in its file: made when the segment was scanned.
-    Encoded(Vec<u8>),
+    Encoded(Arc<Vec<u8>>),
 }
 
 impl Unwritten {
-    pub(super) fn encode(self, store: u64, id: SegmentId) -> Vec<u8> {
+    pub(super) fn encode(self, store: u64, id: SegmentId) -> Arc<Vec<u8>> {
         match self {
-            Self::Gathered(index) => wrap(store, id, &index),
+            Self::Gathered(index) => Arc::new(wrap(store, id, &index)),
             Self::Encoded(file) => file,
         }
     }
@@ -77,7 +78,7 @@ pub(super) enum Outcome<D: Disk> {
     Sealed {
         id: SegmentId,
         /// The index, to be written another time if it was not.
-        file: Vec<u8>,
+        file: Arc<Vec<u8>>,
         /// How long it is without the places of messages, in bytes.
         made: Result<u64, FileError>,
     },
@@ -121,7 +122,7 @@ impl<D: Disk> Job<D> {
             Task::Seal { id, index } => {
                 let file = index.encode(identity.store, id);
                 let made = files.put(&Kind::Index.name(id), &file);
-                let made = made.map(|()| facts_bytes(&file));
+                let made = made.map(|()| facts_bytes(identity.store, &file));
                 Outcome::Sealed { id, file, made }
             }
             Task::Checkpoint { id, remove, config } => Outcome::Checkpointed {
@@ -224,7 +225,7 @@ fn fold_below<D: Disk>(
     listing: &Listing,
 ) -> Result<State, JobError> {
     let store = identity.store;
-    let mut state = State::new(Hashes::new(store), true);
+    let mut state = State::new(&Hashes::new(store), true);
     let before = listing
         .of(Kind::Checkpoint)
         .rev()
@@ -234,7 +235,8 @@ fn fold_below<D: Disk>(
         let body = envelope::unwrap(Kind::Checkpoint, store, before, &file);
         let view = body.and_then(CheckpointView::parse);
         let view = view.ok_or_else(|| damaged(Kind::Checkpoint, before))?;
-        state.overlay(before, view);
+        let (id, checkpoint) = (before, view);
+        state.take_in(&Step::Checkpoint { id, checkpoint });
         state.segments = view.segments().map(|info| (info.id, info)).collect();
     }
     let since = before.unwrap_or(SegmentId(0));
@@ -255,7 +257,8 @@ fn fold_below<D: Disk>(
         };
         let index = read_index(files, store, kind, segment)?;
         let index = index.ok_or_else(|| damaged(kind, segment))?;
-        state.fold(segment, index.view(), depth);
+        let (id, index) = (segment, index.view());
+        state.take_in(&Step::Index { id, index, depth });
     }
     Ok(state)
 }

@@ -1,6 +1,7 @@
 //! Reading one segment: its index, or all of it where there is none.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use heartwire_disk::{Disk, DiskFile as _};
 
@@ -28,7 +29,7 @@ pub(super) enum Trust {
 pub(super) struct Loaded {
     pub(super) id: SegmentId,
     /// Its index, as it stands, or should stand, in a file.
-    pub(super) index: Vec<u8>,
+    pub(super) index: Arc<Vec<u8>>,
     layout: Layout,
     /// Whether it does stand in a file like that.
     pub(super) has_file: bool,
@@ -73,8 +74,8 @@ impl Loaded {
     }
 
     pub(super) fn set_index(&mut self, store: u64, index: &SegmentIndex) {
-        self.index = wrap(store, self.id, index);
-        self.layout = Layout::of(envelope::body(&self.index)).unwrap_or_default();
+        let made = IndexFile::made(store, self.id, index);
+        (self.index, self.layout) = (made.bytes, made.layout);
     }
 
     /// A segment that is known by its index alone.
@@ -91,7 +92,7 @@ impl Loaded {
     }
 
     /// How long the index is without the places of messages, in bytes: what a checkpoint folds.
-    pub(super) const fn facts_bytes(&self) -> u64 {
+    pub(super) fn facts_bytes(&self) -> u64 {
         (self.index.len() - self.layout.places_bytes) as u64
     }
 }
@@ -103,14 +104,15 @@ pub(super) fn wrap(store: u64, id: SegmentId, index: &SegmentIndex) -> Vec<u8> {
 /// An index file that was read, and is whole.
 #[derive(Debug, Default)]
 pub(super) struct IndexFile {
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     layout: Layout,
 }
 
 impl IndexFile {
-    /// A file that was made here.
-    pub(super) fn made(bytes: Vec<u8>) -> Self {
-        let layout = Layout::of(envelope::body(&bytes)).unwrap_or_default();
+    /// A file that is made here.
+    pub(super) fn made(store: u64, id: SegmentId, index: &SegmentIndex) -> Self {
+        let bytes = Arc::new(wrap(store, id, index));
+        let layout = Layout::of(envelope::body(&bytes), &Hashes::new(store)).unwrap_or_default();
         Self { bytes, layout }
     }
 
@@ -125,8 +127,8 @@ impl IndexFile {
 }
 
 /// How long an index file is without the places of messages, in bytes.
-pub(super) fn facts_bytes(file: &[u8]) -> u64 {
-    let layout = Layout::of(envelope::body(file)).unwrap_or_default();
+pub(super) fn facts_bytes(store: u64, file: &[u8]) -> u64 {
+    let layout = Layout::of(envelope::body(file), &Hashes::new(store)).unwrap_or_default();
     (file.len() - layout.places_bytes) as u64
 }
 
@@ -138,7 +140,9 @@ pub(super) fn read_index<D: Disk>(
     id: SegmentId,
 ) -> Result<Option<IndexFile>, FileError> {
     let bytes = files.read(&kind.name(id))?;
-    let layout = envelope::unwrap(kind, store, id, &bytes).and_then(Layout::of);
+    let body = envelope::unwrap(kind, store, id, &bytes);
+    let layout = body.and_then(|body| Layout::of(body, &Hashes::new(store)));
+    let bytes = Arc::new(bytes);
     Ok(layout.map(|layout| IndexFile { bytes, layout }))
 }
 

@@ -10,7 +10,7 @@ use super::meta::Identity;
 use super::recover::{self, Read};
 use super::recovered::{Lost, Recovered, RecoveredTopic, Report};
 use super::repair::{renew_epochs, repair};
-use super::state::Topic;
+use super::share::Topic;
 use super::writer::Store;
 
 /// Locks the folder for this process `[DISK-3]`.
@@ -72,16 +72,10 @@ fn create<D: Disk>(files: &Files<D>, fresh: Fresh) -> Result<Read, FileError> {
     Ok(Read::empty(identity))
 }
 
-fn recovered(read: Read, renewed: &[Topic]) -> Recovered {
+fn recovered(mut read: Read, renewed: &[Topic]) -> Recovered {
     let is_accepted = !read.damage.is_empty();
     let torn = read.torn_damage();
-    let mut topics: Vec<RecoveredTopic> = read
-        .state
-        .topics
-        .into_iter()
-        .map(Topic::recovered)
-        .collect();
-    topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let topics = read.state.take_topics();
     let mut producers: Vec<_> = read.state.producers.into_iter().collect();
     producers.sort_unstable_by_key(|(id, _)| *id);
     let lost = match is_accepted {
@@ -140,7 +134,7 @@ pub fn reset_epochs<D: Disk>(
         });
     }
     repair(&files, &mut read, config, random)?;
-    let topics = read.state.topics.clone();
+    let topics: Vec<Topic> = read.state.topics().cloned().collect();
     renew_epochs(&files, &mut read, &topics, random)?;
     Ok(topics.len())
 }

@@ -157,6 +157,13 @@ impl<'a> Key<'a> {
         Some(Self(take.taken_of(whole)))
     }
 
+    /// The name, if there are a name and an origin in it.
+    pub(super) fn name(self) -> Option<&'a [u8]> {
+        let mut take = Take(self.0);
+        let name = take.short().filter(|name| TopicRef::is_name(name))?;
+        take.short().and_then(epoch).map(|_| name)
+    }
+
     /// The name and the origin, if they are such.
     pub(super) fn parse(self) -> Option<(TopicRef<'a>, Epoch)> {
         let mut take = Take(self.0);
@@ -167,7 +174,7 @@ impl<'a> Key<'a> {
 }
 
 pub(super) fn epoch(bytes: &[u8]) -> Option<Epoch> {
-    std::str::from_utf8(bytes).ok()?.parse().ok()
+    Epoch::from_ascii(bytes).ok()
 }
 
 /// What a record says, borrowed from it.

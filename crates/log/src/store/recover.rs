@@ -17,7 +17,7 @@ use super::files::{Files, Kind, Listing, META};
 use super::load::{IndexFile, Loaded, Trust, load, read_index};
 use super::meta::{BadHeader, FORMAT_VERSION, Identity, SEGMENT_HEADER_BYTES};
 use super::scan::Region;
-use super::state::{Depth, Position, State};
+use super::state::{Depth, Position, State, Step};
 
 /// Everything that a folder holds.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(super) fn read<D: Disk>(
     read.load_segments(files, view, trust, spread)?;
     read.judge_ends();
     read.judge_damage();
-    read.fold(files, view)?;
+    read.fold(files, view, spread)?;
     read.judge_holes();
     read.state.place(&read.segments, spread);
     Ok(Some(read))
@@ -141,7 +141,7 @@ impl Read {
     pub(super) fn empty(identity: Identity) -> Self {
         Self {
             identity,
-            state: State::new(Hashes::new(identity.store), true),
+            state: State::new(&Hashes::new(identity.store), true),
             listing: Listing::default(),
             segments: Vec::new(),
             torn: None,
@@ -334,10 +334,38 @@ impl Read {
         &mut self,
         files: &Files<D>,
         checkpoint: Option<CheckpointView<'_>>,
+        spread: &impl Spread,
     ) -> Result<(), FileError> {
+        let at = self.checkpoint;
+        let gone = self.read_gone(files)?;
+        let below = self.segments.partition_point(|segment| segment.id < at);
+        let (below, after) = self.segments.split_at(below);
+        self.index_bytes = after.iter().map(Loaded::facts_bytes).sum();
+        let mut since: Vec<(SegmentId, Step<'_>)> = after.iter().map(step_of).collect();
+        since.extend(gone.iter().map(|(id, index)| {
+            let index = index.view();
+            let (id, depth) = (*id, Depth::Gone);
+            (id, Step::Index { id, index, depth })
+        }));
+        since.sort_by_key(|(id, _)| *id);
+        let checkpoint = checkpoint.map(|checkpoint| Step::Checkpoint { id: at, checkpoint });
+        let steps = below.iter().map(|segment| step_of(segment).1);
+        let steps = steps.chain(checkpoint);
+        let steps: Vec<Step<'_>> = steps
+            .chain(since.into_iter().map(|(_, step)| step))
+            .collect();
+        let is_complete = checkpoint.is_none() && !self.checkpoints_lost;
+        let hashes = Hashes::new(self.identity.store);
+        self.state = State::of(&steps, &hashes, is_complete, spread);
+        Ok(())
+    }
+
+    /// The indexes of removed segments that no checkpoint covers.
+    fn read_gone<D: Disk>(
+        &mut self,
+        files: &Files<D>,
+    ) -> Result<Vec<(SegmentId, IndexFile)>, FileError> {
         let (store, at) = (self.identity.store, self.checkpoint);
-        let hashes = Hashes::new(store);
-        let mut state = State::new(hashes, checkpoint.is_none() && !self.checkpoints_lost);
         let mut gone = Vec::new();
         for id in self.listing.of(Kind::Gone).filter(|id| *id >= at) {
             match read_index(files, store, Kind::Gone, id)? {
@@ -349,28 +377,8 @@ impl Read {
                 }
             }
         }
-        let below = self.segments.partition_point(|segment| segment.id < at);
-        let (below, after) = self.segments.split_at(below);
-        for segment in below {
-            fold_segment(&mut state, segment);
-        }
-        if let Some(checkpoint) = checkpoint {
-            state.overlay(at, checkpoint);
-        }
-        let mut gone = gone.into_iter().peekable();
-        self.index_bytes = after.iter().map(Loaded::facts_bytes).sum();
-        for segment in after {
-            while let Some((id, index)) = gone.next_if(|(id, _)| *id < segment.id) {
-                fold_gone(&mut state, id, &index);
-            }
-            fold_segment(&mut state, segment);
-        }
-        for (id, index) in gone {
-            fold_gone(&mut state, id, &index);
-        }
-        self.state = state;
         self.marks.sort_unstable();
-        Ok(())
+        Ok(gone)
     }
 
     /// Between two messages of a topic that are there, others are not. Where damage lies between
@@ -378,14 +386,13 @@ impl Read {
     /// else.
     fn judge_holes(&mut self) {
         let mut unexplained = Vec::new();
-        for hole in std::mem::take(&mut self.state.holes) {
+        for (share, hole) in self.state.take_holes() {
             let marks = &self.marks;
             let is_between = |mark: &Position| hole.since < *mark && *mark < hole.until;
             let is_damaged = marks.iter().any(is_between);
             if is_damaged || hole.is_unexplained {
-                self.state.topics[hole.topic]
-                    .lost
-                    .push((hole.first, hole.last));
+                let topic = &mut self.state.shares[share].topics[hole.topic];
+                topic.lost.push((hole.first, hole.last));
             }
             if !is_damaged && hole.is_unexplained {
                 let (id, position) = hole.until;
@@ -402,10 +409,12 @@ impl Read {
     }
 }
 
-fn fold_segment(state: &mut State, segment: &Loaded) {
-    state.fold(segment.id, segment.view(), Depth::Places);
-}
-
-fn fold_gone(state: &mut State, id: SegmentId, index: &IndexFile) {
-    state.fold(id, index.view(), Depth::Gone);
+/// What the index of a segment says, and the segment's number.
+fn step_of(segment: &Loaded) -> (SegmentId, Step<'_>) {
+    let step = Step::Index {
+        id: segment.id,
+        index: segment.view(),
+        depth: Depth::Places,
+    };
+    (segment.id, step)
 }

@@ -6,6 +6,7 @@ use heartwire_proto::{Epoch, LogId, Offset, Seq, Time, TopicName};
 
 use super::batch::{DiskPlace, SegmentId};
 use super::error::Damage;
+use super::places::Places;
 use crate::producer::{ProducerId, ProducerKey};
 
 /// Everything that a log is continued from.
@@ -56,7 +57,7 @@ pub struct RecoveredTopic {
     pub last_append: Time,
     /// Where the messages stand, in the order of their offsets: one for each of `base`+1 to `end`
     /// that lies in none of the `gaps`.
-    pub places: Vec<DiskPlace>,
+    pub places: Places,
     /// First and last offsets of what damage took, in order, apart from each other. Empty unless
     /// damage was accepted, then or in the past.
     pub gaps: Vec<(Offset, Offset)>,
@@ -65,15 +66,14 @@ pub struct RecoveredTopic {
 impl RecoveredTopic {
     /// The places between gaps: the offset of the first of each stretch, and the places from there
     /// on, without a hole.
-    pub fn stretches(&self) -> impl Iterator<Item = (Offset, &[DiskPlace])> {
+    pub fn stretches(&self) -> impl Iterator<Item = (Offset, Vec<DiskPlace>)> {
         let after_all = (self.end.next(), self.end);
         let gaps = self.gaps.iter().copied().chain([after_all]);
-        let (mut next, mut rest) = (self.base.next(), self.places.as_slice());
+        let (mut next, mut places) = (self.base.next(), self.places.iter());
         gaps.map(move |(first, last)| {
-            let (stretch, later) = rest.split_at((first.0 - next.0) as usize);
-            let start = next;
-            (next, rest) = (last.next(), later);
-            (start, stretch)
+            let count = (first.0 - next.0) as usize;
+            let start = std::mem::replace(&mut next, last.next());
+            (start, places.by_ref().take(count).collect())
         })
     }
 }

@@ -17,11 +17,12 @@ use super::error::FileError;
 use super::files::{Files, Kind, META};
 use super::frame_writer::FrameWriter;
 use super::index::SegmentIndex;
-use super::load::{IndexFile, Loaded, wrap};
+use super::load::{IndexFile, Loaded};
 use super::meta::{Behind, Identity, SEGMENT_HEADER_BYTES};
 use super::recover::Read;
 use super::scan::Region;
-use super::state::{Depth, State, Topic};
+use super::share::Topic;
+use super::state::{Depth, State, Step};
 
 /// How many records a frame of a repair holds.
 const RECORDS_PER_FRAME: usize = 4_096;
@@ -114,12 +115,12 @@ fn write_index<D: Disk>(files: &Files<D>, segment: &mut Loaded) -> Result<(), Fi
 fn topics_in_doubt(read: &Read) -> Vec<Topic> {
     let Some(last_mark) = read.marks.last() else {
         return match read.checkpoints_lost {
-            true => read.state.topics.clone(),
+            true => read.state.topics().cloned().collect(),
             false => Vec::new(),
         };
     };
     let is_after_checkpoint = last_mark.0 >= read.checkpoint;
-    let topics = read.state.topics.iter();
+    let topics = read.state.topics();
     let in_doubt = topics.filter(|topic| {
         read.checkpoints_lost || (is_after_checkpoint && topic.last_message < *last_mark)
     });
@@ -149,9 +150,10 @@ pub(super) fn renew_epochs<D: Disk>(
     let id = read.next_id();
     let (segment, index) = small_segment(identity, id, &records, &read.state);
     files.put(&Kind::Segment.name(id), &segment)?;
-    let index = IndexFile::made(wrap(identity.store, id, &index));
+    let index = IndexFile::made(identity.store, id, &index);
     files.put(&Kind::Index.name(id), index.bytes())?;
-    read.state.fold(id, index.view(), Depth::Places);
+    let (index, depth) = (index.view(), Depth::Places);
+    read.state.take_in(&Step::Index { id, index, depth });
     read.listing.numbered.insert((Kind::Segment, id));
     read.listing.numbered.insert((Kind::Index, id));
     Ok(())

@@ -1,25 +1,23 @@
 //! From what was folded to what topics hold: which messages are retained, and where each stands.
 //!
 //! ```text
-//!   runs, as they were folded ──► by topic ──► a share of the topics each: ──► Retained
-//!   (segment by segment)                       places, read from the indexes
+//!   runs of a share, as they were folded ──► by topic ──► Retained: which count, and what is lost
+//!   (segment by segment)                                     └ places stay in the indexes
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use heartwire_disk::Spread;
 use heartwire_proto::Offset;
 
 use super::batch::{DiskPlace, SegmentId};
+use super::envelope;
 use super::load::Loaded;
+use super::places::{IndexedRun, Places, SharedIndex};
 use super::recovered::RecoveredTopic;
-use super::state::{Run, State, Topic, place};
-use super::view::{IndexView, PLACE_BYTES, PackedPlace, unpack};
-
-/// How many topics a thread takes on at once.
-const TOPICS_PER_SHARE: usize = 256;
-/// How much memory comes to the processor at once, in bytes.
-const LINE_BYTES: usize = 64;
+use super::share::{Placed, Share, Topic};
+use super::state::State;
 
 /// What a topic holds.
 #[derive(Clone, Debug, Default)]
@@ -27,74 +25,85 @@ pub(super) struct Retained {
     /// The offset before the oldest message that is there, or lost to damage.
     base: u64,
     /// Where the messages stand that are there.
-    places: Vec<DiskPlace>,
+    places: Places,
     /// First and last offsets of what is lost.
     gaps: Vec<(Offset, Offset)>,
 }
 
 /// The indexes that were folded, in the order of their segments.
-struct Indexes<'a>(Vec<(SegmentId, IndexView<'a>)>);
+struct Indexes(Vec<(SegmentId, SharedIndex)>);
 
-impl Indexes<'_> {
-    fn of(&self, run: &Run) -> &[PackedPlace] {
-        let at = self.0.binary_search_by_key(&run.segment, |(id, _)| *id);
-        let at = at.expect("a run is of a segment that was folded");
-        self.0[at].1.places_at(run.at, run.len)
+impl Indexes {
+    fn new(segments: &[Loaded]) -> Self {
+        let files = segments.iter();
+        let shared = files.map(|segment| (segment.id, Arc::new(Arc::clone(&segment.index))));
+        Self(shared.collect())
     }
 
     /// The places of runs, one after the other.
-    fn places(&self, runs: &[Run]) -> Vec<DiskPlace> {
-        let mut places = Vec::with_capacity(runs.iter().map(|run| run.len).sum());
-        let found: Vec<_> = runs.iter().map(|run| (run.segment, self.of(run))).collect();
-        touch(&found);
-        for (segment, packed) in found {
-            let unpacked = packed.iter().copied().map(unpack);
-            places.extend(unpacked.map(|(position, bytes)| place(segment, position, bytes)));
-        }
-        places
+    fn places(&self, runs: &[Placed]) -> Places {
+        Places::indexed(runs.iter().map(|placed| {
+            let at = self.0.binary_search_by_key(&placed.segment, |(id, _)| *id);
+            let at = at.expect("a run is of a segment that was folded");
+            IndexedRun {
+                segment: placed.segment,
+                index: Arc::clone(&self.0[at].1),
+                at: placed.at + envelope::BODY_AT as u32,
+                len: placed.len,
+                bytes: placed.bytes,
+            }
+        }))
     }
-}
-
-/// Reads a little of every line of memory: the runs of one topic are far from each other, and so the
-/// processor waits for all of them at once.
-fn touch(found: &[(SegmentId, &[PackedPlace])]) {
-    let lines = found
-        .iter()
-        .flat_map(|(_, packed)| packed.chunks(LINE_BYTES / PLACE_BYTES));
-    std::hint::black_box(lines.fold(0, |sum, line| sum ^ line[0][0]));
 }
 
 impl State {
     /// Finds what each topic holds, once all is folded. The indexes of the segments are the ones
     /// that were.
     pub(super) fn place(&mut self, segments: &[Loaded], spread: &impl Spread) {
-        let views = segments.iter().map(|segment| (segment.id, segment.view()));
-        let indexes = Indexes(views.collect());
-        let (runs, bounds) = self.take_runs();
-        let shares: Vec<&[Topic]> = self.topics.chunks(TOPICS_PER_SHARE).collect();
-        let retained = spread.map(shares.len(), |share| {
-            let topics = shares[share].iter();
-            let retained = topics.map(|topic| {
-                let life = topic.life as usize;
-                let runs = &runs[bounds[life] as usize..bounds[life + 1] as usize];
-                topic.retain(runs, &indexes)
-            });
-            retained.collect::<Vec<_>>()
-        });
-        for (topic, retained) in self.topics.iter_mut().zip(retained.into_iter().flatten()) {
-            topic.retained = retained;
+        let shares = &self.shares;
+        let retained = spread.map(shares.len(), |share| shares[share].retain(segments));
+        for (share, retained) in self.shares.iter_mut().zip(retained) {
+            share.retained = retained;
         }
+    }
+
+    /// What is told of all topics, in the order of their names.
+    pub(super) fn take_topics(&mut self) -> Vec<RecoveredTopic> {
+        let shares = self.shares.iter_mut();
+        let told = shares.flat_map(|share| {
+            let topics = std::mem::take(&mut share.topics);
+            let retained = std::mem::take(&mut share.retained);
+            topics.into_iter().zip(retained)
+        });
+        let mut told: Vec<RecoveredTopic> = told
+            .map(|(topic, retained)| topic.recovered(retained))
+            .collect();
+        told.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        told
+    }
+}
+
+impl Share {
+    fn retain(&self, segments: &[Loaded]) -> Vec<Retained> {
+        let indexes = Indexes::new(segments);
+        let (runs, bounds) = self.runs_by_life();
+        let topics = self.topics.iter();
+        let retained = topics.map(|topic| {
+            let life = topic.life as usize;
+            let runs = &runs[bounds[life] as usize..bounds[life + 1] as usize];
+            topic.retain(runs, &indexes)
+        });
+        retained.collect()
     }
 
     /// The runs in the order of lives, those of one life in the order in which they were folded, and
     /// where those of each life begin.
-    fn take_runs(&mut self) -> (Vec<Run>, Vec<u32>) {
-        let runs = std::mem::take(&mut self.runs);
-        let bounds = bounds(self.lives.len(), runs.iter().map(|run| run.life));
-        let (mut next, mut sorted) = (bounds.clone(), runs.clone());
-        for run in runs {
+    fn runs_by_life(&self) -> (Vec<Placed>, Vec<u32>) {
+        let bounds = bounds(self.lives.len(), self.runs.iter().map(|run| run.life));
+        let (mut next, mut sorted) = (bounds.clone(), self.runs.clone());
+        for run in &self.runs {
             let at = &mut next[run.life as usize];
-            sorted[*at as usize] = run;
+            sorted[*at as usize] = *run;
             *at += 1;
         }
         (sorted, bounds)
@@ -104,13 +113,13 @@ impl State {
 impl Topic {
     /// The messages up to its end without a hole. What lies below a hole was trimmed, and is still
     /// there only because its segment is.
-    fn retain(&self, runs: &[Run], indexes: &Indexes<'_>) -> Retained {
+    fn retain(&self, runs: &[Placed], indexes: &Indexes) -> Retained {
         if !self.moved.is_empty() || !self.lost.is_empty() {
             return self.retain_between_losses(runs, indexes);
         }
         let (mut base, mut first) = (self.end, runs.len());
         while let Some(run) = runs[..first].last()
-            && run.first + run.len as u64 == base + 1
+            && run.last() == base
         {
             (base, first) = (run.first - 1, first - 1);
         }
@@ -122,24 +131,24 @@ impl Topic {
     }
 
     /// The same where messages were written again, or lost, which is rare.
-    fn retain_between_losses(&self, runs: &[Run], indexes: &Indexes<'_>) -> Retained {
-        let offsets = runs.iter().flat_map(|run| (run.first..).take(run.len));
-        let mut there: BTreeMap<u64, DiskPlace> = offsets.zip(indexes.places(runs)).collect();
+    fn retain_between_losses(&self, runs: &[Placed], indexes: &Indexes) -> Retained {
+        let offsets = runs.iter().flat_map(|run| run.first..=run.last());
+        let places = indexes.places(runs);
+        let mut there: BTreeMap<u64, DiskPlace> = offsets.zip(places.iter()).collect();
         there.extend(self.moved.iter().copied());
         Retained::below(self.end, there, merged(self.lost.clone()))
     }
 
-    /// What is told of it.
-    pub(super) fn recovered(self) -> RecoveredTopic {
+    fn recovered(self, retained: Retained) -> RecoveredTopic {
         RecoveredTopic {
             name: self.name,
             origin: self.origin,
             epoch: self.epoch,
-            base: Offset(self.retained.base),
+            base: Offset(retained.base),
             end: Offset(self.end),
             last_append: self.last_append,
-            places: self.retained.places,
-            gaps: self.retained.gaps,
+            places: retained.places,
+            gaps: retained.gaps,
         }
     }
 }
@@ -171,7 +180,7 @@ impl Retained {
         gaps.reverse();
         Self {
             base: next,
-            places,
+            places: places.into_iter().collect(),
             gaps,
         }
     }

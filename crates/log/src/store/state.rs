@@ -5,71 +5,25 @@
 //!   indexes below the checkpoint ──► places ─┐
 //!   checkpoint ─────────────────────────────►├─ topics as they were ──► indexes after it ──► topics
 //! ```
+//!
+//! What is told of topics is folded by several threads, each of which has a [`Share`] of them.
 
 use std::collections::BTreeMap;
 
-use hashbrown::{HashMap, HashTable};
-use heartwire_proto::{Epoch, Seq, Time, TopicName};
+use hashbrown::HashMap;
+use heartwire_disk::Spread;
+use heartwire_proto::{Seq, Time};
 
-use super::batch::{DiskPlace, SegmentId};
+use super::batch::SegmentId;
 use super::checkpoint::CheckpointView;
 use super::checksum::Hashes;
-use super::index::GROUP;
-use super::keys::Keys;
-use super::record::Key;
 use super::recovered::SegmentInfo;
-use super::resolve::Retained;
-use super::view::{IndexView, PartView};
+use super::share::{Hole, Share, Topic};
+use super::view::{IndexView, SHARES};
 use crate::producer::ProducerId;
 
 /// A position in the log as a whole.
 pub(super) type Position = (SegmentId, u32);
-
-/// What is known of one topic.
-#[derive(Clone, Debug)]
-pub(super) struct Topic {
-    pub(super) name: TopicName,
-    /// The number of its name and origin.
-    pub(super) life: u32,
-    pub(super) origin: Epoch,
-    pub(super) epoch: Epoch,
-    /// The offset of its last message.
-    pub(super) end: u64,
-    pub(super) last_append: Time,
-    /// The last segment that holds any of its messages.
-    pub(super) last_segment: SegmentId,
-    /// Where the message at `end` was written; or the place from which on everything is known.
-    pub(super) last_message: Position,
-    pub(super) moved: Vec<(u64, DiskPlace)>,
-    pub(super) lost: Vec<(u64, u64)>,
-    /// What comes out of all that, once it was [placed](State::place).
-    pub(super) retained: Retained,
-}
-
-/// Offsets that follow each other in one segment, and where its index says where they stand.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
-    pub(super) life: u32,
-    pub(super) segment: SegmentId,
-    pub(super) first: u64,
-    pub(super) len: usize,
-    /// Where in the index their places begin, in bytes.
-    pub(super) at: usize,
-}
-
-/// Offsets that no message has, between two that follow each other in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Hole {
-    pub(super) topic: usize,
-    pub(super) first: u64,
-    pub(super) last: u64,
-    /// The message before was written here.
-    pub(super) since: Position,
-    /// The message after was written here.
-    pub(super) until: Position,
-    /// Whether everything between is known, so that only damage explains it.
-    pub(super) is_unexplained: bool,
-}
 
 /// How much of the indexes is taken in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,266 +36,126 @@ pub(super) enum Depth {
     Gone,
 }
 
-/// The life of a topic that is over.
-const DEAD: u32 = u32::MAX;
+/// What is taken in next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step<'a> {
+    /// The index of a segment.
+    Index {
+        id: SegmentId,
+        index: IndexView<'a>,
+        depth: Depth,
+    },
+    /// The checkpoint that covers everything taken in so far: it knows all topics and all producers;
+    /// of what was folded, only where messages stand counts.
+    Checkpoint {
+        id: SegmentId,
+        checkpoint: CheckpointView<'a>,
+    },
+}
+
+impl Step<'_> {
+    /// How many runs of messages it brings to a share.
+    const fn runs_len(&self, share: usize) -> usize {
+        match self {
+            Self::Index { index, .. } => index.runs_len(share),
+            Self::Checkpoint { .. } => 0,
+        }
+    }
+}
 
 /// Everything that a log holds.
 #[derive(Clone, Debug)]
 pub(super) struct State {
-    hashes: Hashes,
-    /// Every life of a topic that was met.
-    pub(super) lives: Keys,
-    /// The topic of each life, or [`DEAD`].
-    topic_of: Vec<u32>,
-    /// The messages of all lives, in the order in which they were folded. Where each of them stands is
-    /// read from the indexes in the end, topic by topic, so that folding touches little memory.
-    pub(super) runs: Vec<Run>,
-    /// Topics by name.
-    names: HashTable<u32>,
-    pub(super) topics: Vec<Topic>,
+    pub(super) shares: Vec<Share>,
     pub(super) producers: HashMap<ProducerId, (Seq, Time), foldhash::fast::FixedState>,
     pub(super) segments: BTreeMap<SegmentId, SegmentInfo>,
-    pub(super) holes: Vec<Hole>,
     pub(super) time: Time,
-    /// Whether a checkpoint, or the beginning of the log, lies behind.
-    is_complete: bool,
 }
 
 impl State {
-    /// Nothing yet. `is_complete` says that nothing lies before what is folded next.
-    pub(super) fn new(hashes: Hashes, is_complete: bool) -> Self {
+    /// Nothing yet. `is_complete` says that nothing lies before what is taken in next.
+    pub(super) fn new(hashes: &Hashes, is_complete: bool) -> Self {
         Self {
-            lives: Keys::new(hashes.clone()),
-            topic_of: Vec::new(),
-            runs: Vec::new(),
-            names: HashTable::new(),
-            topics: Vec::new(),
+            shares: (0..SHARES)
+                .map(|number| Share::new(number, hashes.clone(), is_complete))
+                .collect(),
             producers: HashMap::with_hasher(hashes.state()),
-            hashes,
             segments: BTreeMap::new(),
-            holes: Vec::new(),
             time: Time::ZERO,
-            is_complete,
         }
     }
 
-    /// Takes in the index of the next segment.
-    pub(super) fn fold(&mut self, id: SegmentId, index: IndexView<'_>, depth: Depth) {
-        let mut parts = index.parts();
-        let mut group: Vec<PartView<'_>> = Vec::with_capacity(GROUP);
-        let mut lives = Vec::with_capacity(GROUP);
-        loop {
-            group.extend(parts.by_ref().take(GROUP));
-            if group.is_empty() {
-                break;
-            }
-            let keys: Vec<Key<'_>> = group.iter().map(|part| part.key).collect();
-            self.lives.numbers(&keys, &mut lives);
-            self.touch(&lives);
-            for (part, life) in group.drain(..).zip(lives.drain(..)) {
-                let topic = life.and_then(|life| self.topic_for(life, part));
-                if let Some(topic) = topic {
-                    self.fold_part(id, topic, part, depth);
+    /// What all these say, in the order in which they were written.
+    pub(super) fn of(
+        steps: &[Step<'_>],
+        hashes: &Hashes,
+        is_complete: bool,
+        spread: &impl Spread,
+    ) -> Self {
+        let mut state = Self::new(hashes, is_complete);
+        for step in steps {
+            state.note(step);
+        }
+        state.shares = spread.map(SHARES, |number| {
+            let mut share = Share::new(number, hashes.clone(), is_complete);
+            let runs = steps.iter().map(|step| step.runs_len(number));
+            share.runs.reserve(runs.sum());
+            steps.iter().for_each(|step| share.take_in(step));
+            share
+        });
+        state
+    }
+
+    /// Takes in what comes next.
+    pub(super) fn take_in(&mut self, step: &Step<'_>) {
+        self.note(step);
+        for share in &mut self.shares {
+            share.take_in(step);
+        }
+    }
+
+    /// All topics, in no order.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.shares.iter().flat_map(|share| &share.topics)
+    }
+
+    /// Moves out all holes, each with the share of its topic, in the order of the messages after them.
+    pub(super) fn take_holes(&mut self) -> Vec<(usize, Hole)> {
+        let shares = self.shares.iter_mut().enumerate();
+        let holes = shares.flat_map(|(at, share)| {
+            let holes = std::mem::take(&mut share.holes);
+            holes.into_iter().map(move |hole| (at, hole))
+        });
+        let mut holes: Vec<(usize, Hole)> = holes.collect();
+        holes.sort_unstable_by_key(|(_, hole)| hole.until);
+        holes
+    }
+
+    /// Takes in what is told of anything but topics.
+    fn note(&mut self, step: &Step<'_>) {
+        match step {
+            Step::Index { id, index, depth } => {
+                for (producer, seq, time) in index.producers() {
+                    let known = self.producers.entry(producer).or_insert((seq, time));
+                    *known = (known.0.max(seq), known.1.max(time));
+                }
+                self.time = self.time.max(index.time);
+                if *depth != Depth::Gone {
+                    let info = SegmentInfo {
+                        id: *id,
+                        last_time: index.time,
+                        bytes: u64::from(index.valid),
+                    };
+                    self.segments.insert(*id, info);
                 }
             }
-        }
-        for (producer, seq, time) in index.producers() {
-            let known = self.producers.entry(producer).or_insert((seq, time));
-            *known = (known.0.max(seq), known.1.max(time));
-        }
-        self.time = self.time.max(index.time);
-        if depth != Depth::Gone {
-            let info = SegmentInfo {
-                id,
-                last_time: index.time,
-                bytes: u64::from(index.valid),
-            };
-            self.segments.insert(id, info);
-        }
-    }
-
-    /// Reads what will be changed, so that the processor waits for the memory of all at once.
-    fn touch(&self, lives: &[Option<u32>]) {
-        let topics = lives.iter().flatten().filter_map(|life| {
-            let topic = self.topic_of.get(*life as usize)?;
-            self.topics.get(*topic as usize)
-        });
-        std::hint::black_box(topics.fold(0, |sum, topic| {
-            sum ^ topic.end ^ u64::from(topic.last_message.1)
-        }));
-    }
-
-    fn fold_part(&mut self, id: SegmentId, at: usize, part: PartView<'_>, depth: Depth) {
-        let is_complete = self.is_complete;
-        let topic = &mut self.topics[at];
-        for (first, last) in part.lost() {
-            topic.lost.push((first, last));
-            topic.end = topic.end.max(last);
-        }
-        for run in part.runs() {
-            let (Some((position, _)), Some((last, _))) =
-                (run.places().next(), run.places().next_back())
-            else {
-                continue;
-            };
-            let next = topic.end + 1;
-            if run.first > next && (is_complete || topic.end > 0) {
-                self.holes.push(Hole {
-                    topic: at,
-                    first: next,
-                    last: run.first - 1,
-                    since: topic.last_message,
-                    until: (id, position),
-                    is_unexplained: is_complete,
-                });
-            }
-            topic.end = topic.end.max(run.first + run.len() as u64 - 1);
-            topic.last_message = (id, last);
-            if depth == Depth::Places {
-                self.runs.push(Run {
-                    life: topic.life,
-                    segment: id,
-                    first: run.first,
-                    len: run.len(),
-                    at: run.at,
-                });
+            Step::Checkpoint { checkpoint, .. } => {
+                let producers = checkpoint.producers();
+                self.producers.clear();
+                self.producers
+                    .extend(producers.map(|(id, seq, time)| (id, (seq, time))));
+                self.time = self.time.max(checkpoint.time);
             }
         }
-        topic.epoch = part.epoch.unwrap_or(topic.epoch);
-        topic.last_append = topic.last_append.max(part.last_append);
-        if depth != Depth::Gone && part.holds_messages() {
-            topic.last_segment = id;
-        }
-        for (offset, position, bytes) in part.moved() {
-            topic.end = topic.end.max(offset);
-            if depth == Depth::Places {
-                topic.moved.push((offset, place(id, position, bytes)));
-            }
-        }
-    }
-
-    /// The topic that a part is about; `None` when that topic has died since.
-    #[inline]
-    fn topic_for(&mut self, life: u32, part: PartView<'_>) -> Option<usize> {
-        match self.topic_of.get(life as usize) {
-            Some(topic) if *topic != DEAD => Some(*topic as usize),
-            _ => self.come_to_life(life, part),
-        }
-    }
-
-    /// A life of a topic begins, unless another of the same name has begun before it.
-    #[cold]
-    fn come_to_life(&mut self, life: u32, part: PartView<'_>) -> Option<usize> {
-        let (name, origin) = part.key.parse()?;
-        if life as usize >= self.topic_of.len() {
-            self.topic_of.resize(life as usize + 1, DEAD);
-        }
-        let topic = match self.find(name.as_str()) {
-            None => self.insert(Topic::new(name.to_name(), origin, life)),
-            // Its messages and its epoch come from its life; what is written again, or was lost,
-            // may come from an earlier one.
-            Some(_) if !part.is_own() => return None,
-            Some(topic) => {
-                self.topic_of[self.topics[topic].life as usize] = DEAD;
-                self.topics[topic] = Topic::new(name.to_name(), origin, life);
-                topic
-            }
-        };
-        self.topic_of[life as usize] = topic as u32;
-        Some(topic)
-    }
-
-    pub(super) fn find(&self, name: &str) -> Option<usize> {
-        let hash = self.hashes.of(name.as_bytes());
-        let is_it = |topic: &u32| self.topics[*topic as usize].name.as_str() == name;
-        self.names.find(hash, is_it).map(|topic| *topic as usize)
-    }
-
-    fn insert(&mut self, topic: Topic) -> usize {
-        let at = self.topics.len();
-        self.topics.push(topic);
-        let (topics, hashes) = (&self.topics, &self.hashes);
-        let hash_of = |topic: &u32| hashes.of(topics[*topic as usize].name.as_str().as_bytes());
-        self.names
-            .insert_unique(hash_of(&(at as u32)), at as u32, hash_of);
-        at
-    }
-
-    /// Takes in the checkpoint that covers everything folded so far: it knows all topics and all
-    /// producers; of what was folded, only where messages stand counts.
-    pub(super) fn overlay(&mut self, id: SegmentId, checkpoint: CheckpointView<'_>) {
-        let mut topics = std::mem::take(&mut self.topics);
-        let topic_of = std::mem::take(&mut self.topic_of);
-        self.names.clear();
-        let mut moved_to = vec![u32::MAX; topics.len()];
-        for known in checkpoint.topics() {
-            let (Some((name, origin)), Some(life)) =
-                (known.key.parse(), self.lives.number(known.key))
-            else {
-                continue;
-            };
-            let mut topic = Topic::new(name.to_name(), origin, life);
-            let before = topic_of.get(life as usize).filter(|topic| **topic != DEAD);
-            if let Some(before) = before {
-                std::mem::swap(&mut topic, &mut topics[*before as usize]);
-                moved_to[*before as usize] = self.topics.len() as u32;
-            }
-            topic.epoch = known.epoch;
-            topic.end = known.end;
-            topic.last_append = known.last_append;
-            topic.last_segment = known.last_segment;
-            topic.last_message = (id, 0);
-            topic.lost.extend(known.lost());
-            self.insert(topic);
-        }
-        self.topic_of = vec![DEAD; self.lives.len()];
-        for (at, topic) in self.topics.iter().enumerate() {
-            self.topic_of[topic.life as usize] = at as u32;
-        }
-        self.holes.retain_mut(|hole| {
-            hole.topic = moved_to[hole.topic] as usize;
-            hole.topic != u32::MAX as usize
-        });
-        self.producers.clear();
-        let producers = checkpoint.producers();
-        let producers = producers.map(|(id, seq, time)| (id, (seq, time)));
-        self.producers.extend(producers);
-        self.time = self.time.max(checkpoint.time);
-        self.is_complete = true;
-    }
-}
-
-impl Topic {
-    fn new(name: TopicName, origin: Epoch, life: u32) -> Self {
-        Self {
-            name,
-            life,
-            origin,
-            epoch: origin,
-            end: 0,
-            last_append: Time::ZERO,
-            last_segment: SegmentId(0),
-            last_message: (SegmentId(0), 0),
-            moved: Vec::new(),
-            lost: Vec::new(),
-            retained: Retained::default(),
-        }
-    }
-
-    /// Its name and origin, as records have them.
-    pub(super) fn with_key<T>(&self, take: impl FnOnce(Key<'_>) -> T) -> T {
-        use super::bytes::Put as _;
-        let mut key = Vec::new();
-        key.put_short(self.name.as_str().as_bytes());
-        key.put_short(self.origin.as_str().as_bytes());
-        take(Key(&key))
-    }
-}
-
-pub(super) const fn place(segment: SegmentId, position: u32, bytes: u32) -> DiskPlace {
-    DiskPlace {
-        segment,
-        position,
-        bytes,
     }
 }

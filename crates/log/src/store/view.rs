@@ -4,11 +4,17 @@
 //!   valid u32 │ time u64 │ topics: key, epoch, last append, runs, places, moved, lost … │
 //!             │ producers: id, seq, time … │ accepted damage: position, length …
 //! ```
+//!
+//! It is gone through once, when it is checked: the [`Layout`] then tells where everything is, and
+//! the messages' places are not looked at again.
+
+use std::ops::Range;
 
 use heartwire_proto::{Epoch, Seq, Time};
 
 use super::bytes::Take;
-use super::index::GROUP;
+use super::checksum::Hashes;
+use super::keys::Hashed;
 use super::record::{Key, epoch};
 use crate::producer::ProducerId;
 
@@ -18,45 +24,16 @@ pub(super) const PLACE_BYTES: usize = 8;
 pub(super) type PackedPlace = [u8; PLACE_BYTES];
 /// The length of what stands before the topics, in bytes.
 const FIXED_BYTES: usize = 4 + 8;
+/// The least that a part takes: its key, no epoch, its time, three counts.
+const PART_BYTES_MIN: usize = 4 + 1 + 1 + 3;
 
-/// What one segment holds of one topic.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PartView<'a> {
-    pub(super) key: Key<'a>,
-    pub(super) epoch: Option<Epoch>,
-    pub(super) last_append: Time,
-    runs_len: u64,
-    runs: Take<'a>,
-    /// Where in the index the places begin, in bytes.
-    places_at: usize,
-    places: Take<'a>,
-    moved_len: u64,
-    moved: Take<'a>,
-    lost_len: u64,
-    lost: Take<'a>,
-}
+/// In so many shares topics are folded: more than threads, so that none waits long for the others.
+pub(super) const SHARES: usize = 4;
 
-/// Offsets that follow each other, and where their messages stand.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RunView<'a> {
-    pub(super) first: u64,
-    /// Where in the index the places begin, in bytes.
-    pub(super) at: usize,
-    places: &'a [PackedPlace],
-}
-
-impl<'a> RunView<'a> {
-    /// How many messages there are.
-    pub(super) const fn len(self) -> usize {
-        self.places.len()
-    }
-
-    /// Position and length of each message.
-    pub(super) fn places(
-        self,
-    ) -> impl ExactSizeIterator<Item = (u32, u32)> + DoubleEndedIterator + 'a {
-        self.places.iter().copied().map(unpack)
-    }
+/// The share of all topics of that name, whatever their origin.
+pub(super) fn share_of(name: &[u8], hashes: &Hashes) -> usize {
+    // The table of keys uses the lowest bits.
+    (hashes.of(name) >> 32) as usize % SHARES
 }
 
 /// Position and length of a message.
@@ -66,103 +43,212 @@ pub(super) fn unpack(place: PackedPlace) -> (u32, u32) {
     (both as u32, (both >> 32) as u32)
 }
 
-impl<'a> PartView<'a> {
-    /// Takes a part of the index `whole`.
-    fn take(take: &mut Take<'a>, whole: &[u8]) -> Option<Self> {
-        let key = Key::take(take)?;
-        let epoch = match take.short()? {
-            [] => None,
-            text => Some(epoch(text)?),
-        };
-        let last_append = Time::from_millis(take.varint()?);
-        let runs_len = take.varint()?;
-        let runs = *take;
-        let mut places_len = 0_usize;
-        for _ in 0..runs_len {
-            take.varint()?;
-            places_len = places_len.checked_add(take.varint_u32()? as usize)?;
-        }
-        let places_at = whole.len() - take.0.len();
-        let places = Take(take.bytes(places_len.checked_mul(PLACE_BYTES)?)?);
-        let moved_len = take.varint()?;
-        let moved = *take;
-        for _ in 0..moved_len {
-            take.varint()?;
-            take.bytes(PLACE_BYTES)?;
-        }
-        let lost_len = take.varint()?;
-        let lost = *take;
-        for _ in 0..lost_len {
-            take.varint()?;
-            take.varint()?;
-        }
+/// Offsets that follow each other, and where their messages stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Run {
+    pub(super) first: u64,
+    /// How many messages there are; never none.
+    pub(super) len: u32,
+    /// Where in the index their places begin, in bytes.
+    pub(super) at: u32,
+    /// Where the first of them and the last stand.
+    pub(super) ends: (u32, u32),
+    /// How much of the disk they take.
+    pub(super) bytes: u32,
+}
+
+impl Run {
+    /// Of these places, which begin in the index where `at` says; `None` without any.
+    fn of(first: u64, at: usize, places: &[PackedPlace]) -> Option<Self> {
+        let (start, end) = (places.first()?, places.last()?);
+        let bytes: u64 = places.iter().map(|place| u64::from(unpack(*place).1)).sum();
         Some(Self {
-            key,
-            epoch,
-            last_append,
-            runs_len,
-            runs,
-            places_at,
-            places,
-            moved_len,
-            moved,
-            lost_len,
-            lost,
+            first,
+            len: first
+                .checked_add(places.len() as u64)
+                .and(u32::try_from(places.len()).ok())?,
+            at: u32::try_from(at).ok()?,
+            ends: (unpack(*start).0, unpack(*end).0),
+            bytes: u32::try_from(bytes).ok()?,
         })
     }
 
+    /// The offset of the last message.
+    pub(super) const fn last(&self) -> u64 {
+        self.first + (self.len as u64 - 1)
+    }
+
+    /// Where in the index the places stand, in bytes.
+    pub(super) const fn range(&self) -> Range<usize> {
+        let at = self.at as usize;
+        at..at + self.len as usize * PLACE_BYTES
+    }
+}
+
+/// Where one part is, and what it says of most topics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Part {
+    key_at: u32,
+    key_bytes: u16,
+    /// How long the epoch is that stands behind the key; 0 if none does.
+    epoch_bytes: u8,
+    key_hash: u64,
+    last_append: Time,
+    /// Its runs among those of all parts.
+    runs_at: u32,
+    runs_len: u32,
+    moved: Section,
+    lost: Section,
+}
+
+impl Part {
+    /// Takes a part of the index `whole`.
+    fn take(
+        take: &mut Take<'_>,
+        whole: &[u8],
+        hashes: &Hashes,
+        shares: &mut [Parts; SHARES],
+    ) -> Option<()> {
+        let key_at = u32::try_from(whole.len() - take.0.len()).ok()?;
+        let key = Key::take(take)?;
+        let Parts { parts, runs } = &mut shares[share_of(key.name()?, hashes)];
+        let epoch_text = take.short()?;
+        if !epoch_text.is_empty() {
+            epoch(epoch_text)?;
+        }
+        let last_append = Time::from_millis(take.varint()?);
+        let runs_at = u32::try_from(runs.len()).ok()?;
+        take_runs(take, whole, runs)?;
+        let moved = Section::check(take, whole, |take| take_moved(take).map(drop))?;
+        let lost = Section::check(take, whole, |take| take_lost(take).map(drop))?;
+        parts.push(Self {
+            key_at,
+            key_bytes: u16::try_from(key.0.len()).ok()?,
+            epoch_bytes: epoch_text.len() as u8,
+            key_hash: hashes.of(key.0),
+            last_append,
+            runs_at,
+            runs_len: u32::try_from(runs.len()).ok()? - runs_at,
+            moved,
+            lost,
+        });
+        Some(())
+    }
+}
+
+fn take_runs(take: &mut Take<'_>, whole: &[u8], runs: &mut Vec<Run>) -> Option<()> {
+    let count = take.varint()?;
+    let mut heads = *take;
+    let mut places_len = 0_usize;
+    for _ in 0..count {
+        take.varint()?;
+        places_len = places_len.checked_add(take.varint_u32()? as usize)?;
+    }
+    let mut at = whole.len() - take.0.len();
+    let (mut places, _) = take
+        .bytes(places_len.checked_mul(PLACE_BYTES)?)?
+        .as_chunks();
+    for _ in 0..count {
+        let (first, len) = (heads.varint()?, heads.varint_u32()? as usize);
+        let own;
+        (own, places) = places.split_at(len);
+        runs.push(Run::of(first, at, own)?);
+        at += len * PLACE_BYTES;
+    }
+    Some(())
+}
+
+/// Offset, position and length of a message written again.
+fn take_moved(take: &mut Take<'_>) -> Option<(u64, u32, u32)> {
+    Some((take.varint()?, take.u32()?, take.u32()?))
+}
+
+/// First and last offsets of what was lost.
+fn take_lost(take: &mut Take<'_>) -> Option<(u64, u64)> {
+    Some((take.varint()?, take.varint()?))
+}
+
+/// What one segment holds of one topic.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PartView<'a> {
+    index: &'a [u8],
+    part: &'a Part,
     /// Its messages, in the order in which they were appended.
-    pub(super) fn runs(self) -> impl Iterator<Item = RunView<'a>> {
-        let (mut runs, mut places) = (self.runs, self.places);
-        (0..self.runs_len).map_while(move |_| {
-            let first = runs.varint()?;
-            let count = runs.varint_u32()? as usize;
-            let at = self.places_at + self.places.0.len() - places.0.len();
-            let (places, _) = places.bytes(count * PLACE_BYTES)?.as_chunks();
-            Some(RunView { first, at, places })
-        })
+    pub(super) runs: &'a [Run],
+}
+
+impl<'a> PartView<'a> {
+    pub(super) fn key(self) -> Hashed<'a> {
+        let at = self.part.key_at as usize;
+        Hashed {
+            key: Key(&self.index[at..at + usize::from(self.part.key_bytes)]),
+            hash: self.part.key_hash,
+        }
+    }
+
+    /// The epoch that the topic was given here.
+    pub(super) fn epoch(self) -> Option<Epoch> {
+        let at = self.part.key_at as usize + usize::from(self.part.key_bytes) + 1;
+        match self.part.epoch_bytes {
+            0 => None,
+            bytes => epoch(&self.index[at..at + usize::from(bytes)]),
+        }
+    }
+
+    /// When the topic's last message was appended.
+    pub(super) const fn last_append(self) -> Time {
+        self.part.last_append
+    }
+
+    /// Position and length of each message of a run.
+    pub(super) fn places(self, run: &Run) -> impl Iterator<Item = (u32, u32)> + 'a {
+        let (places, _) = self.index[run.range()].as_chunks();
+        places.iter().copied().map(unpack)
     }
 
     /// Offset, position and length of messages written again.
     pub(super) fn moved(self) -> impl Iterator<Item = (u64, u32, u32)> + 'a {
-        let mut moved = self.moved;
-        (0..self.moved_len).map_while(move |_| Some((moved.varint()?, moved.u32()?, moved.u32()?)))
+        self.part.moved.items(self.index, take_moved)
     }
 
     /// First and last offsets of what was lost here.
     pub(super) fn lost(self) -> impl Iterator<Item = (u64, u64)> + 'a {
-        let mut lost = self.lost;
-        (0..self.lost_len).map_while(move |_| Some((lost.varint()?, lost.varint()?)))
+        self.part.lost.items(self.index, take_lost)
     }
 
     /// Whether it gives the topic something new, and is not only about what was there before.
     pub(super) const fn is_own(self) -> bool {
-        self.runs_len > 0 || self.epoch.is_some()
+        !self.runs.is_empty() || self.part.epoch_bytes > 0
     }
 
     /// Whether any message stands here.
     pub(super) const fn holds_messages(self) -> bool {
-        self.runs_len > 0 || self.moved_len > 0
+        !self.runs.is_empty() || self.part.moved.len > 0
     }
 }
 
 /// Where the sections of an index begin, once it was checked.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Layout {
-    /// Where each part begins. They can be found from each other alone; known beforehand, the processor
-    /// waits for the memory of many at once.
-    parts: Vec<u32>,
+    shares: [Parts; SHARES],
     producers: Section,
     accepted: Section,
     /// How much of it are places of messages, in bytes.
     pub(super) places_bytes: usize,
 }
 
-/// How many items there are, and where the first begins.
+/// The parts that fall to a share, and their runs, one after the other.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Parts {
+    parts: Vec<Part>,
+    runs: Vec<Run>,
+}
+
+/// How many items there are, and where in the index the first begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Section {
-    at: usize,
-    len: u64,
+    at: u32,
+    len: u32,
 }
 
 impl Section {
@@ -172,34 +258,59 @@ impl Section {
         whole: &[u8],
         mut item: impl FnMut(&mut Take<'_>) -> Option<()>,
     ) -> Option<Self> {
-        let len = take.varint()?;
-        let at = whole.len() - take.0.len();
+        let len = take.varint_u32()?;
+        let at = u32::try_from(whole.len() - take.0.len()).ok()?;
         for _ in 0..len {
             item(take)?;
         }
         Some(Self { at, len })
     }
+
+    /// The items of a section that was checked.
+    fn items<T>(
+        self,
+        index: &[u8],
+        mut item: impl FnMut(&mut Take<'_>) -> Option<T>,
+    ) -> impl Iterator<Item = T> {
+        let mut take = Take(&index[self.at as usize..]);
+        (0..self.len).map_while(move |_| item(&mut take))
+    }
+}
+
+impl Parts {
+    /// Room for a share of so many topics, most of which have one run; as far as an index of so many
+    /// bytes can hold them.
+    fn with_capacity(topics: u64, index_bytes: usize) -> Self {
+        let topics = topics.min((index_bytes / PART_BYTES_MIN) as u64) as usize;
+        let own = topics / SHARES + topics / (8 * SHARES);
+        Self {
+            parts: Vec::with_capacity(own),
+            runs: Vec::with_capacity(own),
+        }
+    }
+
+    fn places_bytes(&self) -> usize {
+        self.runs.iter().map(|run| run.range().len()).sum()
+    }
 }
 
 impl Layout {
     /// Checks that it is what [`SegmentIndex::encode`](super::index::SegmentIndex::encode) wrote.
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn of(bytes: &[u8], hashes: &Hashes) -> Option<Self> {
         let mut take = Take(bytes);
         take.bytes(FIXED_BYTES)?;
-        let (mut parts, mut places_bytes) = (Vec::new(), 0);
+        let len = { take }.varint()?;
+        let mut shares = std::array::from_fn(|_| Parts::with_capacity(len, bytes.len()));
         Section::check(&mut take, bytes, |take| {
-            parts.push(u32::try_from(bytes.len() - take.0.len()).ok()?);
-            let part = PartView::take(take, bytes)?;
-            places_bytes += part.places.0.len();
-            part.key.parse().map(drop)
+            Part::take(take, bytes, hashes, &mut shares)
         })?;
         let producers = Section::check(&mut take, bytes, |take| take_producer(take).map(drop))?;
         let accepted = Section::check(&mut take, bytes, |take| take.bytes(PLACE_BYTES).map(drop))?;
         take.is_empty().then_some(Self {
-            parts,
+            places_bytes: shares.iter().map(Parts::places_bytes).sum(),
+            shares,
             producers,
             accepted,
-            places_bytes,
         })
     }
 }
@@ -225,49 +336,40 @@ impl<'a> IndexView<'a> {
         })
     }
 
-    fn items<T>(
-        self,
-        section: Section,
-        mut item: impl FnMut(&mut Take<'a>) -> Option<T>,
-    ) -> impl Iterator<Item = T> {
-        let mut take = Take(&self.bytes[section.at..]);
-        (0..section.len).map_while(move |_| item(&mut take))
+    /// What it holds, by topic, in its own order.
+    pub(super) fn parts(self) -> Vec<PartView<'a>> {
+        let mut parts: Vec<_> = (0..SHARES).flat_map(|share| self.parts_of(share)).collect();
+        parts.sort_unstable_by_key(|view| view.part.key_at);
+        parts
     }
 
-    /// What it holds, by topic.
-    pub(super) fn parts(self) -> impl Iterator<Item = PartView<'a>> {
-        let groups = self.layout.parts.chunks(GROUP);
-        groups.flat_map(move |starts| {
-            self.touch(starts);
-            starts.iter().filter_map(move |at| {
-                let mut take = Take(self.bytes.get(*at as usize..)?);
-                PartView::take(&mut take, self.bytes)
-            })
+    /// How many runs of messages it holds of the topics of a share.
+    pub(super) const fn runs_len(self, share: usize) -> usize {
+        self.layout.shares[share].runs.len()
+    }
+
+    /// What it holds of the topics of a share.
+    pub(super) fn parts_of(self, share: usize) -> impl ExactSizeIterator<Item = PartView<'a>> {
+        let Parts { parts, runs } = &self.layout.shares[share];
+        parts.iter().map(move |part| {
+            let runs_at = part.runs_at as usize;
+            PartView {
+                index: self.bytes,
+                part,
+                runs: &runs[runs_at..runs_at + part.runs_len as usize],
+            }
         })
-    }
-
-    /// Reads where parts begin, so that the processor waits for the memory of all at once.
-    fn touch(self, starts: &[u32]) {
-        let first_bytes = starts.iter().filter_map(|at| self.bytes.get(*at as usize));
-        std::hint::black_box(first_bytes.fold(0, |sum, byte| sum ^ byte));
-    }
-
-    /// Position and length of each of `len` messages whose places begin so many bytes from the
-    /// index's first.
-    pub(super) fn places_at(self, at: usize, len: usize) -> &'a [PackedPlace] {
-        let (places, _) = self.bytes.get(at..).unwrap_or_default().as_chunks();
-        &places[..len.min(places.len())]
     }
 
     /// The last number of each producer, and when it was published.
     pub(super) fn producers(self) -> impl Iterator<Item = (ProducerId, Seq, Time)> {
-        self.items(self.layout.producers, take_producer)
+        self.layout.producers.items(self.bytes, take_producer)
     }
 
     /// Damage that was accepted: position and length.
     pub(super) fn accepted(self) -> impl Iterator<Item = (u32, u32)> {
         let accepted = self.layout.accepted;
-        self.items(accepted, |take| Some((take.u32()?, take.u32()?)))
+        accepted.items(self.bytes, |take| Some((take.u32()?, take.u32()?)))
     }
 }
 

@@ -7,12 +7,12 @@
 //!         └ warm runs: read back, and dropped again when others need the room
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use heartwire_proto::Offset;
 
 use crate::entry::Entry;
-use crate::store::DiskPlace;
+use crate::store::{DiskPlace, Places};
 
 /// A message that was read back; `None` where the disk has lost it.
 pub type ReadBack = Option<Entry>;
@@ -21,9 +21,7 @@ pub type ReadBack = Option<Entry>;
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct OnDisk {
     /// Where the messages stand, oldest retained first: one for each durable message.
-    places: VecDeque<DiskPlace>,
-    /// How much of the disk they take.
-    bytes: u64,
+    places: Places,
     /// By the offset before their first message. Runs that were asked for from different places may
     /// hold the same messages.
     warm: BTreeMap<Offset, Run>,
@@ -39,35 +37,28 @@ pub(crate) struct Run {
 }
 
 impl OnDisk {
-    pub(crate) fn new(places: VecDeque<DiskPlace>) -> Self {
+    pub(crate) fn new(places: Places) -> Self {
         Self {
-            bytes: places.iter().map(|place| u64::from(place.bytes)).sum(),
             places,
             warm: BTreeMap::new(),
         }
     }
 
     pub(crate) const fn bytes(&self) -> u64 {
-        self.bytes
+        self.places.bytes()
     }
 
     pub(crate) fn oldest(&self) -> Option<DiskPlace> {
-        self.places.front().copied()
+        self.places.front()
     }
 
     pub(crate) fn push(&mut self, place: DiskPlace) {
-        self.bytes += u64::from(place.bytes);
         self.places.push_back(place);
     }
 
     /// Takes the oldest place off; it was that of the message after `base`.
     pub(crate) fn pop(&mut self) -> Option<DiskPlace> {
-        let place = self.places.pop_front()?;
-        self.bytes -= u64::from(place.bytes);
-        if self.places.capacity() > 64 && self.places.len() < self.places.capacity() / 4 {
-            self.places.shrink_to(self.places.len() * 2);
-        }
-        Some(place)
+        self.places.pop_front()
     }
 
     /// The places of the messages after `offset`, where `base` is the last one trimmed.
@@ -77,15 +68,13 @@ impl OnDisk {
         offset: Offset,
     ) -> impl Iterator<Item = DiskPlace> {
         let first = offset.0.saturating_sub(base.0) as usize;
-        self.places.range(first.min(self.places.len())..).copied()
+        self.places.iter_from(first)
     }
 
     /// The message at `offset` stands somewhere else.
     pub(crate) fn replace(&mut self, base: Offset, offset: Offset, place: DiskPlace) {
-        let index = offset.0.checked_sub(base.0 + 1);
-        if let Some(held) = index.and_then(|index| self.places.get_mut(index as usize)) {
-            self.bytes = self.bytes - u64::from(held.bytes) + u64::from(place.bytes);
-            *held = place;
+        if let Some(index) = offset.0.checked_sub(base.0 + 1) {
+            self.places.replace(index as usize, place);
         }
     }
 
@@ -110,13 +99,8 @@ impl OnDisk {
     }
 
     /// Everything: the places, and what was read back.
-    pub(crate) fn into_parts(
-        self,
-    ) -> (
-        impl Iterator<Item = DiskPlace>,
-        impl Iterator<Item = (Offset, Run)>,
-    ) {
-        (self.places.into_iter(), self.warm.into_iter())
+    pub(crate) fn into_parts(self) -> (Places, impl Iterator<Item = (Offset, Run)>) {
+        (self.places, self.warm.into_iter())
     }
 
     pub(crate) fn remove_run(&mut self, before: Offset) -> Option<Run> {

@@ -24,9 +24,9 @@ fn readable(reader: &SegmentReader<CrashDisk>, recovered: &Recovered) -> (Vec<Wr
             topic.gaps.iter().any(inside)
         };
         let offsets = (topic.base.0 + 1..=topic.end.0).filter(|offset| !is_gap(offset));
-        for (offset, place) in offsets.map(Offset).zip(&topic.places) {
+        for (offset, place) in offsets.map(Offset).zip(topic.places.iter()) {
             let mut entries = Vec::new();
-            match reader.read(&topic.name, topic.origin, offset, &[*place], &mut entries) {
+            match reader.read(&topic.name, topic.origin, offset, &[place], &mut entries) {
                 Ok(()) => found.push(of_entry(&topic.name, offset, &entries[0])),
                 Err(ReadError::Damaged(_)) => damaged += 1,
                 Err(error) => panic!("{error}"),
@@ -265,7 +265,7 @@ fn topics_that_may_have_lost_their_end_get_a_new_epoch_and_go_on() {
 fn a_dump_passes_over_what_is_damaged_and_names_it() {
     let (disk, all) = a_log(true);
     let (_, recovered) = open(&disk).unwrap();
-    let place = recovered.topics[0].places[1];
+    let place = recovered.topics[0].places.iter().nth(1).unwrap();
     let disk = disk.copy();
     let name = segment(place.segment.0);
     disk.flip_bit(&name, u64::from(place.position) + 20, 0);

@@ -155,7 +155,7 @@ fn producers_and_ends_outlive_all_messages_and_their_segments() {
         .find(|t| t.name.as_str() == "gone")
         .unwrap()
         .places
-        .clone();
+        .to_vec();
     let last = gone.last().unwrap().segment;
     let segments: Vec<_> = recovered
         .segments
@@ -298,7 +298,7 @@ fn a_moved_message_stands_where_it_was_written_last() {
             .iter()
             .find(|t| t.name.as_str() == "slow")
             .unwrap();
-        assert_eq!(topic.places, [places[0], places[2], places[1]]);
+        assert_eq!(topic.places.to_vec(), [places[0], places[2], places[1]]);
         let mut entries = Vec::new();
         let reader = store.reader();
         reader
@@ -306,7 +306,7 @@ fn a_moved_message_stands_where_it_was_written_last() {
                 &topic.name,
                 topic.origin,
                 Offset(1),
-                &topic.places,
+                &topic.places.to_vec(),
                 &mut entries,
             )
             .unwrap();
@@ -371,7 +371,7 @@ fn a_topic_born_again_has_nothing_of_its_former_life() {
             (topic.origin, topic.epoch, topic.end),
             (born, born, Offset(1))
         );
-        assert_eq!(topic.places, places);
+        assert_eq!(topic.places.to_vec(), places);
     }
 }
 

@@ -196,7 +196,7 @@ pub(crate) fn contents<D: Disk>(reader: &SegmentReader<D>, recovered: &Recovered
         for (first, places) in topic.stretches() {
             let mut entries = Vec::new();
             reader
-                .read(&topic.name, topic.origin, first, places, &mut entries)
+                .read(&topic.name, topic.origin, first, &places, &mut entries)
                 .unwrap();
             for (at, entry) in (first.0..).zip(&entries) {
                 all.push(of_entry(&topic.name, Offset(at), entry));
