@@ -293,9 +293,13 @@ impl Read {
             let Some(scan) = &mut segment.scanned else {
                 continue;
             };
-            let is_last = Some(segment.id) == last && scan.bad.is_empty();
+            // It gets an index when it takes no more frames: what is wrong then is no torn batch, even if
+            // the index is damaged too.
+            let is_open = Some(segment.id) == last && !segment.index_is_bad;
             match scan.tail.take() {
-                Some(tail) if is_last => self.torn = Some((segment.id, tail)),
+                Some(tail) if is_open && scan.bad.is_empty() => {
+                    self.torn = Some((segment.id, tail))
+                }
                 tail => scan.bad.extend(tail),
             }
         }

@@ -169,6 +169,33 @@ fn without_indexes_every_flipped_bit_of_a_frame_is_damage() {
 }
 
 #[test]
+fn a_damaged_index_does_not_make_a_torn_batch_of_a_damaged_frame() {
+    for last_frame in [false, true] {
+        let (disk, all) = a_log(true);
+        let disk = disk.copy();
+        let name = named(&disk, ".seg").pop().unwrap();
+        let index = named(&disk, ".idx").pop().unwrap();
+        let position = match last_frame {
+            true => used(&disk, &name) - 1,
+            false => 70,
+        };
+        disk.flip_bit(&name, position, 3);
+        disk.flip_bit(&index, 40, 3);
+        match open(&disk) {
+            Err(OpenError::Damaged { damage, .. }) => {
+                assert!(
+                    damage.iter().any(|damage| damage.file == name),
+                    "{damage:?}"
+                );
+            }
+            Err(error) => panic!("{error}"),
+            Ok((_, recovered)) => panic!("nothing was noticed but {}", recovered.report),
+        }
+        accept(&disk, &all, "index and segment");
+    }
+}
+
+#[test]
 fn many_frames_lost_in_the_middle_are_named_exactly() {
     let (disk, all) = a_log(true);
     let name = &named(&disk, ".seg")[1];
