@@ -113,7 +113,7 @@ impl World {
         wires
     }
 
-    fn mend(&mut self, client: usize, ways: &[Way], wires: &[WireId]) {
+    pub(crate) fn mend(&mut self, client: usize, ways: &[Way], wires: &[WireId]) {
         for way in ways {
             *self.paths[client].blocks(*way) -= 1;
             for wire in wires {
