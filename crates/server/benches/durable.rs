@@ -10,7 +10,8 @@
 //! idle while they are woken, so that 1,024 of them are measured with 8 messages under way each as
 //! well, as links have. Each number is measured with topics on disk and in memory, beside a bare loop
 //! in the same folder that appends one message of each publisher at a time to a file filled ahead, and
-//! syncs.
+//! syncs. What a message takes of the processors, those who publish and follow included, is told as
+//! well: unlike the rest it says something on a machine that has other things to do.
 
 #![allow(
     clippy::print_stdout,
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use heartwire_server::{Delivery, Hub, SubFrom};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinSet;
 
 /// How many publishers there are, and how many messages each has under way.
@@ -53,8 +55,8 @@ fn main() -> Outcome<()> {
     let only: Option<usize> = arguments.next().map(|text| text.parse()).transpose()?;
     fs::create_dir_all(&folder)?;
     println!(
-        "{:>14}  {:24} {:>12} {:>7} {:>12} {:>12}",
-        "publishers", "", "messages/s", "ratio", "p50 ms", "p99 ms"
+        "{:>14}  {:24} {:>12} {:>7} {:>8} {:>12} {:>12}",
+        "publishers", "", "messages/s", "ratio", "CPU us", "p50 ms", "p99 ms"
     );
     let runtime = tokio::runtime::Runtime::new()?;
     for (publishers, depth) in PUBLISHERS {
@@ -63,18 +65,21 @@ fn main() -> Outcome<()> {
         }
         let bare = bare(&folder.join("bare"), publishers, time)?;
         println!(
-            "{:>14}  {:24} {bare:>12.0} {:>7}",
+            "{:>14}  {:24} {:>12.0} {:>7} {:>8.2}",
             format!("{publishers} x {depth}"),
             "bare append and sync",
-            "1.00"
+            bare.per_second,
+            "1.00",
+            bare.cpu_us
         );
         for (name, log) in [("on disk", Some(folder.join("log"))), ("in memory", None)] {
             let measured = runtime.block_on(publish(log.as_deref(), (publishers, depth), time))?;
             println!(
-                "{:>14}  {name:24} {:>12.0} {:>7.2} {:>12.3} {:>12.3}",
+                "{:>14}  {name:24} {:>12.0} {:>7.2} {:>8.2} {:>12.3} {:>12.3}",
                 "",
-                measured.per_second,
-                measured.per_second / bare,
+                measured.rate.per_second,
+                measured.rate.per_second / bare.per_second,
+                measured.rate.cpu_us,
                 quantile(&measured.latencies_ms, 0.50),
                 quantile(&measured.latencies_ms, 0.99),
             );
@@ -83,29 +88,64 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Messages a second of a loop that appends a batch and syncs.
-fn bare(path: &Path, publishers: usize, time: Duration) -> Outcome<f64> {
+/// How many messages there were in a second, and what each took of the processors.
+struct Rate {
+    per_second: f64,
+    cpu_us: f64,
+}
+
+/// Since when messages are counted.
+struct Begun {
+    at: Instant,
+    cpu: Duration,
+}
+
+impl Begun {
+    fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            cpu: cpu_time(),
+        }
+    }
+
+    fn rate(&self, messages: u64) -> Rate {
+        let cpu = cpu_time().saturating_sub(self.cpu);
+        Rate {
+            per_second: messages as f64 / self.at.elapsed().as_secs_f64(),
+            cpu_us: cpu.as_secs_f64() * 1e6 / messages as f64,
+        }
+    }
+}
+
+/// What all threads together have taken of the processors.
+fn cpu_time() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
+}
+
+/// A loop that appends a batch and syncs.
+fn bare(path: &Path, publishers: usize, time: Duration) -> Outcome<Rate> {
     let file = File::create(path)?;
     file.write_all_at(&vec![0; FILE_BYTES], 0)?;
     file.sync_all()?;
     let batch = vec![b'x'; publishers * RECORD_BYTES];
-    let (begun, mut batches, mut position) = (Instant::now(), 0, 0);
-    while begun.elapsed() < time {
+    let (begun, mut messages, mut position) = (Begun::now(), 0, 0);
+    while begun.at.elapsed() < time {
         if position + batch.len() > FILE_BYTES {
             position = 0;
         }
         file.write_all_at(&batch, position as u64)?;
         file.sync_data()?;
         position += batch.len();
-        batches += publishers;
+        messages += publishers as u64;
     }
-    let per_second = batches as f64 / begun.elapsed().as_secs_f64();
+    let rate = begun.rate(messages);
     fs::remove_file(path)?;
-    Ok(per_second)
+    Ok(rate)
 }
 
 struct Measured {
-    per_second: f64,
+    rate: Rate,
     /// In rising order.
     latencies_ms: Vec<f64>,
 }
@@ -157,8 +197,8 @@ async fn publish(
     }
     let mut follower = hub.follow("topic:0", SubFrom::Tail)?;
     let mut latencies_ms = Vec::new();
-    let (begun, before) = (Instant::now(), count.load(Ordering::Relaxed));
-    while begun.elapsed() < time {
+    let (begun, before) = (Begun::now(), count.load(Ordering::Relaxed));
+    while begun.at.elapsed() < time {
         if let Some(Delivery::Message(message)) = follower.next().await {
             let payload = message.payload();
             let (stamp, _) = payload.as_bytes().split_at(8);
@@ -166,8 +206,7 @@ async fn publish(
             latencies_ms.push((start.elapsed() - sent).as_secs_f64() * 1e3);
         }
     }
-    let published = count.load(Ordering::Relaxed) - before;
-    let per_second = published as f64 / begun.elapsed().as_secs_f64();
+    let rate = begun.rate(count.load(Ordering::Relaxed) - before);
     is_over.store(true, Ordering::Relaxed);
     while let Some(ended) = tasks.join_next().await {
         ended??;
@@ -176,7 +215,7 @@ async fn publish(
     hub.drain(Duration::ZERO).await;
     latencies_ms.sort_by(f64::total_cmp);
     Ok(Measured {
-        per_second,
+        rate,
         latencies_ms,
     })
 }
