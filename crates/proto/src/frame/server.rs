@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::parse::{Fields, offset, split};
-use super::write::{write_header, write_json, write_ping};
+use super::write::{write_header, write_json, write_number, write_ping};
 use super::{
     FrameError, GapReason, Kind, Message, NackCode, Payload, Publisher, RefusedCode, Welcome,
 };
@@ -382,13 +382,19 @@ impl<'a> ServerFrame<'a> {
         else {
             return;
         };
-        write_header(out, format_args!("msg {topic} {offset}"));
+        out.extend_from_slice(b"msg ");
+        out.extend_from_slice(topic.as_str().as_bytes());
+        out.push(b' ');
+        write_number(out, offset.0);
         if prev.next() != *offset {
-            write_header(out, format_args!("<{prev}"));
+            out.push(b'<');
+            write_number(out, prev.0);
         }
-        write_header(out, format_args!(" {}", time.as_unix_millis()));
+        out.push(b' ');
+        write_number(out, time.as_unix_millis());
         if let Some(from) = from {
-            write_header(out, format_args!(" {}", from.as_encoded()));
+            out.push(b' ');
+            out.extend_from_slice(from.as_encoded().as_bytes());
         }
     }
 
