@@ -227,7 +227,8 @@ impl Sound {
     fn new(is_closed: bool) -> Self {
         let disk = CrashDisk::new();
         let (mut store, _) = open(&disk, Opening::Careful).expect("an empty folder is opened");
-        let mut log = Log::new(LogId::from_random(7), LogConfig::default());
+        let key = ProducerKey::new(7);
+        let mut log = Log::new(LogId::from_random(7), &key, LogConfig::default());
         let mut all = BTreeSet::new();
         for round in 0..12_u64 {
             let topic = ["a", "b", "c"][round as usize % 3];

@@ -117,7 +117,7 @@ impl Pair {
             ..LogConfig::default()
         };
         Self {
-            log: Log::new(LogId::from_random(1), config),
+            log: Log::new(LogId::from_random(1), &key, config),
             model: Model::default(),
             producers: [producer("first-client-0001"), producer("second-client-002")],
             clock: 0,

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use heartwire_log::{
-    Append, AppendError, Appended, Committed, Log, LogConfig, Now, Policy, Retention,
+    Append, AppendError, Appended, Committed, Log, LogConfig, Now, Policy, ProducerKey, Retention,
 };
 use heartwire_proto::frame::{GapReason, Message, SubFrom};
 use heartwire_proto::id::TopicRef;
@@ -14,7 +14,7 @@ use heartwire_proto::{Cursor, Epoch, LogId, Offset, Time, WallTime};
 const HOUR: u64 = 3_600_000;
 
 fn log(config: LogConfig) -> Log {
-    Log::new(LogId::from_random(1), config)
+    Log::new(LogId::from_random(1), &ProducerKey::new(1), config)
 }
 
 fn now(millis: u64) -> Now {
@@ -281,7 +281,7 @@ fn refused_appends_create_nothing() {
 #[test]
 fn silent_producers_are_forgotten_by_age() {
     let mut log = log(LogConfig::default());
-    let key = heartwire_log::ProducerKey::new(1);
+    let key = ProducerKey::new(1);
     let producer = key.producer(Some("ann"), &"0123456789abcdef".parse().unwrap());
     let append = Append {
         topic: topic("t"),
@@ -305,7 +305,7 @@ fn the_longest_silent_producer_makes_room_for_a_new_one() {
         producers_max: 2,
         ..LogConfig::default()
     });
-    let key = heartwire_log::ProducerKey::new(1);
+    let key = ProducerKey::new(1);
     let producer = |n: u32| key.producer(None, &format!("client-number-{n:04}").parse().unwrap());
     let mut publish = |n, seq, at| {
         let append = Append {
@@ -333,7 +333,7 @@ fn one_producer_cannot_fill_what_all_wait_in() {
         window: 3,
         ..LogConfig::default()
     });
-    let key = heartwire_log::ProducerKey::new(1);
+    let key = ProducerKey::new(1);
     let producer = |name: &str| key.producer(Some(name), &"0123456789abcdef".parse().unwrap());
     let append = |log: &mut Log, name, seq| {
         let append = Append {

@@ -214,8 +214,5 @@ async fn publish(
     drop(follower);
     hub.drain(Duration::ZERO).await;
     latencies_ms.sort_by(f64::total_cmp);
-    Ok(Measured {
-        rate,
-        latencies_ms,
-    })
+    Ok(Measured { rate, latencies_ms })
 }

@@ -257,7 +257,7 @@ pub struct HubState<H> {
 impl<H: Clone> HubState<H> {
     /// A hub with an empty log in memory. `log` and `key` are drawn at random.
     pub fn new(config: Arc<HubConfig>, log: LogId, key: ProducerKey) -> Self {
-        let log = Log::new(log, config.log());
+        let log = Log::new(log, &key, config.log());
         Self::with_log(config, log, key)
     }
 

@@ -135,7 +135,11 @@ impl Source {
 /// One message of a topic, in wire form.
 fn message(number: usize) -> (TopicName, Record) {
     let name = format!("topic:{number:05}");
-    let mut log = Log::new(LogId::from_random(1), LogConfig::default());
+    let mut log = Log::new(
+        LogId::from_random(1),
+        &ProducerKey::new(3),
+        LogConfig::default(),
+    );
     let payload = vec![b'm'; PAYLOAD_BYTES];
     let append = Append {
         topic: TopicRef::parse(&name).expect("a topic"),

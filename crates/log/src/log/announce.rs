@@ -23,7 +23,7 @@ impl Log {
     ) -> Result<Place, AppendError> {
         debug_assert!(topic.is_reserved(), "{topic} is not the server's");
         self.clock = self.clock.max(now.time);
-        let is_new = !self.names.contains_key(topic.as_str());
+        let is_new = self.names.get(topic, &self.topics).is_none();
         if is_new && self.own_topics >= self.config.own_topics_max {
             return Err(AppendError::Full {
                 what: "topics of the server's own",

@@ -5,6 +5,7 @@
 mod announce;
 mod commit;
 mod forget;
+mod names;
 mod read;
 mod recover;
 mod segments;
@@ -13,18 +14,19 @@ mod warm;
 mod write;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use heartwire_proto::frame::Durability;
 use heartwire_proto::id::TopicRef;
-use heartwire_proto::{LogId, Time, TopicName};
+use heartwire_proto::{LogId, Time};
 
 use crate::append::{Committed, Lsn, Pending};
 use crate::config::LogConfig;
-use crate::producer::Producers;
+use crate::producer::{ProducerKey, Producers};
 use crate::slab::Slab;
 use crate::store::SegmentId;
 use crate::topic::{TopicId, TopicLog};
+use names::Names;
 use segments::Segments;
 use sweep::Sweep;
 use warm::Warm;
@@ -72,7 +74,7 @@ enum Backing {
 pub struct Log {
     id: LogId,
     config: LogConfig,
-    names: BTreeMap<TopicName, TopicId>,
+    names: Names,
     topics: Slab<TopicLog>,
     /// How many of the topics are the server's own.
     own_topics: usize,
@@ -108,16 +110,17 @@ pub struct Log {
 }
 
 impl Log {
-    /// An empty log in memory. The id tells clients that an earlier log is gone.
-    pub fn new(id: LogId, config: LogConfig) -> Self {
-        Self::with_backing(id, config, Backing::Memory)
+    /// An empty log in memory. The id tells clients that an earlier log is gone; the key is a secret
+    /// that is drawn at random.
+    pub fn new(id: LogId, key: &ProducerKey, config: LogConfig) -> Self {
+        Self::with_backing(id, key, config, Backing::Memory)
     }
 
-    fn with_backing(id: LogId, config: LogConfig, backing: Backing) -> Self {
+    fn with_backing(id: LogId, key: &ProducerKey, config: LogConfig, backing: Backing) -> Self {
         Self {
             id,
             config,
-            names: BTreeMap::new(),
+            names: Names::new(key),
             topics: Slab::default(),
             own_topics: 0,
             producers: Producers::default(),

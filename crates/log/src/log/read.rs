@@ -13,7 +13,7 @@ use crate::topic::{Read, Start, TopicId, TopicLog, start_of_nothing};
 impl Log {
     /// The topic with this name, if anything of it was ever durable.
     pub fn find(&self, name: TopicRef<'_>) -> Option<TopicId> {
-        let id = *self.names.get(name.as_str())?;
+        let id = self.names.get(name, &self.topics)?;
         self.topic(id).map(|_| id)
     }
 
@@ -29,10 +29,8 @@ impl Log {
         &'a self,
         name: Option<TopicRef<'a>>,
     ) -> impl Iterator<Item = (TopicId, &'a TopicLog)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = name.map_or(Unbounded, |name| Excluded(name.as_str()));
-        let named = self.names.range::<str, _>((from, Unbounded));
-        named.filter_map(|(_, id)| Some((*id, self.topic(*id)?)))
+        let named = self.names.after(name);
+        named.filter_map(|id| Some((id, self.topic(id)?)))
     }
 
     /// Where a follower of the topic begins that asks for `from`, whether the topic exists or not.

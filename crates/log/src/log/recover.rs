@@ -18,7 +18,7 @@ impl Log {
             room_bytes: 0,
             is_full: false,
         };
-        let mut log = Self::with_backing(recovered.log, config, backing);
+        let mut log = Self::with_backing(recovered.log, &recovered.key, config, backing);
         log.clock = recovered.log_time;
         for segment in &recovered.segments {
             log.segments.add(segment.id, segment.last_time);
@@ -35,7 +35,7 @@ impl Log {
         // Only once every message is counted: a segment of which one topic lets go may hold others'.
         let ids = restored.iter().map(|(_, id)| *id);
         log.calendar = ids.map(|id| (log.trim_restored(id), id)).collect();
-        log.names = restored.into_iter().collect();
+        log.names.set(restored, &log.topics);
         log.keep_within_bounds();
         (log, recovered.key)
     }

@@ -135,8 +135,8 @@ impl Log {
         name: TopicRef<'_>,
         now: Now,
     ) -> Result<TopicId, AppendError> {
-        if let Some(id) = self.names.get(name.as_str()) {
-            return Ok(*id);
+        if let Some(id) = self.names.get(name, &self.topics) {
+            return Ok(id);
         }
         if self.topics.len() >= self.config.topics_max {
             return Err(AppendError::Full { what: "topics" });
@@ -153,7 +153,7 @@ impl Log {
         self.own_topics += usize::from(name.as_topic().is_reserved());
         let id = TopicId(self.topics.insert(topic));
         self.calendar.insert((due, id));
-        self.names.insert(name, id);
+        self.names.insert(name, id, &self.topics);
         id
     }
 

@@ -79,7 +79,8 @@ pub(crate) struct Maker {
 
 impl Maker {
     pub(crate) fn new() -> Self {
-        let log = Log::new(LogId::from_random(7), LogConfig::default());
+        let key = ProducerKey::new(KEY);
+        let log = Log::new(LogId::from_random(7), &key, LogConfig::default());
         Self { log, millis: 1_000 }
     }
 
