@@ -1,7 +1,7 @@
 //! Publishing from inside the process and over HTTP.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use heartwire_log::Fate;
 use heartwire_proto::frame::{Message, Publisher};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Cursor, Epoch, Offset};
-use tokio::sync::oneshot;
 
 use crate::metrics::Origin;
 use crate::shared::Shared;
+use crate::waiting::Ticket;
 
 /// How long a publisher waits for its message to be stored.
 pub(crate) const STORED_WITHIN: Duration = Duration::from_secs(30);
@@ -122,7 +122,7 @@ impl Shared {
         let shared = self.clone();
         Ok(async move {
             if let Some(waiting) = waiting {
-                let stored = wait_until_stored(waiting).await;
+                let stored = shared.wait_until_stored(waiting).await;
                 if stored == Err(PublishError::Failed) {
                     shared.metrics.published(origin, Outcome::Failed);
                 }
@@ -134,13 +134,13 @@ impl Shared {
             })
         })
     }
-}
 
-async fn wait_until_stored(waiting: oneshot::Receiver<Fate>) -> Result<(), PublishError> {
-    match waiting.await {
-        Ok(Fate::Durable) => Ok(()),
-        Ok(Fate::Failed) => Err(PublishError::Failed),
-        // An append is pending when the time is over; the hub outlives its publishers.
-        Ok(Fate::Pending) | Err(_) => Err(PublishError::Slow),
+    async fn wait_until_stored(&self, ticket: Ticket) -> Result<(), PublishError> {
+        match poll_fn(|context| self.waiting.poll(ticket, context)).await {
+            Fate::Durable => Ok(()),
+            Fate::Failed => Err(PublishError::Failed),
+            // An append is pending when the time is over.
+            Fate::Pending => Err(PublishError::Slow),
+        }
     }
 }
