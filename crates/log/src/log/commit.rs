@@ -233,7 +233,7 @@ impl Log {
         committed: &mut Committed,
     ) {
         self.stats.committed += 1;
-        committed.topics.push(id);
+        committed.note_topic(id);
         if offset == Offset(1) {
             committed.born.push(id);
         }

@@ -21,6 +21,14 @@ struct Segment {
     last_append: Time,
 }
 
+impl Segment {
+    fn hold(&mut self, place: DiskPlace, appended: Time) {
+        self.live += 1;
+        self.live_bytes += u64::from(place.bytes);
+        self.last_append = self.last_append.max(appended);
+    }
+}
+
 /// The segments in which retained messages stand, and those that were seen to hold none any more.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Segments {
@@ -31,11 +39,15 @@ pub(crate) struct Segments {
 impl Segments {
     /// A message stands there from now on.
     pub(crate) fn hold(&mut self, place: DiskPlace, appended: Time) {
+        if let Some(mut newest) = self.by_id.last_entry()
+            && *newest.key() == place.segment
+        {
+            newest.get_mut().hold(place, appended);
+            return;
+        }
         let newest = self.by_id.last_key_value().map(|(id, _)| *id);
         let segment = self.by_id.entry(place.segment).or_default();
-        segment.live += 1;
-        segment.live_bytes += u64::from(place.bytes);
-        segment.last_append = segment.last_append.max(appended);
+        segment.hold(place, appended);
         if newest.is_some_and(|newest| newest < place.segment) {
             self.leave(newest);
         }

@@ -183,8 +183,14 @@ impl Log {
         let (bytes, payload_bytes) = (entry.memory_bytes(), append.payload_bytes());
         let (was_empty, on_disk) = (topic.is_empty(), topic.is_on_disk());
         let mut waits = on_disk || topic.in_flight > 0 || !self.is_on_disk();
+        if let Some((producer, seq)) = append.producer {
+            waits |= self.producers.is_in_flight(producer);
+            self.producers
+                .appended(producer, seq, payload_bytes, self.clock);
+        }
         self.change(id, |topic, _| {
             topic.push(entry);
+            topic.in_flight += u32::from(waits);
             if planted::has(Bug::DeliverBeforeSync) {
                 topic.commit(offset, None);
             }
@@ -192,11 +198,6 @@ impl Log {
         });
         if was_empty {
             self.rearm(id);
-        }
-        if let Some((producer, seq)) = append.producer {
-            waits |= self.producers.is_in_flight(producer);
-            self.producers
-                .appended(producer, seq, payload_bytes, self.clock);
         }
         let lsn = if waits {
             let what = What::Message {
@@ -226,11 +227,6 @@ impl Log {
         bytes: usize,
         payload_bytes: u32,
     ) -> Lsn {
-        if let What::Message { topic, .. } = what
-            && let Some(topic) = self.topics.get_mut(topic.0)
-        {
-            topic.in_flight += 1;
-        }
         self.last_lsn = Lsn(self.last_lsn.0 + 1);
         self.pending_bytes += bytes;
         self.pending.push_back(Pending {
