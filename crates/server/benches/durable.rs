@@ -40,6 +40,10 @@ const RECORD_BYTES: usize = PAYLOAD_BYTES + 44;
 /// How large the file of the bare loop is; it begins again when it is full.
 const FILE_BYTES: usize = 64 << 20;
 
+/// As the command line has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> Outcome<()> {
