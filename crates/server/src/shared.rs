@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use heartwire_hub::{ConnKey, HubConfig, HubState, ProducerKey};
@@ -77,7 +77,7 @@ impl Wakes {
 
 /// The hub, locked.
 pub(crate) struct HubGuard<'a> {
-    state: MutexGuard<'a, HubState<Handle>>,
+    state: parking_lot::MutexGuard<'a, HubState<Handle>>,
     clock: &'a Clock,
     gate: &'a Gate,
     storage: Option<&'a Storage>,
@@ -143,8 +143,10 @@ impl DerefMut for HubGuard<'_> {
 /// The state behind a [`Hub`](crate::Hub).
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    /// Lock order: a connection, then this, then the wheel.
-    state: Mutex<HubState<Handle>>,
+    /// Lock order: a connection, then this, then the wheel. Two cores that publish all the time wait
+    /// for it often and briefly. The standard library's lock, once somebody sleeps for it, lets
+    /// everybody who comes sleep as well.
+    state: parking_lot::Mutex<HubState<Handle>>,
     /// Nothing for a log in memory.
     pub(crate) storage: Option<Storage>,
     pub(crate) hub_config: Arc<HubConfig>,
@@ -207,7 +209,7 @@ impl Shared {
         }
         let ticks = Ticks::new(config.tick());
         Self {
-            state: Mutex::new(state),
+            state: parking_lot::Mutex::new(state),
             storage,
             ticks,
             wheel: Mutex::new(Wheel::new(ticks, clock.time())),
@@ -232,7 +234,7 @@ impl Shared {
     /// Locks the hub. No lock may be held but that of one connection.
     pub(crate) fn lock_hub(&self) -> HubGuard<'_> {
         HubGuard {
-            state: lock(&self.state),
+            state: self.state.lock(),
             clock: &self.clock,
             gate: &self.config.gate,
             storage: self.storage.as_ref(),

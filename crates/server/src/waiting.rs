@@ -10,15 +10,15 @@
 //! a foreign thread does through a lock and a wake-up for each.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, Weak};
+use std::sync::Weak;
 use std::task::{Context, Poll, Waker};
 
 use heartwire_log::{Fate, Lsn};
 use heartwire_proto::Time;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::shared::Shared;
-use crate::sync::lock;
 
 /// How many are answered before others have their turn.
 const ANSWERED_AT_ONCE: usize = 128;
@@ -84,7 +84,7 @@ impl Waiting {
     /// then the answer is that it is pending. To be called under the hub's lock, under which it got
     /// its number.
     pub(crate) fn wait_for(&self, lsn: Lsn, until: Time) -> Ticket {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         let number = queue.first + queue.waiters.len() as u64;
         queue.waiters.push_back(Waiter {
             lsn,
@@ -96,7 +96,7 @@ impl Waiting {
 
     /// What has become of an append, as soon as the answer is known.
     pub(crate) fn poll(&self, ticket: Ticket, context: &Context<'_>) -> Poll<Fate> {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         let failed = queue.failed;
         match queue.waiter(ticket) {
             None if ticket.lsn < failed => Poll::Ready(Fate::Durable),
@@ -118,14 +118,14 @@ impl Waiting {
     /// Everything that waits and is not durable has failed, as has whatever comes.
     pub(crate) fn failed(&self) {
         let durable = *self.stored.borrow();
-        lock(&self.queue).failed = Lsn(durable.0 + 1);
+        self.queue.lock().failed = Lsn(durable.0 + 1);
         while self.tell(Lsn(u64::MAX)) {}
     }
 
     /// Those whose time is over are told so.
     pub(crate) fn expire(&self, now: Time) {
         let over: Vec<State> = {
-            let mut queue = lock(&self.queue);
+            let mut queue = self.queue.lock();
             let waiters = queue.waiters.iter_mut();
             let over = waiters.filter(|waiter| waiter.until <= now);
             over.map(|waiter| std::mem::replace(&mut waiter.state, State::Over))
@@ -136,7 +136,7 @@ impl Waiting {
 
     /// Tells some of those who wait for an append up to `through`; whether there may be more.
     fn tell(&self, through: Lsn) -> bool {
-        let told = lock(&self.queue).take(through);
+        let told = self.queue.lock().take(through);
         let is_full = told.len() == ANSWERED_AT_ONCE;
         for waiter in told {
             waiter.state.wake();
