@@ -109,7 +109,12 @@ impl Log {
 
     /// Whether a writer has something to [take](Self::take_batch).
     pub fn has_batch(&self) -> bool {
-        self.taken < self.pending.len()
+        self.untaken_len() > 0
+    }
+
+    /// How much that is: in appends.
+    pub fn untaken_len(&self) -> usize {
+        self.pending.len() - self.taken
     }
 
     fn record(&self, pending: &Pending) -> Option<Record> {
