@@ -298,7 +298,7 @@ impl Read {
             let is_open = Some(segment.id) == last && !segment.index_is_bad;
             match scan.tail.take() {
                 Some(tail) if is_open && scan.bad.is_empty() => {
-                    self.torn = Some((segment.id, tail))
+                    self.torn = Some((segment.id, tail));
                 }
                 tail => scan.bad.extend(tail),
             }
