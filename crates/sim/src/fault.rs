@@ -50,6 +50,8 @@ pub enum Fault {
     ServerPause,
     /// The server's process dies, or its machine loses power.
     ServerCrash,
+    /// The same while the log's helper is in the middle of something.
+    HelperCrash,
     /// A sync takes 0.5 to 15 s.
     SlowSync,
     /// A sync fails.
@@ -68,7 +70,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Jitter,
         Self::CutUp,
         Self::CutDown,
@@ -91,6 +93,7 @@ impl Fault {
         Self::Retention,
         Self::ServerPause,
         Self::ServerCrash,
+        Self::HelperCrash,
         Self::SlowSync,
         Self::FailedSync,
         Self::DiskFull,

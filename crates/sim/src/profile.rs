@@ -68,6 +68,18 @@ impl Profile {
             sync_ms: rng.pick(&[0, 5, 50]),
             hub: Arc::new(HubConfig::default()),
         };
+        // What is drawn from it leaves the other draws as they are.
+        let mut aside = Rng::new(rng.clone().u64());
+        if let Backend::Disk { segment_bytes } = &mut profile.backend
+            && aside.coin()
+        {
+            // Small messages fill small segments, so that there are many, and files are used again.
+            *segment_bytes /= match profile.payload_max {
+                0..=100 => 16,
+                101..=2_000 => 4,
+                _ => 1,
+            };
+        }
         profile.hub = Arc::new(hub_config(rng, profile.backend));
         for fault in Fault::TIMED {
             profile.mean_ms[fault.index()] = mean_ms(rng);
@@ -91,6 +103,7 @@ impl Profile {
             // same runs.
             _ => rng.clone().pick(&[0, 300]),
         };
+        profile.per_mille[Fault::HelperCrash.index()] = aside.pick(&[0, 300]);
         profile
     }
 

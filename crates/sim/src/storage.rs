@@ -14,6 +14,9 @@ use heartwire_proto::{LogId, Offset};
 use crate::rng::Rng;
 use crate::wire::WireId;
 
+/// About how many changes of files and names the longest job makes: a checkpoint that lets segments go.
+const JOB_CHANGES: u64 = 14;
+
 /// What the store's threads hold while a process lives.
 #[derive(Debug)]
 struct Running {
@@ -228,16 +231,22 @@ impl Storage {
 
     // ---- Ends ----
 
-    /// The process is gone; without power, an arbitrary part of what was not synced is gone too, and
-    /// perhaps a job was in the middle.
-    pub(crate) fn crash(&mut self, has_power: bool, rng: &mut Rng) {
-        if rng.coin()
-            && let Some(job) = self.jobs.pop_front()
-        {
-            let stop = self.disk.calls().changes() + rng.below(6);
+    /// The helper is in the middle of the next job, if there is one, and comes no further: a crash
+    /// follows.
+    pub(crate) fn cut_job(&mut self, rng: &mut Rng) {
+        if let Some(job) = self.jobs.pop_front() {
+            let stop = self.disk.calls().changes() + rng.length(JOB_CHANGES);
             self.disk
                 .set_faults(|faults| faults.changes_before_stop = Some(stop));
             drop(job.run());
+        }
+    }
+
+    /// The process is gone; without power, an arbitrary part of what was not synced is gone too, and
+    /// perhaps a job was in the middle.
+    pub(crate) fn crash(&mut self, has_power: bool, rng: &mut Rng) {
+        if rng.coin() {
+            self.cut_job(rng);
         }
         self.disk = match has_power {
             true => self.disk.kill(),

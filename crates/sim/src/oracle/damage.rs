@@ -14,6 +14,8 @@ pub(super) struct Damage {
     pub(super) flips: u64,
     /// A server was started with data loss accepted.
     pub(super) is_accepted: bool,
+    /// A process ended while it wrote a batch, and since then none has found all batches whole.
+    may_be_torn: bool,
     /// Messages that were named as lost.
     lost: BTreeSet<(TopicName, u64)>,
     /// Topics of which nobody can say what is lost, since when.
@@ -23,6 +25,11 @@ pub(super) struct Damage {
 impl Oracle {
     pub(crate) const fn bit_was_flipped(&mut self) {
         self.damage.flips += 1;
+    }
+
+    /// A process has ended that was writing a batch, or the folder may be as one left it.
+    pub(crate) const fn batch_was_cut(&mut self) {
+        self.damage.may_be_torn = true;
     }
 
     pub(crate) const fn may_be_damaged(&self) -> bool {
@@ -41,6 +48,14 @@ impl Oracle {
             self.violate(
                 "I3",
                 format!("nothing was damaged, and the log reports: {report}"),
+            );
+        }
+        if report.torn.is_none() {
+            self.damage.may_be_torn = false;
+        } else if !self.damage.may_be_torn && !self.may_be_damaged() {
+            self.violate(
+                "I3",
+                format!("no batch was being written, and the log reports: {report}"),
             );
         }
         for lost in &report.lost {

@@ -26,6 +26,9 @@ impl World {
             self.oracle.told(waiting.mark, Fate::Doubtful);
         }
         self.server.process = Process::Down { has_power };
+        if self.server.is_writing || self.server.fails_at.is_some() {
+            self.oracle.batch_was_cut();
+        }
         self.server.fails_at = None;
         self.leave_behind(has_power);
         self.server.is_writing = false;
@@ -93,6 +96,7 @@ impl World {
     fn restore(&mut self, since: u64) {
         note!(self, "disk: is an older copy, of {since} ms");
         self.oracle.log_was_lost(since);
+        self.oracle.batch_was_cut();
         let Some(storage) = &self.server.storage else {
             return;
         };

@@ -10,7 +10,7 @@ use super::{Happening, World};
 use crate::fault::Fault;
 use crate::oracle::{Fate, Mark};
 use crate::profile::Backend;
-use crate::server::Waiting;
+use crate::server::{Process, Waiting};
 use crate::storage::Begun;
 use crate::trace::note;
 
@@ -135,12 +135,21 @@ impl World {
         if start != self.server.starts {
             return;
         }
-        if !self.server.runs() {
+        let Process::Runs { since } = self.server.process else {
             return self.schedule(100, Happening::Helped { start });
-        }
+        };
         let Some(storage) = &mut self.server.storage else {
             return;
         };
+        // The first job after a start, which is always the same, is spared: not much would come of
+        // the others.
+        let may_crash = self.is_chaos && self.now > since + JOB_MS;
+        if may_crash && self.profile.strikes(Fault::HelperCrash, &mut self.rng) {
+            storage.cut_job(&mut self.rng);
+            self.counts.count(Fault::HelperCrash);
+            let has_power = self.rng.coin();
+            return self.crash(has_power);
+        }
         let reused = storage.segments_reused();
         let helped = storage.help(&mut self.server.hub);
         if storage.segments_reused() > reused {
