@@ -46,11 +46,18 @@ pub enum Bug {
     CheckpointBeforeData,
     /// A failed sync is tried again.
     SyncRetried,
+    /// Checksums are not salted by the segment's number: what an earlier segment left in a file that
+    /// is used again looks right.
+    SegmentNotInSalt,
+    /// A frame is written without the zeros behind it.
+    NoZerosBehindFrame,
+    /// A file that is used again gets its new name before it has its new header.
+    NamedBeforeHeader,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::AckBeforeSync,
         Self::DeliverBeforeSync,
         Self::NoDedup,
@@ -70,6 +77,9 @@ impl Bug {
         Self::TornTailAccepted,
         Self::CheckpointBeforeData,
         Self::SyncRetried,
+        Self::SegmentNotInSalt,
+        Self::NoZerosBehindFrame,
+        Self::NamedBeforeHeader,
     ];
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use heartwire_disk::{Disk, DiskFile as _, LockError};
+use heartwire_proto::planted::{self, Bug};
 
 use super::batch::SegmentId;
 use super::error::FileError;
@@ -169,6 +170,11 @@ impl<D: Disk> Files<D> {
         };
         // Nobody must find it by its old name once anything in it has changed.
         self.sync_folder()?;
+        if planted::has(Bug::NamedBeforeHeader) {
+            self.rename(SPARE, name)?;
+            self.sync_folder()?;
+            return self.finish(name, file, name, fill).map(Some);
+        }
         self.finish(SPARE, file, name, fill).map(Some)
     }
 
