@@ -6,16 +6,20 @@
 //!
 //! [`FileDisk`] is a folder of the file system; [`CrashDisk`] is one in memory that crashes, fails
 //! and fills up on command, the same way each time. [`Spread`] says how work on several files is
-//! spread over threads.
+//! spread over threads, [`replace`] puts a whole file in place of another.
 
 mod crash;
+mod error;
 mod file;
+mod replace;
 mod spread;
 
 use std::{fmt, io};
 
 pub use crash::{Calls, CrashDisk, CrashFile, CrashLock, Dice, Faults};
+pub use error::FileError;
 pub use file::{FileDisk, FileLock, OsFile};
+pub use replace::{TEMPORARY, replace, replace_by};
 pub use spread::{InTurn, Spread, Threads};
 
 /// One folder of files.

@@ -11,7 +11,7 @@
 
 use std::io;
 
-use heartwire_disk::{Disk, DiskFile as _};
+use heartwire_disk::{Disk, DiskFile as _, replace};
 
 const CHECKSUM: &str = "crc32c ";
 
@@ -45,19 +45,9 @@ impl Sealed {
 
     /// Puts these lines there, durably, in place of those before.
     pub(crate) fn write(&self, disk: &impl Disk, lines: &str) -> io::Result<()> {
-        // The log removes files that end like this when it is opened.
-        let temporary = format!("{}.tmp", self.name);
-        let file = match disk.create(&temporary) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.remove(&temporary)?;
-                disk.create(&temporary)?
-            }
-            created => created?,
-        };
-        file.write_at(self.encode(lines).as_bytes(), 0)?;
-        file.sync()?;
-        disk.rename(&temporary, self.name)?;
-        disk.sync_folder()
+        let text = self.encode(lines);
+        replace(disk, self.name, |file| file.write_at(text.as_bytes(), 0))?;
+        Ok(())
     }
 
     fn encode(&self, lines: &str) -> String {

@@ -1,39 +1,10 @@
 //! What can go wrong with a log on disk, by whose fault.
 
 use std::fmt;
-use std::io;
+
+pub use heartwire_disk::FileError;
 
 use super::batch::SegmentId;
-
-/// What was done with which file when the system refused.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {doing} {file}: {source}")]
-pub struct FileError {
-    /// What was to be done: `read`, `write`, `create`.
-    pub doing: &'static str,
-    /// The file's name, with its folder.
-    pub file: String,
-    /// What the system says.
-    pub source: io::Error,
-}
-
-impl FileError {
-    /// Whether there is no room for it.
-    pub fn is_no_space(&self) -> bool {
-        matches!(
-            self.source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-        )
-    }
-
-    /// Whether the folder, or the file, may only be read.
-    pub fn is_read_only(&self) -> bool {
-        matches!(
-            self.source.kind(),
-            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
-        )
-    }
-}
 
 /// A place where a file does not hold what was written to it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -3,16 +3,14 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use heartwire_disk::{Disk, DiskFile as _, LockError};
+use heartwire_disk::{Disk, DiskFile as _, FileError, LockError, TEMPORARY, replace, replace_by};
 use heartwire_proto::planted::{self, Bug};
 
 use super::batch::SegmentId;
-use super::error::FileError;
 
 /// What the store is.
 pub(super) const META: &str = "meta";
 const LOCK: &str = "lock";
-const TEMPORARY: &str = ".tmp";
 /// The file of a segment that was removed, for the next segment: its blocks are on the device
 /// already. There is one at the most, and none outlives the process, as its name says.
 const SPARE: &str = "spare.tmp";
@@ -113,11 +111,7 @@ impl<D: Disk> Files<D> {
 
     pub(super) fn list(&self) -> Result<Listing, FileError> {
         let names = self.disk.list();
-        let names = names.map_err(|source| FileError {
-            doing: "list",
-            file: self.disk.describe(),
-            source,
-        })?;
+        let names = names.map_err(|source| FileError::of_folder(&self.disk, "list", source))?;
         let mut listing = Listing::default();
         names.into_iter().for_each(|name| listing.add(name));
         Ok(listing)
@@ -146,16 +140,7 @@ impl<D: Disk> Files<D> {
         name: &str,
         fill: impl FnOnce(&D::File) -> io::Result<()>,
     ) -> Result<D::File, FileError> {
-        let temporary = format!("{name}{TEMPORARY}");
-        let created = match self.disk.create(&temporary) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.remove(&temporary)?;
-                self.disk.create(&temporary)
-            }
-            created => created,
-        };
-        let file = created.map_err(|source| self.error("create", &temporary, source))?;
-        self.finish(&temporary, file, name, fill)
+        replace(&self.disk, name, fill)
     }
 
     /// The same with the spare file, which holds anything; `None` if there is none.
@@ -173,28 +158,9 @@ impl<D: Disk> Files<D> {
         if planted::has(Bug::NamedBeforeHeader) {
             self.rename(SPARE, name)?;
             self.sync_folder()?;
-            return self.finish(name, file, name, fill).map(Some);
+            return replace_by(&self.disk, name, name, file, fill).map(Some);
         }
-        self.finish(SPARE, file, name, fill).map(Some)
-    }
-
-    fn finish(
-        &self,
-        temporary: &str,
-        file: D::File,
-        name: &str,
-        fill: impl FnOnce(&D::File) -> io::Result<()>,
-    ) -> Result<D::File, FileError> {
-        let written = fill(&file).and_then(|()| file.sync());
-        if let Err(source) = written {
-            // A file that was not finished only takes room, and goes at the next start at the latest.
-            let _ = self.disk.remove(temporary);
-            return Err(self.error("write", temporary, source));
-        }
-        let renamed = self.disk.rename(temporary, name);
-        renamed.map_err(|source| self.error("rename", temporary, source))?;
-        self.sync_folder()?;
-        Ok(file)
+        replace_by(&self.disk, name, SPARE, file, fill).map(Some)
     }
 
     /// Removes a file, if it is there, and keeps it as the spare one, in place of the one before.
@@ -225,19 +191,11 @@ impl<D: Disk> Files<D> {
 
     pub(super) fn sync_folder(&self) -> Result<(), FileError> {
         let synced = self.disk.sync_folder();
-        synced.map_err(|source| FileError {
-            doing: "sync",
-            file: self.disk.describe(),
-            source,
-        })
+        synced.map_err(|source| FileError::of_folder(&self.disk, "sync", source))
     }
 
     pub(super) fn error(&self, doing: &'static str, name: &str, source: io::Error) -> FileError {
-        FileError {
-            doing,
-            file: format!("{}/{name}", self.disk.describe()),
-            source,
-        }
+        FileError::new(&self.disk, doing, name, source)
     }
 }
 
