@@ -428,12 +428,10 @@ fn who_reads_a_segment_while_its_file_is_used_again_is_told_that_it_is_gone() {
     let disk = CrashDisk::new();
     let (mut store, _) = open(&disk).unwrap();
     let record = Maker::new().message("a", "read twice", None);
-    let Record::Message { topic, origin, .. } = &record else {
-        panic!("it is a message");
-    };
+    let (topic, origin) = topic_of(&record);
     let places = commit(&mut store, std::slice::from_ref(&record)).unwrap();
     let reader = store.reader();
-    let read = || reader.read(topic, *origin, Offset(1), &places, &mut Vec::new());
+    let read = || reader.read(topic, origin, Offset(1), &places, &mut Vec::new());
     read().unwrap();
     let file = disk.open(&segment(1)).unwrap();
     file.write_at(&[0xAA; 200], 64).unwrap();

@@ -2,7 +2,7 @@
 
 use heartwire_disk::{CrashDisk, FileDisk};
 use heartwire_log::store::{DiskPlace, Opening, ReadError, Record};
-use heartwire_log::{Append, Appended, Log, LogConfig, Now, ProducerKey};
+use heartwire_log::{Append, Log, LogConfig, Now};
 use heartwire_proto::frame::{Message, Publisher};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{LogId, Offset, Seq, Time, WallTime};
@@ -120,13 +120,8 @@ fn numbers_without_messages_and_epochs_are_kept() {
     ];
     assert_eq!(commit(&mut store, &records).unwrap().len(), 1);
     for is_closed in [false, true] {
-        match is_closed {
-            false => drop(store),
-            true => store.close().unwrap(),
-        }
-        let opened = open(&disk).unwrap();
-        store = opened.0;
-        let recovered = opened.1;
+        let (next, recovered) = reopened(&disk, store, is_closed);
+        store = next;
         assert_eq!(recovered.producers[0].1, Seq(9));
         assert_eq!(recovered.topics[0].epoch, epoch);
         assert_eq!(recovered.topics[0].origin, Maker::origin("a"));
@@ -135,8 +130,7 @@ fn numbers_without_messages_and_epochs_are_kept() {
 
 /// Appends one message to a log of its own, to get it in wire form.
 fn message(topic: &str, payload: Message<'_>, from: Option<&str>, wall: u64) -> Record {
-    let key = ProducerKey::new(1);
-    let mut log = Log::new(LogId::from_random(1), &key, LogConfig::default());
+    let mut log = Log::new(LogId::from_random(1), LogConfig::default());
     let append = Append {
         topic: TopicRef::parse(topic).unwrap(),
         payload,
@@ -148,22 +142,7 @@ fn message(topic: &str, payload: Message<'_>, from: Option<&str>, wall: u64) -> 
         wall: WallTime::from_unix_millis(wall),
         random: wall,
     };
-    let Appended::Pending(place) = log.append(append, now).unwrap() else {
-        panic!("it is new");
-    };
-    log.commit(place.lsn, &[], &mut Default::default());
-    let mut record = None;
-    let _ = log.read(place.topic, Offset::ZERO, |offset, entry| {
-        record = Some(Record::Message {
-            topic: topic.parse().unwrap(),
-            origin: place.epoch,
-            offset,
-            entry: entry.unwrap().clone(),
-            producer: None,
-        });
-        true
-    });
-    record.unwrap()
+    appended(&mut log, append, None, now)
 }
 
 proptest! {
@@ -182,7 +161,7 @@ proptest! {
             None => Message::Binary(&binary),
         };
         let record = message(&topic, payload, from.as_deref(), wall);
-        let Record::Message { entry, origin, .. } = &record else { unreachable!() };
+        let (entry, (name, origin)) = (entry_of(&record), topic_of(&record));
         let disk = CrashDisk::new();
         let (mut store, _) = open(&disk).unwrap();
         run_jobs(&mut store);
@@ -194,8 +173,7 @@ proptest! {
             }
         };
         let mut entries = Vec::new();
-        let topic = topic.parse().unwrap();
-        store.reader().read(&topic, *origin, Offset(1), &places, &mut entries).unwrap();
+        store.reader().read(name, origin, Offset(1), &places, &mut entries).unwrap();
         prop_assert_eq!(&entries[0], entry);
         prop_assert!(places[0].bytes as usize
             <= entry.wire_bytes(heartwire_log::Form::V1)

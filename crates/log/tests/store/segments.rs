@@ -73,10 +73,7 @@ fn room_is_what_fits_for_certain() {
     run_jobs(&mut store);
     for _ in 0..40 {
         let record = maker.message("a", &"r".repeat(90), None);
-        let Record::Message { entry, .. } = &record else {
-            unreachable!()
-        };
-        let bytes = entry.wire_bytes(heartwire_log::Form::V1)
+        let bytes = entry_of(&record).wire_bytes(heartwire_log::Form::V1)
             + Store::<CrashDisk>::RECORD_OVERHEAD_BYTES_MAX;
         let room = store.room_bytes();
         match store.write(&batch(std::slice::from_ref(&record)), &mut Vec::new()) {
@@ -100,15 +97,13 @@ fn what_damage_took_of_a_removed_segment_is_a_gap_and_no_hole() {
     let disk = CrashDisk::new();
     let (mut store, _) = open(&disk).unwrap();
     let records = fill(&mut store, &mut Maker::new(), "a", 12);
-    let Record::Message { topic, origin, .. } = &records[1] else {
-        panic!("they are messages");
-    };
+    let (topic, origin) = topic_of(&records[1]);
     let lost = Record::Lost {
         topic: topic.clone(),
-        origin: *origin,
+        origin,
         offset: Offset(2),
     };
-    let (_, first) = (store.close().unwrap(), open(&disk).unwrap().1);
+    let (_, first) = reopened(&disk, store, true);
     let in_first = first.topics[0].places.iter();
     let in_first = in_first
         .filter(|place| place.segment == SegmentId(1))
@@ -146,16 +141,8 @@ fn producers_and_ends_outlive_all_messages_and_their_segments() {
     let (disk, mut store, mut maker) = an_empty_log();
     let records = fill(&mut store, &mut maker, "gone", 12);
     fill(&mut store, &mut maker, "stays", 6);
-    let (_, recovered) = (store.close().unwrap(), ());
-    let () = recovered;
-    let (mut store, recovered) = open(&disk).unwrap();
-    let gone: Vec<_> = recovered
-        .topics
-        .iter()
-        .find(|t| t.name.as_str() == "gone")
-        .unwrap()
-        .places
-        .to_vec();
+    let (mut store, recovered) = reopened(&disk, store, true);
+    let gone = found(&recovered, "gone").places.to_vec();
     let last = gone.last().unwrap().segment;
     let segments: Vec<_> = recovered
         .segments
@@ -171,19 +158,13 @@ fn producers_and_ends_outlive_all_messages_and_their_segments() {
         segments.iter().all(|s| !left.contains(&segment(s.0))),
         "{left:?}"
     );
-    let Record::Message { topic, origin, .. } = &records[0] else {
-        unreachable!()
-    };
-    let read = reader.read(topic, *origin, Offset(1), &gone[..1], &mut Vec::new());
+    let (topic, origin) = topic_of(&records[0]);
+    let read = reader.read(topic, origin, Offset(1), &gone[..1], &mut Vec::new());
     assert!(matches!(read, Err(ReadError::Gone { .. })));
     for seed in 0..10 {
         let (_, recovered) = open(&disk.copy().crash(seed)).unwrap();
         assert_eq!(ends(&recovered)["gone"], 12);
-        let topic = recovered
-            .topics
-            .iter()
-            .find(|t| t.name.as_str() == "gone")
-            .unwrap();
+        let topic = found(&recovered, "gone");
         assert_eq!((topic.base, topic.places.len()), (Offset(12), 0));
         assert_eq!(recovered.producers.len(), 1);
         assert_eq!(recovered.producers[0].1, Seq(12));
@@ -222,8 +203,7 @@ fn a_damaged_checkpoint_is_replaced_by_the_one_before() {
     fill(&mut store, &mut maker, "b", 8);
     store.remove(&[id(2)]);
     run_jobs(&mut store);
-    store.close().unwrap();
-    let (store, expected) = open(&disk).unwrap();
+    let (store, expected) = reopened(&disk, store, true);
     drop(store);
     let checkpoints = named(&disk, ".ckpt");
     assert_eq!(checkpoints.len(), 2);
@@ -286,18 +266,9 @@ fn a_moved_message_stands_where_it_was_written_last() {
     run_jobs(&mut store);
     assert!(!named(&disk, ".seg").contains(&segment(1)));
     for is_closed in [false, true] {
-        match is_closed {
-            false => drop(store),
-            true => store.close().unwrap(),
-        }
-        let opened = open(&disk).unwrap();
+        let opened = reopened(&disk, store, is_closed);
         store = opened.0;
-        let topic = opened
-            .1
-            .topics
-            .iter()
-            .find(|t| t.name.as_str() == "slow")
-            .unwrap();
+        let topic = found(&opened.1, "slow");
         assert_eq!(topic.places.to_vec(), [places[0], places[2], places[1]]);
         let mut entries = Vec::new();
         let reader = store.reader();
@@ -310,10 +281,7 @@ fn a_moved_message_stands_where_it_was_written_last() {
                 &mut entries,
             )
             .unwrap();
-        let Record::Message { entry, .. } = &old[1] else {
-            unreachable!()
-        };
-        assert_eq!(&entries[1], entry);
+        assert_eq!(&entries[1], entry_of(&old[1]));
     }
 }
 
@@ -339,32 +307,18 @@ fn trimmed_messages_below_a_removed_segment_stay_trimmed() {
 fn a_topic_born_again_has_nothing_of_its_former_life() {
     let (disk, mut store, mut maker) = an_empty_log();
     let first = maker.message("a", "first life", None);
-    let Record::Message {
-        topic,
-        offset,
-        entry,
-        ..
-    } = maker.message("a", "x", None)
-    else {
-        unreachable!()
-    };
     let born = "zzz".parse().unwrap();
     let second = Record::Message {
-        topic,
+        topic: "a".parse().unwrap(),
         origin: born,
         offset: Offset(1),
-        entry,
+        entry: entry_of(&maker.message("a", "second life", None)).clone(),
         producer: None,
     };
-    assert_eq!(offset, Offset(2));
     commit(&mut store, &[first]).unwrap();
     let places = commit(&mut store, &[second]).unwrap();
     for is_closed in [false, true] {
-        match is_closed {
-            false => drop(store),
-            true => store.close().unwrap(),
-        }
-        let opened = open(&disk).unwrap();
+        let opened = reopened(&disk, store, is_closed);
         store = opened.0;
         let topic = &opened.1.topics[0];
         assert_eq!(

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use heartwire_disk::{CrashDisk, Disk, InTurn};
 use heartwire_log::store::{
-    Batch, DiskPlace, Fresh, OpenError, Opening, Record, Recovered, SegmentId, SegmentReader,
-    Store, StoreConfig, WriteError,
+    Batch, DiskPlace, Fresh, OpenError, Opening, Record, Recovered, RecoveredTopic, SegmentId,
+    SegmentReader, Store, StoreConfig, WriteError,
 };
 use heartwire_log::{Append, Appended, Entry, Log, LogConfig, Now, ProducerId, ProducerKey};
 use heartwire_proto::frame::Message;
@@ -119,23 +119,50 @@ impl Maker {
             from: None,
             producer: None,
         };
-        let Appended::Pending(place) = self.log.append(append, now).unwrap() else {
-            panic!("nothing repeats");
-        };
-        let mut entry = None;
-        self.log.commit(place.lsn, &[], &mut Default::default());
-        let before = Offset(place.offset.0 - 1);
-        let _ = self.log.read(place.topic, before, |_, read| {
-            entry = read.cloned();
-            true
-        });
-        Record::Message {
-            topic: topic.parse().unwrap(),
-            origin: place.epoch,
-            offset: place.offset,
-            entry: entry.unwrap(),
-            producer: from,
-        }
+        appended(&mut self.log, append, from, now)
+    }
+}
+
+/// What a log in memory makes of a message, to be written to disk.
+pub(crate) fn appended(
+    log: &mut Log,
+    append: Append<'_>,
+    producer: Option<(ProducerId, Seq)>,
+    now: Now,
+) -> Record {
+    let topic = append.topic.as_str().parse().unwrap();
+    let Appended::Pending(place) = log.append(append, now).unwrap() else {
+        panic!("nothing repeats");
+    };
+    log.commit(place.lsn, &[], &mut Default::default());
+    let mut entry = None;
+    let before = Offset(place.offset.0 - 1);
+    let _ = log.read(place.topic, before, |_, read| {
+        entry = read.cloned();
+        true
+    });
+    Record::Message {
+        topic,
+        origin: place.epoch,
+        offset: place.offset,
+        entry: entry.unwrap(),
+        producer,
+    }
+}
+
+/// Of a message: the topic, and the epoch in which it was born.
+pub(crate) fn topic_of(record: &Record) -> (&TopicName, Epoch) {
+    match record {
+        Record::Message { topic, origin, .. } => (topic, *origin),
+        _ => panic!("it is no message"),
+    }
+}
+
+/// A message as it goes to sockets.
+pub(crate) fn entry_of(record: &Record) -> &Entry {
+    match record {
+        Record::Message { entry, .. } => entry,
+        _ => panic!("it is no message"),
     }
 }
 
@@ -210,6 +237,12 @@ pub(crate) fn contents<D: Disk>(reader: &SegmentReader<D>, recovered: &Recovered
     all
 }
 
+/// What was found of one topic.
+pub(crate) fn found<'a>(recovered: &'a Recovered, name: &str) -> &'a RecoveredTopic {
+    let mut topics = recovered.topics.iter();
+    topics.find(|topic| topic.name.as_str() == name).unwrap()
+}
+
 pub(crate) fn ends(recovered: &Recovered) -> BTreeMap<String, u64> {
     let topics = recovered.topics.iter();
     topics
@@ -246,11 +279,26 @@ pub(crate) fn a_log(is_closed: bool) -> (CrashDisk, Vec<Written>) {
         run_jobs(&mut store);
     }
     all.sort();
+    end(store, is_closed);
+    (disk.kill(), all)
+}
+
+/// The process ends, by a clean stop or without.
+fn end(store: Store<CrashDisk>, is_closed: bool) {
     match is_closed {
         true => store.close().unwrap(),
         false => drop(store),
     }
-    (disk.kill(), all)
+}
+
+/// The same, and the next one opens the log.
+pub(crate) fn reopened(
+    disk: &CrashDisk,
+    store: Store<CrashDisk>,
+    is_closed: bool,
+) -> (Store<CrashDisk>, Recovered) {
+    end(store, is_closed);
+    open(disk).unwrap()
 }
 
 pub(crate) fn id(number: u32) -> SegmentId {
