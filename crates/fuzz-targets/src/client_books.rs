@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use heartwire_disk::Dice;
 use heartwire_proto::client::{
     ClientConfig, ClientSession, Event, Input, Mode, Now, Output, Status, Transmit,
 };
@@ -48,7 +49,7 @@ pub struct ClientBooks {
     /// What was written on this connection, for whoever answers as a server.
     pub written: VecDeque<Payload>,
     time: Time,
-    random: u128,
+    dice: Dice,
     pending: Option<Attempt>,
     delivered: BTreeMap<TopicName, Delivered>,
     accepted: BTreeSet<Seq>,
@@ -73,7 +74,7 @@ impl ClientBooks {
             session: ClientSession::new(config, ClientId::from_random(7)),
             written: VecDeque::new(),
             time: Time::ZERO,
-            random: 1,
+            dice: Dice::new(1),
             pending: None,
             delivered: BTreeMap::new(),
             accepted: BTreeSet::new(),
@@ -88,13 +89,9 @@ impl ClientBooks {
 
     /// The moment, with another random number each time.
     pub fn now(&mut self) -> Now {
-        // A multiplicative generator: enough to vary draws, and always the same.
-        self.random = self
-            .random
-            .wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645);
         Now {
             time: self.time,
-            random: self.random,
+            random: self.dice.roll_wide(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
+use heartwire_disk::Dice;
 use heartwire_hub::{
     Append, Connection, Due, Filled, Grant, HubConfig, HubState, Now, Peer, ProducerKey, Step,
     TopicRef,
@@ -71,7 +72,7 @@ struct World {
     hub: HubState<u8>,
     clients: BTreeMap<u8, Client>,
     time: Time,
-    random: u64,
+    dice: Dice,
 }
 
 impl World {
@@ -89,19 +90,15 @@ impl World {
             hub: HubState::new(config, LogId::from_random(7), ProducerKey::new(7)),
             clients: BTreeMap::new(),
             time: Time::ZERO,
-            random: 1,
+            dice: Dice::new(1),
         }
     }
 
     fn now(&mut self) -> Now {
-        self.random = self
-            .random
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .wrapping_add(1);
         Now {
             time: self.time,
             wall: WallTime::from_unix_millis(1_790_000_000_000 + self.time.as_millis()),
-            random: self.random,
+            random: self.dice.roll(),
         }
     }
 

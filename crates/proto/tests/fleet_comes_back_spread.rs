@@ -6,22 +6,15 @@ use std::time::Duration;
 
 use heartwire_proto::client::ClientConfig;
 use heartwire_proto::{ClientId, Time};
+use heartwire_testing::Dice;
 use support::driver::{Driver, WELCOME};
 
 const CLIENTS: u64 = 1_000;
 
-/// A well-spread number for each index, always the same (splitmix64).
-fn spread(index: u64) -> u64 {
-    let mut z = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 /// Clients that have been connected for ten seconds.
 fn fleet() -> Vec<Driver> {
     let client = |index| {
-        let random = spread(index);
+        let random = Dice::new(index).roll();
         let id = ClientId::from_random(u128::from(random));
         let mut driver = Driver::new(ClientConfig::default(), id, random);
         driver.call(|session, now| session.start(now));
@@ -71,12 +64,11 @@ fn after_an_outage_of_a_minute_the_fleet_is_spread_further() {
     let mut fleet = fleet();
     for (index, driver) in fleet.iter_mut().enumerate() {
         driver.cut();
-        let mut draws = index as u64 * 100;
+        let mut dice = Dice::new(index as u64);
         while driver.time < Time::from_millis(70_000) {
             let end = driver.time + Duration::from_secs(600);
             assert!(driver.step(end), "the client rests");
-            draws += 1;
-            driver.random = spread(draws);
+            driver.random = dice.roll();
             if !driver.take_dials().is_empty() && driver.time < Time::from_millis(70_000) {
                 driver.refuse();
             }
@@ -112,7 +104,8 @@ fn heartbeats_of_a_plain_fleet_do_not_beat_together() {
             mode: Mode::Plain(PlainConfig::default()),
             ..ClientConfig::default()
         };
-        let mut driver = Driver::new(config, ClientId::from_random(1), spread(index));
+        let random = Dice::new(index).roll();
+        let mut driver = Driver::new(config, ClientId::from_random(1), random);
         driver.call(|session, now| session.start(now));
         driver.open();
         driver.wire.clear();

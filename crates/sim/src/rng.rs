@@ -1,5 +1,7 @@
 //! The one source of chance: everything that happens in a run follows from its seed.
 
+use heartwire_disk::Dice;
+
 /// Random numbers from a seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(fastrand::Rng);
@@ -7,10 +9,8 @@ pub(crate) struct Rng(fastrand::Rng);
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         // Seeds are small numbers, one after the other: their bits are spread first.
-        let mut spread = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        spread = (spread ^ (spread >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        spread = (spread ^ (spread >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self(fastrand::Rng::with_seed(spread ^ (spread >> 31)))
+        let spread = Dice::new(seed).roll();
+        Self(fastrand::Rng::with_seed(spread))
     }
 
     pub(crate) fn u64(&mut self) -> u64 {

@@ -1,5 +1,5 @@
-//! What the tests of several crates share: how late this machine does what is due, and an address
-//! that stays free.
+//! What the tests of several crates share: how late this machine does what is due, an address that
+//! stays free, and random numbers that are the same each time.
 //!
 //! A test in real time says that something happens within a bound. On a busy machine everything
 //! comes late, the test itself included, and a bound with a fixed surcharge then fails by chance,
@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
+
+pub use heartwire_disk::Dice;
 
 /// How often the watching thread wants to run.
 const EVERY: Duration = Duration::from_millis(5);

@@ -100,7 +100,7 @@ const MEMBERS: &[Member] = &[
     },
     Member {
         name: "heartwire-testing",
-        on: &[],
+        on: &["heartwire-disk"],
         nature: Nature::Shell,
     },
     Member {

@@ -19,6 +19,11 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
+    /// Any number of twice the width.
+    pub const fn roll_wide(&mut self) -> u128 {
+        (self.roll() as u128) << 64 | self.roll() as u128
+    }
+
     /// A number below `count`; 0 when there is none.
     pub const fn below(&mut self, count: u64) -> u64 {
         if count == 0 { 0 } else { self.roll() % count }

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use heartwire_disk::{FileDisk, InTurn, Threads};
+use heartwire_disk::{Dice, FileDisk, InTurn, Threads};
 use heartwire_log::store::{
     Batch, DiskPlace, Done, Fresh, Job, Opening, Record, Recovered, SegmentId, SegmentReader,
     Store, StoreConfig, WriteError,
@@ -74,25 +74,13 @@ fn number(text: &str) -> u64 {
     text.parse().expect("a number")
 }
 
-/// Random numbers, the same each time (an xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, count: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % count as u64) as usize
-    }
-}
-
 /// Messages over all topics in random order, each topic's offsets following each other.
 struct Source {
     topics: Vec<(TopicName, Record)>,
     offsets: Vec<u64>,
     producers: Vec<ProducerId>,
     seq: u64,
-    random: Random,
+    dice: Dice,
 }
 
 impl Source {
@@ -106,17 +94,18 @@ impl Source {
             offsets: vec![0; TOPICS],
             producers,
             seq: 0,
-            random: Random(88_172_645_463_325_252),
+            dice: Dice::new(1),
         }
     }
 
     fn fill(&mut self, batch: &mut Batch, count: usize) {
         batch.clear();
         for _ in 0..count {
-            let at = self.random.below(TOPICS);
+            let mut any_of = |count: usize| self.dice.below(count as u64) as usize;
+            let at = any_of(TOPICS);
             self.offsets[at] += 1;
             self.seq += 1;
-            let producer = self.producers[self.random.below(self.producers.len())];
+            let producer = self.producers[any_of(self.producers.len())];
             let mut record = self.topics[at].1.clone();
             if let Record::Message {
                 offset,

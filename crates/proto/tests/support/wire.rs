@@ -9,6 +9,7 @@ use heartwire_proto::client::{
 };
 use heartwire_proto::frame::Payload;
 use heartwire_proto::{Attempt, ClientId, Time};
+use heartwire_testing::Dice;
 
 use super::peer::Peer;
 
@@ -19,7 +20,7 @@ pub struct Net {
     pub session: ClientSession,
     pub peer: Peer,
     pub time: Time,
-    random: u128,
+    dice: Dice,
     /// The attempt that the driver holds a dial or a socket for.
     pub pending: Option<Attempt>,
     /// The socket is open.
@@ -35,7 +36,7 @@ impl Net {
             session: ClientSession::new(config, ClientId::from_random(7)),
             peer: Peer::new(),
             time: Time::ZERO,
-            random: 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834,
+            dice: Dice::new(1),
             pending: None,
             open: false,
             up: VecDeque::new(),
@@ -47,13 +48,9 @@ impl Net {
     }
 
     pub fn now(&mut self) -> Now {
-        // A multiplicative generator: enough to vary draws, and always the same.
-        self.random = self
-            .random
-            .wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645);
         Now {
             time: self.time,
-            random: self.random,
+            random: self.dice.roll_wide(),
         }
     }
 

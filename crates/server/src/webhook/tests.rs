@@ -8,6 +8,7 @@ use std::time::Duration;
 use heartwire_hub::{Append, HubConfig, HubState, Now, ProducerKey, TopicRef, WatchKey};
 use heartwire_proto::frame::Message;
 use heartwire_proto::{Cursor, LogId, Time, TopicName, WallTime};
+use heartwire_testing::Dice;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -145,6 +146,7 @@ struct World {
     /// Requests under way, and whether they reach the receiver.
     under_way: Vec<(Attempt, Next, bool)>,
     batch_max: usize,
+    dice: Dice,
     now: Now,
 }
 
@@ -165,17 +167,13 @@ impl World {
             receiver: Receiver::default(),
             under_way: Vec::new(),
             batch_max,
+            dice: Dice::new(1),
             now,
         }
     }
 
     fn run(&mut self, step: Step) {
-        // Any numbers will do, as long as they differ.
-        self.now.random = self
-            .now
-            .random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        self.now.random = self.dice.roll();
         match step {
             Step::Publish { topic, count } => self.publish(TOPICS[topic], count),
             Step::Begin { reaches } => self.begin(reaches),

@@ -7,7 +7,7 @@ use crate::support::peer::{
 };
 use crate::support::{Fixture, http, until};
 use heartwire_server::Limits;
-use heartwire_testing::Lateness;
+use heartwire_testing::{Dice, Lateness};
 use tokio::time::Instant;
 
 /// Somebody who follows and publishes while others send garbage.
@@ -198,16 +198,9 @@ async fn oversized_headers_and_bodies_get_431_and_413() {
 async fn random_bytes_before_and_after_the_handshake_harm_nobody() {
     let server = Fixture::start().await;
     let mut bystander = Bystander::new(&server).await;
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut dice = Dice::new(1);
     for round in 0..60 {
-        let length = (random() % 3_000) as usize;
-        let bytes: Vec<u8> = (0..length).map(|_| random() as u8).collect();
+        let bytes: Vec<u8> = (0..dice.below(3_000)).map(|_| dice.roll() as u8).collect();
         let mut peer = match round % 3 {
             0 => Peer::tcp(server.address).await,
             1 => Peer::plain(server.address, "/websocket").await,
