@@ -96,6 +96,11 @@ impl Oracle {
         self.damage.lost.insert((topic.clone(), offset));
     }
 
+    /// Whether damage took what stood there.
+    pub(super) fn is_lost(&self, topic: &TopicName, offset: u64) -> bool {
+        self.damage.lost.contains(&(topic.clone(), offset))
+    }
+
     /// Whether damage took a message that was stored, as far as anybody can tell.
     pub(super) fn was_damaged(&self, mark: Mark, published: &Published) -> bool {
         if self.damage.lost.is_empty() && self.damage.unknown.is_empty() {
@@ -108,9 +113,8 @@ impl Oracle {
         }
         let mut offsets = self.seen.iter().filter(|((seen, _), _)| *seen == mark);
         let was_seen = offsets.clone().next().is_some();
-        let is_lost = |offset: u64| self.damage.lost.contains(&(topic.clone(), offset));
         match was_seen {
-            true => offsets.any(|(_, offset)| is_lost(*offset)),
+            true => offsets.any(|(_, offset)| self.is_lost(topic, *offset)),
             // Nobody saw where it stood.
             false => self.damage.lost.iter().any(|(name, _)| name == topic),
         }
