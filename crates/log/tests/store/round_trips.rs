@@ -2,7 +2,7 @@
 
 use heartwire_disk::{CrashDisk, FileDisk};
 use heartwire_log::store::{DiskPlace, Opening, ReadError, Record};
-use heartwire_log::{Append, Log, LogConfig, Now};
+use heartwire_log::{Append, Log, LogConfig, Now, ProducerKey};
 use heartwire_proto::frame::{Message, Publisher};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{LogId, Offset, Seq, Time, WallTime};
@@ -130,7 +130,11 @@ fn numbers_without_messages_and_epochs_are_kept() {
 
 /// Appends one message to a log of its own, to get it in wire form.
 fn message(topic: &str, payload: Message<'_>, from: Option<&str>, wall: u64) -> Record {
-    let mut log = Log::new(LogId::from_random(1), LogConfig::default());
+    let mut log = Log::new(
+        LogId::from_random(1),
+        &ProducerKey::new(KEY),
+        LogConfig::default(),
+    );
     let append = Append {
         topic: TopicRef::parse(topic).unwrap(),
         payload,
