@@ -115,11 +115,11 @@ impl HubGuard<'_> {
         let mut loads = Vec::new();
         self.state.take_loads(&mut loads);
         self.state.take_wakes(&mut wakes.0);
-        let waiting = self.state.log().untaken_len();
+        let has_batch = self.state.log().has_batch();
         drop(self.state);
         if let Some(storage) = self.storage {
-            if waiting > 0 {
-                storage.waiting(waiting);
+            if has_batch {
+                storage.raise();
             }
             storage.load(loads);
         }

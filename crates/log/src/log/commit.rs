@@ -109,12 +109,7 @@ impl Log {
 
     /// Whether a writer has something to [take](Self::take_batch).
     pub fn has_batch(&self) -> bool {
-        self.untaken_len() > 0
-    }
-
-    /// How much that is: in appends.
-    pub fn untaken_len(&self) -> usize {
-        self.pending.len() - self.taken
+        self.taken < self.pending.len()
     }
 
     fn record(&self, pending: &Pending) -> Option<Record> {

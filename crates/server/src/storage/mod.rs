@@ -13,14 +13,13 @@
 //!
 //! **Invariant**: one thread writes and syncs segments; nobody waits for a disk while holding a lock.
 
-mod crowd;
 mod helper;
 mod loader;
 mod open;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::{JoinHandle, Thread};
@@ -58,41 +57,17 @@ pub(crate) struct Storage {
 }
 
 /// How the writer is told that there is something for it.
+#[derive(Default)]
 pub(super) struct Signal {
     writer: OnceLock<Thread>,
-    /// How many messages have to wait before the writer is woken; it sets this, and looks how many
-    /// there are under the hub's lock afterwards.
-    wanted: AtomicUsize,
     is_stopping: AtomicBool,
 }
 
 impl Signal {
-    /// The writer comes by itself.
-    const BUSY: usize = usize::MAX;
-
-    fn new() -> Self {
-        Self {
-            writer: OnceLock::new(),
-            wanted: AtomicUsize::new(Self::BUSY),
-            is_stopping: AtomicBool::new(false),
-        }
-    }
-
     fn raise(&self) {
         if let Some(writer) = self.writer.get() {
             writer.unpark();
         }
-    }
-
-    /// So many messages wait to be written.
-    fn waiting(&self, count: usize) {
-        if count >= self.wanted.load(Ordering::Acquire) {
-            self.raise();
-        }
-    }
-
-    fn want(&self, count: usize) {
-        self.wanted.store(count, Ordering::Release);
     }
 
     fn is_stopping(&self) -> bool {
@@ -103,7 +78,7 @@ impl Signal {
 impl Storage {
     /// Starts the threads. They end with the hub.
     pub(crate) fn start(opened: Opened, shared: &Weak<Shared>) -> Self {
-        let signal = Arc::new(Signal::new());
+        let signal = Arc::new(Signal::default());
         let failure = Arc::new(OnceLock::new());
         let (closed, is_closed) = watch::channel(false);
         let segment_bytes = opened.segment_bytes;
@@ -125,9 +100,9 @@ impl Storage {
         }
     }
 
-    /// So much was appended and is to be written.
-    pub(crate) fn waiting(&self, count: usize) {
-        self.signal.waiting(count);
+    /// Something was appended.
+    pub(crate) fn raise(&self) {
+        self.signal.raise();
     }
 
     /// Whether the writer has ended, after which nothing is to be written to the folder.

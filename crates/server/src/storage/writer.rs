@@ -10,7 +10,6 @@ use heartwire_log::store::{Batch, DiskPlace, JobError, SegmentId, Store, WriteEr
 use tokio::sync::watch;
 
 use super::Signal;
-use super::crowd::Crowd;
 use super::helper::Helper;
 use super::open::Opened;
 use crate::shared::Shared;
@@ -41,7 +40,6 @@ pub(super) fn start(
             batch: Batch::default(),
             places: Vec::new(),
             unused: Vec::new(),
-            crowd: Crowd::default(),
             is_full: opened.is_full,
             try_again_at: None,
         }
@@ -61,7 +59,6 @@ struct Writer {
     batch: Batch,
     places: Vec<DiskPlace>,
     unused: Vec<SegmentId>,
-    crowd: Crowd,
     /// The last segment could not be prepared for want of space.
     is_full: bool,
     try_again_at: Option<Instant>,
@@ -101,7 +98,7 @@ impl Writer {
 
     fn turn(&mut self) -> Turn {
         self.help();
-        if self.batch.through == Lsn(0) && !self.gather() {
+        if self.batch.through == Lsn(0) && !self.take() {
             return Turn::Idle;
         }
         match self.write() {
@@ -150,42 +147,6 @@ impl Writer {
         }
     }
 
-    /// Takes what is to be written next once enough is there for the crowd, or it has had its time;
-    /// whether there was anything.
-    fn gather(&mut self) -> bool {
-        let wanted = self.crowd.wanted();
-        if wanted > 1 {
-            self.wait_for(wanted);
-        }
-        let mut took = self.take();
-        if !took {
-            self.crowd.disperse();
-            // Whoever appends after the writer has looked once more wakes it.
-            self.signal.want(1);
-            took = self.take();
-        }
-        if took {
-            self.signal.want(Signal::BUSY);
-        }
-        took
-    }
-
-    fn wait_for(&self, wanted: usize) {
-        let until = Instant::now() + Crowd::PATIENCE;
-        self.signal.want(wanted);
-        while self.waiting() < wanted
-            && let Some(left) = until.checked_duration_since(Instant::now())
-        {
-            thread::park_timeout(left);
-        }
-    }
-
-    /// How many appends wait to be written.
-    fn waiting(&self) -> usize {
-        let shared = self.shared.upgrade();
-        shared.map_or(0, |shared| shared.lock_hub().log().untaken_len())
-    }
-
     /// Takes from the log what is to be written next; whether there was anything.
     fn take(&mut self) -> bool {
         let Some(shared) = self.shared.upgrade() else {
@@ -223,13 +184,11 @@ impl Writer {
         let through = std::mem::take(&mut self.batch.through);
         let (room, is_full) = (self.store.room_bytes(), self.is_full);
         if let Some(shared) = self.shared.upgrade() {
-            let came = shared.hub_calling(|hub| {
+            shared.hub_calling(|hub| {
                 hub.commit(through, &self.places);
                 hub.set_room(room, is_full);
-                hub.log().untaken_len()
             });
             shared.waiting.stored(through);
-            self.crowd.note(self.batch.records.len(), came);
         }
         self.batch.clear();
     }
