@@ -6,7 +6,7 @@
 //!
 //! [`FileDisk`] is a folder of the file system; [`CrashDisk`] is one in memory that crashes, fails
 //! and fills up on command, the same way each time. [`Spread`] says how work on several files is
-//! spread over threads, [`replace`] puts a whole file in place of another.
+//! spread over threads, [`replace()`] puts a whole file in place of another.
 
 mod crash;
 mod error;
