@@ -74,11 +74,15 @@ export class Browser {
     const chromium = spawn(CHROMIUM, args, {
       env: { ...process.env, DISPLAY: display },
       stdio: ['ignore', 'ignore', 'pipe'],
+      // A process group of its own: its children write to the profile, and some outlive it.
+      detached: true,
     })
+    const { pid } = chromium
+    if (pid === undefined) throw new Error(`cannot start ${CHROMIUM}`)
     browser.stops.push(async () => {
-      chromium.kill('SIGKILL')
+      process.kill(-pid, 'SIGKILL')
       await once(chromium, 'exit')
-      // Its children outlive it by a moment, and still write.
+      // Those that are killed with it are gone a moment later.
       rmSync(profile, { recursive: true, force: true, maxRetries: 50, retryDelay: 20 })
     })
     await browser.connect(chromium.stderr)
