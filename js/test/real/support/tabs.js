@@ -138,6 +138,15 @@ export class Browser {
 
   async stop() {
     this.socket?.terminate()
-    for (const stop of this.stops.reverse()) await stop()
+    // What cannot be ended keeps nothing else alive: the test's process would wait for it.
+    const failures = []
+    for (const stop of this.stops.reverse()) {
+      try {
+        await stop()
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, 'not everything has ended')
   }
 }
