@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use heartwire_proto::{Epoch, Time, TopicName};
 
 use super::batch::{DiskPlace, SegmentId};
-use super::checkpoint::CheckpointView;
+use super::checkpoint::{CheckpointTopic, CheckpointView};
 use super::checksum::Hashes;
 use super::index::GROUP;
 use super::keys::{Hashed, Keys};
@@ -253,6 +253,7 @@ impl Share {
         let topic_of = std::mem::take(&mut self.topic_of);
         self.names.clear();
         let mut moved_to = vec![u32::MAX; topics.len()];
+        let mut holes = Vec::new();
         for known in checkpoint.topics() {
             let share = known.key.name().map(|name| share_of(name, &self.hashes));
             if share != Some(self.number) {
@@ -269,6 +270,7 @@ impl Share {
                 std::mem::swap(&mut topic, &mut topics[*before as usize]);
                 moved_to[*before as usize] = self.topics.len() as u32;
             }
+            holes.extend(topic.hole_before(&known, self.topics.len()));
             topic.epoch = known.epoch;
             topic.end = known.end;
             topic.last_append = known.last_append;
@@ -285,6 +287,7 @@ impl Share {
             hole.topic = moved_to[hole.topic] as usize;
             hole.topic != u32::MAX as usize
         });
+        self.holes.append(&mut holes);
         self.is_complete = true;
     }
 }
@@ -309,6 +312,20 @@ impl Topic {
             moved: Vec::new(),
             lost: Vec::new(),
         }
+    }
+
+    /// The last messages that a checkpoint knows of, where they were not met; the topic's number is
+    /// `at`. They stood in its last segment at the latest.
+    fn hole_before(&self, known: &CheckpointTopic<'_>, at: usize) -> Option<Hole> {
+        let is_hole = self.end > 0 && self.end < known.end;
+        is_hole.then(|| Hole {
+            topic: at,
+            first: self.end + 1,
+            last: known.end,
+            since: self.last_message,
+            until: (SegmentId(known.last_segment.0 + 1), 0),
+            is_unexplained: false,
+        })
     }
 
     /// Its name and origin, as records have them.

@@ -137,6 +137,29 @@ fn what_damage_took_of_a_removed_segment_is_a_gap_and_no_hole() {
 }
 
 #[test]
+fn the_last_messages_below_a_checkpoint_are_named_when_damage_took_them() {
+    let (disk, mut store, mut maker) = an_empty_log();
+    fill(&mut store, &mut maker, "a", 9);
+    fill(&mut store, &mut maker, "b", 14);
+    store.remove(&[SegmentId(3)]);
+    run_jobs(&mut store);
+    assert_eq!(named(&disk, ".ckpt").len(), 1);
+    fill(&mut store, &mut maker, "a", 3);
+    store.close().unwrap();
+    let disk = disk.copy();
+    let before = check(disk.clone(), &InTurn).unwrap();
+    let places = before.topics[0].places.to_vec();
+    assert_eq!((places.len(), places[8].segment), (12, SegmentId(2)));
+    disk.flip_bit(&segment(2), u64::from(places[8].position) + 20, 1);
+    disk.flip_bit(&named(&disk, ".idx")[1], 40, 1);
+    let (_, recovered) = open_as(&disk, Opening::AcceptDataLoss).unwrap();
+    let topic = &recovered.topics[0];
+    assert_eq!((topic.base, topic.end), (Offset(0), Offset(12)));
+    assert_eq!(topic.gaps, [(Offset(9), Offset(9))]);
+    assert_eq!(topic.places.len(), 11);
+}
+
+#[test]
 fn producers_and_ends_outlive_all_messages_and_their_segments() {
     let (disk, mut store, mut maker) = an_empty_log();
     let records = fill(&mut store, &mut maker, "gone", 12);
