@@ -78,10 +78,7 @@ fn take_places(topic: &mut RecoveredTopic) -> Places {
     let (mut found, mut next) = (found.iter(), topic.base.next());
     for (first, last) in &topic.gaps {
         while next < *first {
-            found
-                .next()
-                .into_iter()
-                .for_each(|place| places.push_back(place));
+            places.extend(found.next());
             next = next.next();
         }
         while next <= *last {
@@ -89,6 +86,6 @@ fn take_places(topic: &mut RecoveredTopic) -> Places {
             next = next.next();
         }
     }
-    found.for_each(|place| places.push_back(place));
+    places.extend(found);
     places
 }

@@ -110,7 +110,7 @@ impl Places {
     }
 
     /// Those from the one at `index` on.
-    pub fn iter_from(&self, index: usize) -> impl Iterator<Item = DiskPlace> + Clone {
+    pub(crate) fn iter_from(&self, index: usize) -> impl Iterator<Item = DiskPlace> + Clone {
         let (mut first, mut skipped) = (0, index.min(self.indexed_len));
         while let Some(run) = self.indexed.get(first)
             && run.len() <= skipped
@@ -126,7 +126,7 @@ impl Places {
     }
 
     /// The oldest.
-    pub fn front(&self) -> Option<DiskPlace> {
+    pub(crate) fn front(&self) -> Option<DiskPlace> {
         match self.indexed.front() {
             Some(run) => run.iter_from(0).next(),
             None => self.noted.front().copied(),
@@ -135,7 +135,7 @@ impl Places {
 
     /// How many messages stand together in a segment, and how much of it they take, in bytes, from
     /// the oldest on. A segment may come more than once.
-    pub fn by_segment(&self) -> impl Iterator<Item = (SegmentId, u64, u64)> {
+    pub(crate) fn by_segment(&self) -> impl Iterator<Item = (SegmentId, u64, u64)> {
         let indexed = self.indexed.iter();
         let indexed = indexed.map(|run| (run.segment, u64::from(run.len), u64::from(run.bytes)));
         let noted = self.noted.iter().filter(|place| !place.is_lost());
@@ -143,13 +143,13 @@ impl Places {
     }
 
     /// Adds the newest.
-    pub fn push_back(&mut self, place: DiskPlace) {
+    pub(crate) fn push_back(&mut self, place: DiskPlace) {
         self.bytes += u64::from(place.bytes);
         self.noted.push_back(place);
     }
 
     /// Takes the oldest off.
-    pub fn pop_front(&mut self) -> Option<DiskPlace> {
+    pub(crate) fn pop_front(&mut self) -> Option<DiskPlace> {
         let place = match self.indexed.front_mut() {
             Some(run) => {
                 let place = run.pop_front();
@@ -168,7 +168,7 @@ impl Places {
     }
 
     /// Puts another in place of the one at `index`, if that is there.
-    pub fn replace(&mut self, index: usize, place: DiskPlace) {
+    pub(crate) fn replace(&mut self, index: usize, place: DiskPlace) {
         if index < self.indexed_len {
             self.note_all();
         }
@@ -193,12 +193,16 @@ impl Places {
     }
 }
 
+impl Extend<DiskPlace> for Places {
+    fn extend<T: IntoIterator<Item = DiskPlace>>(&mut self, places: T) {
+        places.into_iter().for_each(|place| self.push_back(place));
+    }
+}
+
 impl FromIterator<DiskPlace> for Places {
     fn from_iter<T: IntoIterator<Item = DiskPlace>>(places: T) -> Self {
         let mut collected = Self::default();
-        places
-            .into_iter()
-            .for_each(|place| collected.push_back(place));
+        collected.extend(places);
         collected
     }
 }

@@ -345,19 +345,16 @@ impl Read {
         let below = self.segments.partition_point(|segment| segment.id < at);
         let (below, after) = self.segments.split_at(below);
         self.index_bytes = after.iter().map(Loaded::facts_bytes).sum();
-        let mut since: Vec<(SegmentId, Step<'_>)> = after.iter().map(step_of).collect();
-        since.extend(gone.iter().map(|(id, index)| {
-            let index = index.view();
-            let (id, depth) = (*id, Depth::Gone);
-            (id, Step::Index { id, index, depth })
-        }));
-        since.sort_by_key(|(id, _)| *id);
+        let gone = gone.iter().map(|(id, index)| Step::Index {
+            id: *id,
+            index: index.view(),
+            depth: Depth::Gone,
+        });
+        let mut since: Vec<Step<'_>> = after.iter().map(step_of).chain(gone).collect();
+        since.sort_by_key(Step::id);
         let checkpoint = checkpoint.map(|checkpoint| Step::Checkpoint { id: at, checkpoint });
-        let steps = below.iter().map(|segment| step_of(segment).1);
-        let steps = steps.chain(checkpoint);
-        let steps: Vec<Step<'_>> = steps
-            .chain(since.into_iter().map(|(_, step)| step))
-            .collect();
+        let steps = below.iter().map(step_of).chain(checkpoint);
+        let steps: Vec<Step<'_>> = steps.chain(since).collect();
         let is_complete = checkpoint.is_none() && !self.checkpoints_lost;
         let hashes = Hashes::new(self.identity.store);
         self.state = State::of(&steps, &hashes, is_complete, spread);
@@ -413,12 +410,11 @@ impl Read {
     }
 }
 
-/// What the index of a segment says, and the segment's number.
-fn step_of(segment: &Loaded) -> (SegmentId, Step<'_>) {
-    let step = Step::Index {
+/// What the index of a segment says.
+fn step_of(segment: &Loaded) -> Step<'_> {
+    Step::Index {
         id: segment.id,
         index: segment.view(),
         depth: Depth::Places,
-    };
-    (segment.id, step)
+    }
 }

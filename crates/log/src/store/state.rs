@@ -54,6 +54,13 @@ pub(super) enum Step<'a> {
 }
 
 impl Step<'_> {
+    /// The number of the segment, or of the checkpoint.
+    pub(super) const fn id(&self) -> SegmentId {
+        match self {
+            Self::Index { id, .. } | Self::Checkpoint { id, .. } => *id,
+        }
+    }
+
     /// How many runs of messages it brings to a share.
     const fn runs_len(&self, share: usize) -> usize {
         match self {

@@ -197,20 +197,9 @@ impl World {
             (name.clone(), topic)
         });
         let saved = saved.collect();
+        // A process begins on a machine that is awake.
         self.waken(client);
         self.begin_life(client, saved);
-    }
-
-    /// A process begins on a machine that is awake.
-    fn waken(&mut self, client: usize) {
-        match self.clients[client].pulse {
-            Pulse::Awake { .. } => {}
-            Pulse::Frozen => self.calm_client(client),
-            Pulse::Asleep { .. } => {
-                let wires = std::mem::take(&mut self.clients[client].slept_wires);
-                self.mend(client, &Way::BOTH, &wires);
-            }
-        }
     }
 
     fn end_life(&mut self, client: usize) {

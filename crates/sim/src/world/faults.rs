@@ -113,7 +113,7 @@ impl World {
         wires
     }
 
-    pub(crate) fn mend(&mut self, client: usize, ways: &[Way], wires: &[WireId]) {
+    fn mend(&mut self, client: usize, ways: &[Way], wires: &[WireId]) {
         for way in ways {
             *self.paths[client].blocks(*way) -= 1;
             for wire in wires {
@@ -252,23 +252,30 @@ impl World {
     }
 
     fn wake(&mut self, client: usize) {
+        // Another process may have taken its place meanwhile.
+        if self.waken(client) {
+            self.drive(client);
+        }
+    }
+
+    /// Ends a client's sleep, and what that has cut; whether it slept, or stood still.
+    pub(crate) fn waken(&mut self, client: usize) -> bool {
         let since = self.now;
         match std::mem::replace(&mut self.clients[client].pulse, Pulse::Awake { since }) {
-            // Another process has taken its place meanwhile.
-            Pulse::Awake { since } => self.clients[client].pulse = Pulse::Awake { since },
-            Pulse::Frozen => {
-                self.calm_client(client);
-                self.drive(client);
+            Pulse::Awake { since } => {
+                self.clients[client].pulse = Pulse::Awake { since };
+                return false;
             }
+            Pulse::Frozen => self.calm_client(client),
             Pulse::Asleep { since } => {
                 let it = &mut self.clients[client];
                 it.behind_ms += self.now - since;
                 it.has_slept = true;
                 let wires = std::mem::take(&mut it.slept_wires);
                 self.mend(client, &Way::BOTH, &wires);
-                self.drive(client);
             }
         }
+        true
     }
 
     fn slow_reader(&mut self, client: usize) {
