@@ -6,15 +6,16 @@
 //!   cargo bench -p heartwire-log --bench store -- replay FOLDER [MESSAGES]
 //! ```
 //!
-//! `append` writes batches of 1, 64 and 1,024 messages of 128 bytes over 10,000 topics, each made
-//! durable: once to a store that keeps everything and fills its segments with zeros meanwhile, once to
-//! one that lets old segments go and has their files again. Beside them stands a loop of one `pwrite`
-//! and one `fdatasync` of as many bytes, once into a file that grows, once into one that was filled with
-//! zeros before the loop begins. `reopen` opens a log of 5 million such messages, without indexes and with
-//! them, beside one sequential read and checksum of its segments, with the files in the system's cache
-//! and without, and says what the log then takes to take it in. `replay` reads 1,000 messages of one of 10,000 topics back from 11 million, for a follower
-//! that begins at the head: from the disk, from the system's cache, and from the log's memory; and tells
-//! how much memory the process has for it all.
+//! `append` writes batches of 1, 64 and 1,024 messages of 128 bytes over 10,000 topics, each made durable:
+//! once to a store that keeps everything and fills its segments with zeros meanwhile, once to one that lets
+//! old segments go and has their files again. Beside them stands a loop of one `pwrite` and one `fdatasync`
+//! of as many bytes, once into a file that grows, once into one that was filled with zeros before the loop
+//! begins. `reopen` opens a log of 5 million such messages: with all its indexes, as after a clean stop;
+//! without those of the newest two segments, as after a crash; and without any. Beside it stands one
+//! sequential read and checksum of its segments, with the files in the system's cache and without; and it
+//! says what the log then takes to take it in. `replay` reads 1,000 messages of one of 10,000 topics back
+//! from 11 million, for a follower that begins at the head: from the disk, from the system's cache, and
+//! from the log's memory; and tells how much memory the process has for it all.
 
 #![allow(
     clippy::disallowed_methods,
@@ -48,6 +49,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const TOPICS: usize = 10_000;
 const PAYLOAD_BYTES: usize = 128;
+/// How many segments a process that ends without warning leaves without an index: the one it writes to,
+/// and the one before, whose index is being made.
+const UNINDEXED_MAX: usize = 2;
 /// What a scan reads at once, in bytes.
 const SCAN_BYTES: usize = 1 << 20;
 
@@ -297,17 +301,29 @@ fn reopen(folder: &Path, messages: u64) {
             report("then: taken in by the log       ", took, scan);
         }
     }
-    for path in files(&folder, "idx").iter().chain(&files(&folder, "ckpt")) {
-        fs::remove_file(path).expect("it is there");
-    }
+    remove(files(&folder, "idx").iter().rev().take(UNINDEXED_MAX));
+    reopen_scanning(&folder, messages, "after a crash");
+    remove(files(&folder, "idx").iter().chain(&files(&folder, "ckpt")));
+    reopen_scanning(&folder, messages, "all scanned  ");
+    fs::remove_dir_all(&folder).expect("it is there");
+}
+
+/// Opens a log some of whose segments have no index.
+fn reopen_scanning(folder: &Path, messages: u64, what: &str) {
+    let segments = files(folder, "seg");
     for cache in [Cache::Warm, Cache::Cold] {
-        let scan = best(&folder, cache, || scan(&segments));
+        let scan = best(folder, cache, || scan(&segments));
         for (name, threads) in [("one thread ", 0), ("two threads", 2)] {
-            let took = best(&folder, cache, || reopen_once(&folder, threads, messages));
-            report(&format!("{cache:?}: all scanned, {name} "), took, scan);
+            let took = best(folder, cache, || reopen_once(folder, threads, messages));
+            report(&format!("{cache:?}: {what}, {name}"), took, scan);
         }
     }
-    fs::remove_dir_all(&folder).expect("it is there");
+}
+
+fn remove<'p>(paths: impl Iterator<Item = &'p PathBuf>) {
+    for path in paths {
+        fs::remove_file(path).expect("it is there");
+    }
 }
 
 /// Whether the system has the files in memory already, as after a process died, or must read them

@@ -56,23 +56,18 @@ impl Log {
         policy: &Policy,
         keep: &mut impl FnMut(TopicId) -> bool,
     ) {
-        let clock = self.clock;
-        let Some(topic) = self.topics.get_mut(id.0) else {
-            return;
-        };
-        if topic.is_forgotten(&self.config, clock) && !keep(id) {
+        let (clock, topic) = (self.clock, self.topics.get(id.0));
+        let is_forgotten = topic.is_some_and(|topic| topic.is_forgotten(&self.config, clock));
+        if is_forgotten && !keep(id) {
             self.forget(id);
             return;
         }
         // Kept beyond its time, or waiting to become durable: it is looked at again in a while.
         let again = self.config.topic_age_max.min(policy.retention.age_max) / 2;
         let later = clock + again.max(LOOK_AGAIN_MIN);
-        let segments = &self.segments;
-        let due = topic.next_due(policy, &self.config, |place| segments.appended_by(place));
-        let due = if due <= clock { later } else { due };
-        self.calendar.remove(&(topic.due, id));
-        topic.due = due;
-        self.calendar.insert((due, id));
+        if let Some(due) = self.next_due(id) {
+            self.list_due(id, if due <= clock { later } else { due });
+        }
     }
 
     pub(super) fn forget(&mut self, id: TopicId) {

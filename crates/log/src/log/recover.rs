@@ -63,7 +63,11 @@ impl Log {
         let topic = self.topics.get(id.0).expect("it was just restored");
         let retention = self.config.policy(topic.name().as_topic()).retention;
         self.change(id, |topic, _| topic.trim(&retention));
-        self.set_due(id).expect("trimming removes no topic")
+        let due = self.next_due(id).expect("trimming removes no topic");
+        if let Some(topic) = self.topics.get_mut(id.0) {
+            topic.due = due;
+        }
+        due
     }
 }
 

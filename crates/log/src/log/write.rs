@@ -242,19 +242,25 @@ impl Log {
 
     /// The topic has something to forget earlier, or for the first time.
     pub(super) fn rearm(&mut self, id: TopicId) {
-        let before = self.topics.get(id.0).map(|topic| topic.due);
-        if let (Some(before), Some(due)) = (before, self.set_due(id)) {
-            self.calendar.remove(&(before, id));
-            self.calendar.insert((due, id));
+        if let Some(due) = self.next_due(id) {
+            self.list_due(id, due);
         }
     }
 
-    /// Finds out when a topic has something to forget; the calendar follows.
-    pub(super) fn set_due(&mut self, id: TopicId) -> Option<Time> {
-        let topic = self.topics.get_mut(id.0)?;
-        let segments = &self.segments;
+    /// When a topic has something to forget.
+    pub(super) fn next_due(&self, id: TopicId) -> Option<Time> {
+        let topic = self.topics.get(id.0)?;
         let policy = self.config.policy(topic.name().as_topic());
-        topic.due = topic.next_due(policy, &self.config, |place| segments.appended_by(place));
-        Some(topic.due)
+        let appended_by = |place| self.segments.appended_by(place);
+        Some(topic.next_due(policy, &self.config, appended_by))
+    }
+
+    /// The calendar lists the topic at this time, and at no other.
+    pub(super) fn list_due(&mut self, id: TopicId, due: Time) {
+        if let Some(topic) = self.topics.get_mut(id.0) {
+            self.calendar.remove(&(topic.due, id));
+            self.calendar.insert((due, id));
+            topic.due = due;
+        }
     }
 }

@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 
 use heartwire_proto::{Epoch, Seq, Time};
 
+use super::batch::SegmentId;
 use super::bytes::Put as _;
 use super::checksum::Hashes;
+use super::envelope;
+use super::files::Kind;
 use super::keys::{Hashed, Keys};
 use super::record::{Key, MessageView, View, epoch};
-use super::view::{IndexView, PLACE_BYTES, PartView};
+use super::view::{IndexRun, IndexView, PLACE_BYTES, PartView};
 use crate::producer::ProducerId;
 
 /// How many records are added together, at best.
@@ -249,7 +252,7 @@ impl SegmentIndex {
             moved: Vec::new(),
             lost: from.lost().collect(),
         };
-        for run in from.runs {
+        for IndexRun { run, .. } in from.runs {
             for (offset, (position, bytes)) in (run.first..).zip(from.places(run)) {
                 match is_bad(position) {
                     true => rarity.lose(offset),
@@ -267,8 +270,18 @@ impl SegmentIndex {
         Some(())
     }
 
-    /// The index as it stands in a file, without what is around it.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    /// The index as it stands in the file of its segment.
+    pub(super) fn to_file(&self, store: u64, id: SegmentId) -> Vec<u8> {
+        envelope::wrap(Kind::Index, store, id, |out| self.encode(out))
+    }
+
+    /// How much of the file are places of messages, in bytes.
+    pub(super) const fn places_bytes(&self) -> usize {
+        self.rows.len() * PLACE_BYTES
+    }
+
+    /// The index without what is around it in its file.
+    fn encode(&self, out: &mut Vec<u8>) {
         let runs = self.runs_by_topic();
         let mut runs = runs.as_slice();
         out.reserve(self.rows.len() * PLACE_BYTES + self.topics.len() * 64);

@@ -17,7 +17,7 @@ use super::error::{Damage, FileError, JobError};
 use super::files::{Files, Kind, Listing};
 use super::frame::END_BYTES;
 use super::index::SegmentIndex;
-use super::load::{facts_bytes, read_index, wrap};
+use super::load::{IndexFile, read_index};
 use super::meta::{Behind, Identity};
 use super::state::{Depth, State, Step};
 
@@ -52,16 +52,39 @@ pub(super) enum Task {
 pub(super) enum Unwritten {
     /// As it was gathered while the segment was written.
     Gathered(Box<SegmentIndex>),
-    /// As it will stand in its file: made when the segment was scanned.
-    Encoded(Arc<Vec<u8>>),
+    /// As it will stand in its file.
+    Encoded(Encoded),
+}
+
+/// An index as it will stand in its file.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) file: Arc<Vec<u8>>,
+    /// How long it is without the places of messages, in bytes.
+    facts_bytes: u64,
 }
 
 impl Unwritten {
-    pub(super) fn encode(self, store: u64, id: SegmentId) -> Arc<Vec<u8>> {
+    pub(super) fn encode(self, store: u64, id: SegmentId) -> Encoded {
         match self {
-            Self::Gathered(index) => Arc::new(wrap(store, id, &index)),
-            Self::Encoded(file) => file,
+            Self::Gathered(index) => {
+                let file = index.to_file(store, id);
+                Encoded {
+                    facts_bytes: (file.len() - index.places_bytes()) as u64,
+                    file: Arc::new(file),
+                }
+            }
+            Self::Encoded(encoded) => encoded,
         }
+    }
+}
+
+impl From<&IndexFile> for Unwritten {
+    fn from(index: &IndexFile) -> Self {
+        Self::Encoded(Encoded {
+            file: Arc::clone(&index.bytes),
+            facts_bytes: index.facts_bytes(),
+        })
     }
 }
 
@@ -78,7 +101,7 @@ pub(super) enum Outcome<D: Disk> {
     Sealed {
         id: SegmentId,
         /// The index, to be written another time if it was not.
-        file: Arc<Vec<u8>>,
+        index: Encoded,
         /// How long it is without the places of messages, in bytes.
         made: Result<u64, FileError>,
     },
@@ -120,10 +143,10 @@ impl<D: Disk> Job<D> {
                 made: prepare(&files, identity, id, bytes),
             },
             Task::Seal { id, index } => {
-                let file = index.encode(identity.store, id);
-                let made = files.put(&Kind::Index.name(id), &file);
-                let made = made.map(|()| facts_bytes(identity.store, &file));
-                Outcome::Sealed { id, file, made }
+                let index = index.encode(identity.store, id);
+                let made = files.put(&Kind::Index.name(id), &index.file);
+                let made = made.map(|()| index.facts_bytes);
+                Outcome::Sealed { id, index, made }
             }
             Task::Checkpoint { id, remove, config } => Outcome::Checkpointed {
                 id,

@@ -29,8 +29,7 @@ pub(super) enum Trust {
 pub(super) struct Loaded {
     pub(super) id: SegmentId,
     /// Its index, as it stands, or should stand, in a file.
-    pub(super) index: Arc<Vec<u8>>,
-    layout: Layout,
+    pub(super) index: IndexFile,
     /// Whether it does stand in a file like that.
     pub(super) has_file: bool,
     pub(super) scanned: Option<Scan>,
@@ -53,10 +52,8 @@ pub(super) struct Scan {
 }
 
 impl Loaded {
-    /// The index, which is one.
     pub(super) fn view(&self) -> IndexView<'_> {
-        let view = IndexView::new(envelope::body(&self.index), &self.layout);
-        view.expect("an index is checked when it is read, and whole when it is made")
+        self.index.view()
     }
 
     /// Whether anything was ever written to it.
@@ -74,62 +71,45 @@ impl Loaded {
     }
 
     pub(super) fn set_index(&mut self, store: u64, index: &SegmentIndex) {
-        let made = IndexFile::made(store, self.id, index);
-        (self.index, self.layout) = (made.bytes, made.layout);
+        self.index = IndexFile::made(store, self.id, index);
     }
 
     /// A segment that is known by its index alone.
-    pub(super) fn by_index(id: SegmentId, file: IndexFile) -> Self {
+    pub(super) const fn by_index(id: SegmentId, index: IndexFile) -> Self {
         Self {
             id,
-            index: file.bytes,
-            layout: file.layout,
+            index,
             has_file: true,
             scanned: None,
             index_is_bad: false,
             is_exact: true,
         }
     }
-
-    /// How long the index is without the places of messages, in bytes: what a checkpoint folds.
-    pub(super) fn facts_bytes(&self) -> u64 {
-        (self.index.len() - self.layout.places_bytes) as u64
-    }
 }
 
-pub(super) fn wrap(store: u64, id: SegmentId, index: &SegmentIndex) -> Vec<u8> {
-    envelope::wrap(Kind::Index, store, id, |out| index.encode(out))
-}
-
-/// An index file that was read, and is whole.
+/// An index file that was read and is whole, or that was made here.
 #[derive(Debug, Default)]
 pub(super) struct IndexFile {
-    bytes: Arc<Vec<u8>>,
+    pub(super) bytes: Arc<Vec<u8>>,
     layout: Layout,
 }
 
 impl IndexFile {
-    /// A file that is made here.
     pub(super) fn made(store: u64, id: SegmentId, index: &SegmentIndex) -> Self {
-        let bytes = Arc::new(wrap(store, id, index));
+        let bytes = Arc::new(index.to_file(store, id));
         let layout = Layout::of(envelope::body(&bytes), &Hashes::new(store)).unwrap_or_default();
         Self { bytes, layout }
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     pub(super) fn view(&self) -> IndexView<'_> {
         let view = IndexView::new(envelope::body(&self.bytes), &self.layout);
-        view.expect("an index is checked when it is read")
+        view.expect("an index is checked when it is read, and whole when it is made")
     }
-}
 
-/// How long an index file is without the places of messages, in bytes.
-pub(super) fn facts_bytes(store: u64, file: &[u8]) -> u64 {
-    let layout = Layout::of(envelope::body(file), &Hashes::new(store)).unwrap_or_default();
-    (file.len() - layout.places_bytes) as u64
+    /// How long it is without the places of messages, in bytes: what a checkpoint folds.
+    pub(super) fn facts_bytes(&self) -> u64 {
+        (self.bytes.len() - self.layout.places_bytes) as u64
+    }
 }
 
 /// Reads an index file; `None` if it cannot be used.

@@ -61,7 +61,7 @@ pub(super) fn open<D: Disk>(
         });
     }
     let renewed = repair(&files, &mut read, &config, fresh.epochs)?;
-    let store = Store::new(files, lock, config, &mut read);
+    let store = Store::new(files, lock, config, &read);
     Ok((store, recovered(read, &renewed)))
 }
 

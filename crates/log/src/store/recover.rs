@@ -344,7 +344,10 @@ impl Read {
         let gone = self.read_gone(files)?;
         let below = self.segments.partition_point(|segment| segment.id < at);
         let (below, after) = self.segments.split_at(below);
-        self.index_bytes = after.iter().map(Loaded::facts_bytes).sum();
+        self.index_bytes = after
+            .iter()
+            .map(|segment| segment.index.facts_bytes())
+            .sum();
         let gone = gone.iter().map(|(id, index)| Step::Index {
             id: *id,
             index: index.view(),

@@ -105,7 +105,7 @@ fn write_index<D: Disk>(files: &Files<D>, segment: &mut Loaded) -> Result<(), Fi
         .as_ref()
         .is_some_and(|scan| !scan.bad.is_empty())
     {
-        files.put(&Kind::Index.name(segment.id), &segment.index)?;
+        files.put(&Kind::Index.name(segment.id), &segment.index.bytes)?;
         segment.has_file = true;
     }
     Ok(())
@@ -151,7 +151,7 @@ pub(super) fn renew_epochs<D: Disk>(
     let (segment, index) = small_segment(identity, id, &records, &read.state);
     files.put(&Kind::Segment.name(id), &segment)?;
     let index = IndexFile::made(identity.store, id, &index);
-    files.put(&Kind::Index.name(id), index.bytes())?;
+    files.put(&Kind::Index.name(id), &index.bytes)?;
     let (index, depth) = (index.view(), Depth::Places);
     read.state.take_in(&Step::Index { id, index, depth });
     read.listing.numbered.insert((Kind::Segment, id));

@@ -36,7 +36,7 @@ struct Indexes(Vec<(SegmentId, SharedIndex)>);
 impl Indexes {
     fn new(segments: &[Loaded]) -> Self {
         let files = segments.iter();
-        let shared = files.map(|segment| (segment.id, Arc::new(Arc::clone(&segment.index))));
+        let shared = files.map(|segment| (segment.id, Arc::new(Arc::clone(&segment.index.bytes))));
         Self(shared.collect())
     }
 
@@ -48,9 +48,9 @@ impl Indexes {
             IndexedRun {
                 segment: placed.segment,
                 index: Arc::clone(&self.0[at].1),
-                at: placed.at + envelope::BODY_AT as u32,
-                len: placed.len,
-                bytes: placed.bytes,
+                at: placed.run.at + envelope::BODY_AT as u32,
+                len: placed.run.len,
+                bytes: placed.run.bytes,
             }
         }))
     }
@@ -99,11 +99,11 @@ impl Share {
     /// The runs in the order of lives, those of one life in the order in which they were folded, and
     /// where those of each life begin.
     fn runs_by_life(&self) -> (Vec<Placed>, Vec<u32>) {
-        let bounds = bounds(self.lives.len(), self.runs.iter().map(|run| run.life));
+        let bounds = bounds(self.lives.len(), self.runs.iter().map(|placed| placed.life));
         let (mut next, mut sorted) = (bounds.clone(), self.runs.clone());
-        for run in &self.runs {
-            let at = &mut next[run.life as usize];
-            sorted[*at as usize] = *run;
+        for placed in &self.runs {
+            let at = &mut next[placed.life as usize];
+            sorted[*at as usize] = *placed;
             *at += 1;
         }
         (sorted, bounds)
@@ -118,7 +118,7 @@ impl Topic {
             return self.retain_between_losses(runs, indexes);
         }
         let (mut base, mut first) = (self.end, runs.len());
-        while let Some(run) = runs[..first].last()
+        while let Some(Placed { run, .. }) = runs[..first].last()
             && run.last() == base
         {
             (base, first) = (run.first - 1, first - 1);
@@ -132,7 +132,9 @@ impl Topic {
 
     /// The same where messages were written again, or lost, which is rare.
     fn retain_between_losses(&self, runs: &[Placed], indexes: &Indexes) -> Retained {
-        let offsets = runs.iter().flat_map(|run| run.first..=run.last());
+        let offsets = runs
+            .iter()
+            .flat_map(|placed| placed.run.first..=placed.run.last());
         let places = indexes.places(runs);
         let mut there: BTreeMap<u64, DiskPlace> = offsets.zip(places.iter()).collect();
         there.extend(self.moved.iter().copied());

@@ -16,7 +16,7 @@ use super::keys::{Hashed, Keys};
 use super::record::Key;
 use super::resolve::Retained;
 use super::state::{Depth, Position, Step};
-use super::view::{IndexView, PartView, share_of};
+use super::view::{IndexRun, IndexView, PartView, Run, share_of};
 
 /// What is known of one topic.
 #[derive(Clone, Debug)]
@@ -42,19 +42,7 @@ pub(super) struct Topic {
 pub(super) struct Placed {
     pub(super) life: u32,
     pub(super) segment: SegmentId,
-    pub(super) first: u64,
-    pub(super) len: u32,
-    /// Where in the segment's index their places begin, in bytes.
-    pub(super) at: u32,
-    /// How much of the disk they take.
-    pub(super) bytes: u32,
-}
-
-impl Placed {
-    /// The offset of the last message.
-    pub(super) const fn last(&self) -> u64 {
-        self.first + (self.len as u64 - 1)
-    }
+    pub(super) run: Run,
 }
 
 /// Offsets that no message has, between two that follow each other in the log.
@@ -161,7 +149,7 @@ impl Share {
             topic.lost.push((first, last));
             topic.end = topic.end.max(last);
         }
-        for run in part.runs {
+        for IndexRun { run, ends } in part.runs {
             let next = topic.end + 1;
             if run.first > next && (is_complete || topic.end > 0) {
                 self.holes.push(Hole {
@@ -169,20 +157,17 @@ impl Share {
                     first: next,
                     last: run.first - 1,
                     since: topic.last_message,
-                    until: (id, run.ends.0),
+                    until: (id, ends.0),
                     is_unexplained: is_complete,
                 });
             }
             topic.end = topic.end.max(run.last());
-            topic.last_message = (id, run.ends.1);
+            topic.last_message = (id, ends.1);
             if depth == Depth::Places {
                 self.runs.push(Placed {
                     life: topic.life,
                     segment: id,
-                    first: run.first,
-                    len: run.len,
-                    at: run.at,
-                    bytes: run.bytes,
+                    run: *run,
                 });
             }
         }

@@ -43,7 +43,7 @@ pub(super) fn unpack(place: PackedPlace) -> (u32, u32) {
     (both as u32, (both >> 32) as u32)
 }
 
-/// Offsets that follow each other, and where their messages stand.
+/// Offsets of one topic that follow each other in one segment, and where their places stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Run {
     pub(super) first: u64,
@@ -51,28 +51,11 @@ pub(super) struct Run {
     pub(super) len: u32,
     /// Where in the index their places begin, in bytes.
     pub(super) at: u32,
-    /// Where the first of them and the last stand.
-    pub(super) ends: (u32, u32),
     /// How much of the disk they take.
     pub(super) bytes: u32,
 }
 
 impl Run {
-    /// Of these places, which begin in the index where `at` says; `None` without any.
-    fn of(first: u64, at: usize, places: &[PackedPlace]) -> Option<Self> {
-        let (start, end) = (places.first()?, places.last()?);
-        let bytes: u64 = places.iter().map(|place| u64::from(unpack(*place).1)).sum();
-        Some(Self {
-            first,
-            len: first
-                .checked_add(places.len() as u64)
-                .and(u32::try_from(places.len()).ok())?,
-            at: u32::try_from(at).ok()?,
-            ends: (unpack(*start).0, unpack(*end).0),
-            bytes: u32::try_from(bytes).ok()?,
-        })
-    }
-
     /// The offset of the last message.
     pub(super) const fn last(&self) -> u64 {
         self.first + (self.len as u64 - 1)
@@ -82,6 +65,31 @@ impl Run {
     pub(super) const fn range(&self) -> Range<usize> {
         let at = self.at as usize;
         at..at + self.len as usize * PLACE_BYTES
+    }
+}
+
+/// A run as an index has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct IndexRun {
+    pub(super) run: Run,
+    /// Where the first of its messages and the last stand.
+    pub(super) ends: (u32, u32),
+}
+
+impl IndexRun {
+    /// Of these places, which begin in the index where `at` says; `None` without any.
+    fn of(first: u64, at: usize, places: &[PackedPlace]) -> Option<Self> {
+        let (start, end) = (places.first()?, places.last()?);
+        let bytes: u64 = places.iter().map(|place| u64::from(unpack(*place).1)).sum();
+        let len = first.checked_add(places.len() as u64);
+        let run = Run {
+            first,
+            len: len.and(u32::try_from(places.len()).ok())?,
+            at: u32::try_from(at).ok()?,
+            bytes: u32::try_from(bytes).ok()?,
+        };
+        let ends = (unpack(*start).0, unpack(*end).0);
+        Some(Self { run, ends })
     }
 }
 
@@ -136,7 +144,7 @@ impl Part {
     }
 }
 
-fn take_runs(take: &mut Take<'_>, whole: &[u8], runs: &mut Vec<Run>) -> Option<()> {
+fn take_runs(take: &mut Take<'_>, whole: &[u8], runs: &mut Vec<IndexRun>) -> Option<()> {
     let count = take.varint()?;
     let mut heads = *take;
     let mut places_len = 0_usize;
@@ -152,7 +160,7 @@ fn take_runs(take: &mut Take<'_>, whole: &[u8], runs: &mut Vec<Run>) -> Option<(
         let (first, len) = (heads.varint()?, heads.varint_u32()? as usize);
         let own;
         (own, places) = places.split_at(len);
-        runs.push(Run::of(first, at, own)?);
+        runs.push(IndexRun::of(first, at, own)?);
         at += len * PLACE_BYTES;
     }
     Some(())
@@ -174,7 +182,7 @@ pub(super) struct PartView<'a> {
     index: &'a [u8],
     part: &'a Part,
     /// Its messages, in the order in which they were appended.
-    pub(super) runs: &'a [Run],
+    pub(super) runs: &'a [IndexRun],
 }
 
 impl<'a> PartView<'a> {
@@ -241,7 +249,7 @@ pub(super) struct Layout {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Parts {
     parts: Vec<Part>,
-    runs: Vec<Run>,
+    runs: Vec<IndexRun>,
 }
 
 /// How many items there are, and where in the index the first begins.
@@ -290,7 +298,7 @@ impl Parts {
     }
 
     fn places_bytes(&self) -> usize {
-        self.runs.iter().map(|run| run.range().len()).sum()
+        self.runs.iter().map(|one| one.run.range().len()).sum()
     }
 }
 

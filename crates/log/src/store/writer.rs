@@ -112,21 +112,11 @@ impl<D: Disk> Store<D> {
         open::open(disk, config, fresh, opening, spread)
     }
 
-    pub(super) fn new(
-        files: Files<D>,
-        lock: D::Lock,
-        config: StoreConfig,
-        read: &mut Read,
-    ) -> Self {
+    pub(super) fn new(files: Files<D>, lock: D::Lock, config: StoreConfig, read: &Read) -> Self {
         let identity = read.identity;
-        let unwritten = read.segments.iter_mut().filter(|segment| !segment.has_file);
+        let unwritten = read.segments.iter().filter(|segment| !segment.has_file);
         let full: BTreeMap<SegmentId, Unwritten> = unwritten
-            .map(|segment| {
-                (
-                    segment.id,
-                    Unwritten::Encoded(std::mem::take(&mut segment.index)),
-                )
-            })
+            .map(|segment| (segment.id, Unwritten::from(&segment.index)))
             .collect();
         let is_indexed = |id: &SegmentId| !full.contains_key(id);
         let reader = SegmentReader::new(files.clone(), identity.store, config.open_files_max);
@@ -357,9 +347,9 @@ impl<D: Disk> Store<D> {
                 self.jobs.is_preparing = false;
                 self.prepare(id, made?);
             }
-            Outcome::Sealed { id, file, made } => {
+            Outcome::Sealed { id, index, made } => {
                 if made.is_err() {
-                    self.full.insert(id, Unwritten::Encoded(file));
+                    self.full.insert(id, Unwritten::Encoded(index));
                 }
                 self.jobs.index_bytes += made?;
                 self.unindexed.remove(&id);
@@ -424,8 +414,8 @@ impl<D: Disk> Store<D> {
                 .insert(active.id, Unwritten::Gathered(active.index));
         }
         for (id, index) in std::mem::take(&mut self.full) {
-            let file = index.encode(self.identity.store, id);
-            files.put(&Kind::Index.name(id), &file)?;
+            let index = index.encode(self.identity.store, id);
+            files.put(&Kind::Index.name(id), &index.file)?;
         }
         for unused in self.active.iter().chain(&self.prepared) {
             files.remove(&Kind::Segment.name(unused.id))?;
