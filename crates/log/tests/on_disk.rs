@@ -326,6 +326,25 @@ fn what_the_disk_has_lost_is_named_before_its_segment_goes() {
     );
 }
 
+#[test]
+fn what_could_not_be_read_is_not_lost() {
+    let (mut world, old) = sparse();
+    let mut loads = Vec::new();
+    world.log.sweep(800, 100, &mut loads);
+    world.log.loaded(&loads[0], Vec::new());
+    world.write();
+    assert_eq!(world.shelf.lost, []);
+    world.cool();
+    world.read(old, 0);
+    let load = world.loads().remove(0);
+    world.log.loaded(&load, Vec::new());
+    assert_eq!(world.read(old, 0), (texts([]), true));
+    let again = world.loads().remove(0);
+    world.bring(&again);
+    let (read, _) = world.read(old, 0);
+    assert_eq!(read.first().map(String::as_str), Some("1"), "{read:?}");
+}
+
 /// Ten old messages, each in a segment that holds nothing else, and the topic they are of.
 fn sparse() -> (World, TopicId) {
     let newest_only = Policy {

@@ -289,7 +289,7 @@ impl Storage {
     }
 }
 
-/// One message for each place; what cannot be read is lost.
+/// One message for each place up to where the disk refuses to read; what is damaged is lost.
 fn read(
     reader: &SegmentReader<CrashDisk>,
     load: &Load,
@@ -309,7 +309,11 @@ fn read(
         let outcome = reader.read(&load.name, load.origin, first, places, &mut entries);
         messages.extend(entries.into_iter().map(Some));
         if let Err(error) = outcome {
+            let is_refused = matches!(error, ReadError::File(_));
             errors.push(error);
+            if is_refused {
+                break;
+            }
             messages.push(None);
         }
     }

@@ -77,9 +77,11 @@ impl Log {
             && let Some((topic, after)) = self.warm.wanted.pop_first()
         {
             match self.load(topic, after) {
+                // Several may wait for what is the same since retention has passed them.
                 Some(load) => {
-                    self.warm.loading.insert((topic, load.after));
-                    loads.push(load);
+                    if self.warm.loading.insert((topic, load.after)) {
+                        loads.push(load);
+                    }
                 }
                 None => warm.push(topic),
             }
@@ -121,7 +123,7 @@ impl Log {
     }
 
     /// The driver has read what it [took](Self::take_loads): one message for each place, `None`
-    /// where the disk has lost it.
+    /// where the disk has lost it; fewer when the rest could not be read now, and is asked for again.
     pub fn loaded(&mut self, load: &Load, messages: Vec<ReadBack>) {
         if load.purpose == Purpose::Move {
             return self.move_read(load, messages);

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
+use std::time::Duration;
 
 use heartwire_disk::FileDisk;
 use heartwire_log::store::{DiskPlace, ReadError, SegmentReader};
@@ -14,6 +15,8 @@ use crate::sync::lock;
 
 /// How many threads read: one disk serves few at a time, and most of it is in the system's cache.
 const THREADS: usize = 2;
+/// How long a thread leaves a system alone that refused to read.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Starts the threads; they end when the sender is dropped.
 pub(super) fn start(
@@ -46,7 +49,8 @@ fn run(reader: &SegmentReader<FileDisk>, shared: &Weak<Shared>, loads: &Mutex<Re
     }
 }
 
-/// One message for each place; what cannot be read is lost, and the log says so.
+/// One message for each place; what is damaged is lost, and the log says so. What the system refuses
+/// to read is not: the messages end before it, and whoever needs the rest asks again.
 fn read(reader: &SegmentReader<FileDisk>, load: &Load) -> Vec<ReadBack> {
     let mut messages: Vec<ReadBack> = Vec::with_capacity(load.places.len());
     while messages.len() < load.places.len() {
@@ -67,6 +71,10 @@ fn read(reader: &SegmentReader<FileDisk>, load: &Load) -> Vec<ReadBack> {
                 Offset(load.after.0 + messages.len() as u64 + 1),
                 &error,
             );
+            if matches!(error, ReadError::File(_)) {
+                thread::sleep(TRY_AGAIN);
+                break;
+            }
             messages.push(None);
         }
     }
@@ -77,6 +85,11 @@ fn report(load: &Load, offset: Offset, error: &ReadError) {
     match error {
         // Trimmed while it was being read: the follower is told of the trimming.
         ReadError::Gone { .. } => {}
-        error => tracing::error!(topic = %load.name, %offset, %error, "a message cannot be read"),
+        ReadError::File(error) => {
+            tracing::error!(topic = %load.name, %offset, %error, "a message could not be read, and is tried again");
+        }
+        ReadError::Damaged(error) => {
+            tracing::error!(topic = %load.name, %offset, %error, "a message cannot be read");
+        }
     }
 }
