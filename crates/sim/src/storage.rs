@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use heartwire_disk::{CrashDisk, Disk as _, DiskFile as _, InTurn};
 use heartwire_hub::{HubState, Lsn, ProducerKey};
+use heartwire_log::Load;
 use heartwire_log::store::{
     Batch, DiskPlace, Done, Fresh, Job, JobError, OpenError, Opening, ReadError, Recovered,
     SegmentId, SegmentReader, Store, StoreConfig, WriteError, reset_epochs,
 };
-use heartwire_log::{Entry, Load, ReadBack};
-use heartwire_proto::{LogId, Offset};
+use heartwire_proto::LogId;
 
 use crate::rng::Rng;
 use crate::wire::WireId;
@@ -224,7 +224,7 @@ impl Storage {
             return Vec::new();
         };
         let mut errors = Vec::new();
-        let messages = read(&running.reader, &load, &mut errors);
+        let messages = load.read(&running.reader, |_, error| errors.push(error));
         hub.loaded(&load, messages);
         errors
     }
@@ -287,35 +287,4 @@ impl Storage {
         self.disk.flip_bit(name, position, rng.below(8) as u8);
         Some(format!("{name} at {position}"))
     }
-}
-
-/// One message for each place up to where the disk refuses to read; what is damaged is lost.
-fn read(
-    reader: &SegmentReader<CrashDisk>,
-    load: &Load,
-    errors: &mut Vec<ReadError>,
-) -> Vec<ReadBack> {
-    let mut messages: Vec<ReadBack> = Vec::with_capacity(load.places.len());
-    while messages.len() < load.places.len() {
-        let rest = &load.places[messages.len()..];
-        if rest[0].is_lost() {
-            messages.push(None);
-            continue;
-        }
-        let whole = rest.iter().position(DiskPlace::is_lost);
-        let places = &rest[..whole.unwrap_or(rest.len())];
-        let first = Offset(load.after.0 + messages.len() as u64 + 1);
-        let mut entries: Vec<Entry> = Vec::with_capacity(places.len());
-        let outcome = reader.read(&load.name, load.origin, first, places, &mut entries);
-        messages.extend(entries.into_iter().map(Some));
-        if let Err(error) = outcome {
-            let is_refused = matches!(error, ReadError::File(_));
-            errors.push(error);
-            if is_refused {
-                break;
-            }
-            messages.push(None);
-        }
-    }
-    messages
 }

@@ -304,7 +304,7 @@ fn reopen(folder: &Path, messages: u64) {
     remove(files(&folder, "idx").iter().rev().take(UNINDEXED_MAX));
     reopen_scanning(&folder, messages, "after a crash");
     remove(files(&folder, "idx").iter().chain(&files(&folder, "ckpt")));
-    reopen_scanning(&folder, messages, "all scanned  ");
+    reopen_scanning(&folder, messages, "all scanned");
     fs::remove_dir_all(&folder).expect("it is there");
 }
 
@@ -315,7 +315,7 @@ fn reopen_scanning(folder: &Path, messages: u64, what: &str) {
         let scan = best(folder, cache, || scan(&segments));
         for (name, threads) in [("one thread ", 0), ("two threads", 2)] {
             let took = best(folder, cache, || reopen_once(folder, threads, messages));
-            report(&format!("{cache:?}: {what}, {name}"), took, scan);
+            report(&format!("{cache:?}: {what:13}, {name}"), took, scan);
         }
     }
 }

@@ -11,10 +11,11 @@
 
 use std::collections::BTreeSet;
 
+use heartwire_disk::Disk;
 use heartwire_proto::{Epoch, Offset, TopicName};
 
 use super::Log;
-use crate::store::DiskPlace;
+use crate::store::{DiskPlace, ReadError, SegmentReader};
 use crate::topic::{ReadBack, Run, TopicId, TopicLog};
 
 /// Neighbouring messages of a topic that somebody waits for, and where they stand.
@@ -31,6 +32,42 @@ pub struct Load {
     /// Where the messages stand, in order.
     pub places: Vec<DiskPlace>,
     pub(super) purpose: Purpose,
+}
+
+impl Load {
+    /// Reads the messages for [`Log::loaded`]: one for each place, `None` where the disk has lost it, up
+    /// to where the system refuses to read, which loses nothing. `report` is told at which offset what
+    /// was met.
+    pub fn read<D: Disk>(
+        &self,
+        reader: &SegmentReader<D>,
+        mut report: impl FnMut(Offset, ReadError),
+    ) -> Vec<ReadBack> {
+        let mut messages: Vec<ReadBack> = Vec::with_capacity(self.places.len());
+        while messages.len() < self.places.len() {
+            let rest = &self.places[messages.len()..];
+            if rest[0].is_lost() {
+                messages.push(None);
+                continue;
+            }
+            let whole = rest.iter().position(DiskPlace::is_lost);
+            let places = &rest[..whole.unwrap_or(rest.len())];
+            let offset = |read: usize| Offset(self.after.0 + read as u64 + 1);
+            let mut entries = Vec::with_capacity(places.len());
+            let first = offset(messages.len());
+            let outcome = reader.read(&self.name, self.origin, first, places, &mut entries);
+            messages.extend(entries.into_iter().map(Some));
+            if let Err(error) = outcome {
+                let is_refused = matches!(error, ReadError::File(_));
+                report(offset(messages.len()), error);
+                if is_refused {
+                    break;
+                }
+                messages.push(None);
+            }
+        }
+        messages
+    }
 }
 
 /// What becomes of messages that are read.

@@ -284,7 +284,7 @@ impl SegmentIndex {
     fn encode(&self, out: &mut Vec<u8>) {
         let runs = self.runs_by_topic();
         let mut runs = runs.as_slice();
-        out.reserve(self.rows.len() * PLACE_BYTES + self.topics.len() * 64);
+        out.reserve(self.places_bytes() + self.topics.len() * 64);
         out.put_u32(self.valid);
         out.put_u64(self.time.as_millis());
         out.put_varint(self.topics.len() as u64);

@@ -61,7 +61,7 @@ pub(super) enum Unwritten {
 pub(super) struct Encoded {
     pub(super) file: Arc<Vec<u8>>,
     /// How long it is without the places of messages, in bytes.
-    facts_bytes: u64,
+    pub(super) facts_bytes: u64,
 }
 
 impl Unwritten {
@@ -102,8 +102,7 @@ pub(super) enum Outcome<D: Disk> {
         id: SegmentId,
         /// The index, to be written another time if it was not.
         index: Encoded,
-        /// How long it is without the places of messages, in bytes.
-        made: Result<u64, FileError>,
+        made: Result<(), FileError>,
     },
     Checkpointed {
         id: SegmentId,
@@ -145,7 +144,6 @@ impl<D: Disk> Job<D> {
             Task::Seal { id, index } => {
                 let index = index.encode(identity.store, id);
                 let made = files.put(&Kind::Index.name(id), &index.file);
-                let made = made.map(|()| index.facts_bytes);
                 Outcome::Sealed { id, index, made }
             }
             Task::Checkpoint { id, remove, config } => Outcome::Checkpointed {

@@ -348,10 +348,12 @@ impl<D: Disk> Store<D> {
                 self.prepare(id, made?);
             }
             Outcome::Sealed { id, index, made } => {
+                let facts_bytes = index.facts_bytes;
                 if made.is_err() {
                     self.full.insert(id, Unwritten::Encoded(index));
                 }
-                self.jobs.index_bytes += made?;
+                made?;
+                self.jobs.index_bytes += facts_bytes;
                 self.unindexed.remove(&id);
                 self.indexed.insert(id);
             }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use heartwire_disk::CrashDisk;
-use heartwire_log::store::WriteError;
+use heartwire_log::store::{ReadError, WriteError};
+use heartwire_log::{Log, LogConfig};
+use heartwire_proto::Offset;
 
 use super::support::*;
 
@@ -96,4 +98,40 @@ fn reading_that_fails_or_ends_early_is_an_error_and_no_loss() {
         let (store, recovered) = open(&disk).unwrap();
         assert_eq!(contents(&store.reader(), &recovered), all);
     }
+}
+
+#[test]
+fn what_the_system_refuses_to_read_back_is_not_lost() {
+    let (disk, _) = a_log(true);
+    let (store, recovered) = open(&disk).unwrap();
+    let reader = store.reader();
+    let name = recovered.topics[0].name.clone();
+    let (mut log, _) = Log::recover(LogConfig::default(), recovered);
+    let topic = log.find(name.as_topic()).unwrap();
+    let base = log.topic(topic).unwrap().base();
+    for is_refused in [true, false] {
+        assert!(log.read(topic, base, |_, _| true).unwrap().is_cold);
+        let (mut loads, mut warm) = (Vec::new(), Vec::new());
+        log.take_loads(&mut loads, &mut warm);
+        disk.set_faults(|faults| faults.fail_reads = is_refused);
+        let mut errors = Vec::new();
+        let messages = loads[0].read(&reader, |offset, error| errors.push((offset, error)));
+        match is_refused {
+            true => {
+                assert!(messages.is_empty());
+                let [(offset, ReadError::File(_))] = &errors[..] else {
+                    panic!("one refusal, not {errors:?}");
+                };
+                assert_eq!(*offset, Offset(base.0 + 1));
+            }
+            false => assert!(errors.is_empty() && messages.iter().all(Option::is_some)),
+        }
+        log.loaded(&loads[0], messages);
+    }
+    let mut read = 0;
+    let outcome = log.read(topic, base, |_, entry| {
+        read += usize::from(entry.is_some());
+        true
+    });
+    assert!(outcome.is_some() && read > 0);
 }

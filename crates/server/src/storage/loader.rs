@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use heartwire_disk::FileDisk;
-use heartwire_log::store::{DiskPlace, ReadError, SegmentReader};
-use heartwire_log::{Entry, Load, Log, ReadBack};
+use heartwire_log::store::{ReadError, SegmentReader};
+use heartwire_log::{Load, Log};
 use heartwire_proto::Offset;
 
 use crate::shared::Shared;
@@ -40,45 +40,16 @@ fn run(reader: &SegmentReader<FileDisk>, shared: &Weak<Shared>, loads: &Mutex<Re
         let Ok(load) = lock(loads).recv() else {
             return;
         };
-        let messages = read(reader, &load);
+        let messages = load.read(reader, |offset, error| report(&load, offset, &error));
+        if messages.len() < load.places.len() {
+            thread::sleep(TRY_AGAIN);
+        }
         let Some(shared) = shared.upgrade() else {
             return;
         };
         shared.hub(|hub| hub.loaded(&load, messages));
         shared.loaded.send_replace(());
     }
-}
-
-/// One message for each place; what is damaged is lost, and the log says so. What the system refuses
-/// to read is not: the messages end before it, and whoever needs the rest asks again.
-fn read(reader: &SegmentReader<FileDisk>, load: &Load) -> Vec<ReadBack> {
-    let mut messages: Vec<ReadBack> = Vec::with_capacity(load.places.len());
-    while messages.len() < load.places.len() {
-        let rest = &load.places[messages.len()..];
-        if rest[0].is_lost() {
-            messages.push(None);
-            continue;
-        }
-        let whole = rest.iter().position(DiskPlace::is_lost);
-        let places = &rest[..whole.unwrap_or(rest.len())];
-        let first = Offset(load.after.0 + messages.len() as u64 + 1);
-        let mut entries: Vec<Entry> = Vec::with_capacity(places.len());
-        let outcome = reader.read(&load.name, load.origin, first, places, &mut entries);
-        messages.extend(entries.into_iter().map(Some));
-        if let Err(error) = outcome {
-            report(
-                load,
-                Offset(load.after.0 + messages.len() as u64 + 1),
-                &error,
-            );
-            if matches!(error, ReadError::File(_)) {
-                thread::sleep(TRY_AGAIN);
-                break;
-            }
-            messages.push(None);
-        }
-    }
-    messages
 }
 
 fn report(load: &Load, offset: Offset, error: &ReadError) {
