@@ -1,0 +1,167 @@
+//! Segments go when nothing in them is retained: messages age, are trimmed, and are moved.
+
+use std::time::Duration;
+
+use heartwire_log::store::{DiskPlace, Recovered, RecoveredTopic, SegmentId};
+use heartwire_log::{Log, LogConfig, ProducerKey, Retention};
+use heartwire_proto::{Epoch, LogId, Offset, Time};
+
+use super::shelf::*;
+
+#[test]
+fn segments_go_when_nothing_in_them_is_retained() {
+    let retention = Retention {
+        count_max: 5,
+        ..Retention::default()
+    };
+    let mut world = World::new(|config| config.policy.retention = retention);
+    let unused = |world: &mut World| {
+        let mut unused = Vec::new();
+        world.log.take_unused(&mut unused);
+        unused
+    };
+    world.publish("keeps", [1]);
+    world.publish("moves", 1..=11);
+    assert_eq!(unused(&mut world), [], "7 stands in the second");
+    world.publish("moves", 12..=20);
+    // The first holds the one that is kept, the fifth 16.
+    assert_eq!(unused(&mut world), [2, 3, 4].map(SegmentId));
+}
+
+#[test]
+fn a_few_old_messages_do_not_keep_segments() {
+    let (mut world, old) = sparse();
+    let mut unused = Vec::new();
+    world.log.take_unused(&mut unused);
+    assert_eq!(unused, [], "each holds an old message");
+    let mut loads = Vec::new();
+    for _ in 0..10 {
+        world.log.sweep(800, 100, &mut loads);
+        for load in std::mem::take(&mut loads) {
+            world.bring(&load);
+        }
+        assert_eq!(world.write(), [], "nothing becomes visible by it");
+    }
+    world.log.take_unused(&mut unused);
+    assert_eq!(
+        unused,
+        [1, 2, 3, 4].map(SegmentId),
+        "seven are not worth it"
+    );
+    world.cool();
+    world.read(old, 0);
+    let load = world.loads().remove(0);
+    world.bring(&load);
+    assert_eq!(world.read(old, 0), (texts(1..=10), false));
+}
+
+#[test]
+fn what_the_disk_has_lost_is_named_before_its_segment_goes() {
+    let (mut world, old) = sparse();
+    let mut loads = Vec::new();
+    world.log.sweep(800, 100, &mut loads);
+    assert_eq!(loads.len(), 1);
+    let nothing = loads[0].places.iter().map(|_| None).collect();
+    world.log.loaded(&loads[0], nothing);
+    let mut unused = Vec::new();
+    world.log.take_unused(&mut unused);
+    assert_eq!(unused, [], "nothing has been written yet");
+    world.write();
+    assert_eq!(world.shelf.lost, [Offset(1)]);
+    world.log.take_unused(&mut unused);
+    assert_eq!(unused, [SegmentId(1)]);
+    assert_eq!(
+        world.log.topic(old).map(|topic| topic.base()),
+        Some(Offset::ZERO)
+    );
+}
+
+#[test]
+fn what_moves_while_it_is_read_is_lost_to_nobody() {
+    let (mut world, old) = sparse();
+    world.cool();
+    world.read(old, 0);
+    let slow = world.loads().remove(0);
+    let mut moves = Vec::new();
+    world.log.sweep(800, 100, &mut moves);
+    for load in moves {
+        world.bring(&load);
+    }
+    world.write();
+    // The first segment is gone by the time the reader comes to it.
+    let mut messages: Vec<_> = slow.places.iter().map(|_| None).collect();
+    for (place, message) in slow.places.iter().zip(&mut messages).skip(1) {
+        *message = Some(world.shelf.entry(*place));
+    }
+    world.log.loaded(&slow, messages);
+    assert_eq!(
+        world.read(old, 0),
+        (Vec::new(), true),
+        "it is asked for again"
+    );
+    let again = world.loads().remove(0);
+    world.bring(&again);
+    assert_eq!(world.read(old, 0), (texts(1..=10), false));
+}
+
+#[test]
+fn messages_age_on_disk_as_in_memory() {
+    let age_max = Duration::from_secs(3_600);
+    let mut world = World::new(|config| config.policy.retention.age_max = age_max);
+    let topic = world.publish("t", 1..=3);
+    world.cool();
+    world.publish("t", [4]);
+    world.millis += 3_600_000 - 300_000;
+    while world
+        .log
+        .expire(Time::from_millis(world.millis), 100, |_| true)
+    {}
+    // The fourth stands in the segment of the three, which is as old as its youngest message.
+    assert_eq!(world.log.topic(topic).unwrap().base(), Offset(0));
+    world.millis += 300_000;
+    while world
+        .log
+        .expire(Time::from_millis(world.millis), 100, |_| true)
+    {}
+    let held = world.log.topic(topic).unwrap();
+    assert_eq!((held.base(), held.end()), (Offset(4), Offset(4)));
+    assert_eq!(held.disk_bytes(), 0);
+}
+
+#[test]
+fn a_segment_that_one_topic_lets_go_of_at_the_start_stays_for_the_others() {
+    let at = |position| DiskPlace {
+        segment: SegmentId(1),
+        position,
+        bytes: 100,
+    };
+    let topic = |name: &str, places: Vec<DiskPlace>| RecoveredTopic {
+        name: name.parse().unwrap(),
+        origin: Epoch::from_random(1),
+        epoch: Epoch::from_random(1),
+        base: Offset::ZERO,
+        end: Offset(places.len() as u64),
+        last_append: Time::ZERO,
+        places: places.into_iter().collect(),
+        gaps: Vec::new(),
+    };
+    let newer = DiskPlace {
+        segment: SegmentId(2),
+        ..at(0)
+    };
+    let recovered = Recovered {
+        log: LogId::from_random(1),
+        key: ProducerKey::new(1),
+        log_time: Time::ZERO,
+        topics: vec![topic("a", vec![at(0), newer]), topic("b", vec![at(1)])],
+        producers: Vec::new(),
+        segments: Vec::new(),
+        report: Default::default(),
+    };
+    let mut config = LogConfig::default();
+    config.policy.retention.count_max = 1;
+    let (mut log, _) = Log::recover(config, recovered);
+    let mut unused = Vec::new();
+    log.take_unused(&mut unused);
+    assert_eq!(unused, [], "b has a message in it");
+}

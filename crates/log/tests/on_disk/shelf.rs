@@ -1,0 +1,200 @@
+//! The shelf, and the log before it.
+
+use heartwire_log::store::{Batch, DiskPlace, Record, Recovered, SegmentId};
+use heartwire_log::{
+    Append, AppendError, Appended, Committed, Entry, Load, Log, LogConfig, Now, Place, Policy,
+    ProducerId, ProducerKey, Retention, TopicId,
+};
+use heartwire_proto::frame::{Durability, Message};
+use heartwire_proto::id::TopicRef;
+use heartwire_proto::{LogId, Offset, Seq, Time, WallTime};
+
+pub(crate) const PER_SEGMENT: usize = 4;
+
+/// Everything ever written, four messages to a segment.
+#[derive(Default)]
+pub(crate) struct Shelf {
+    pub written: Vec<Entry>,
+    pub numbers: Vec<(ProducerId, Seq)>,
+    /// What was named as lost.
+    pub lost: Vec<Offset>,
+}
+
+impl Shelf {
+    pub(crate) fn place(&self) -> DiskPlace {
+        let number = self.written.len();
+        DiskPlace {
+            segment: SegmentId((number / PER_SEGMENT) as u32 + 1),
+            position: (number % PER_SEGMENT) as u32,
+            bytes: 100,
+        }
+    }
+
+    pub(crate) fn write(&mut self, batch: &Batch) -> Vec<DiskPlace> {
+        let mut places = Vec::new();
+        for record in &batch.records {
+            match record {
+                Record::Message { entry, .. } | Record::Moved { entry, .. } => {
+                    places.push(self.place());
+                    self.written.push(entry.clone());
+                }
+                Record::Number { producer, seq } => self.numbers.push((*producer, *seq)),
+                Record::Lost { offset, .. } => self.lost.push(*offset),
+                Record::Epoch { .. } => unreachable!("no log changes an epoch by itself"),
+            }
+        }
+        places
+    }
+
+    pub(crate) fn entry(&self, place: DiskPlace) -> Entry {
+        let number = (place.segment.0 as usize - 1) * PER_SEGMENT + place.position as usize;
+        self.written[number].clone()
+    }
+}
+
+pub(crate) struct World {
+    pub log: Log,
+    pub shelf: Shelf,
+    pub millis: u64,
+}
+
+impl World {
+    pub(crate) fn new(change: impl FnOnce(&mut LogConfig)) -> Self {
+        let mut config = LogConfig {
+            policies: vec![(
+                "memory:*".parse().unwrap(),
+                Policy {
+                    durability: Durability::Memory,
+                    ..Policy::default()
+                },
+            )],
+            ..LogConfig::default()
+        };
+        change(&mut config);
+        let recovered = Recovered {
+            log: LogId::from_random(1),
+            key: ProducerKey::new(1),
+            log_time: Time::from_millis(1_000),
+            topics: Vec::new(),
+            producers: Vec::new(),
+            segments: Vec::new(),
+            report: Default::default(),
+        };
+        let (mut log, _) = Log::recover(config, recovered);
+        log.set_room(1 << 20, false);
+        Self {
+            log,
+            shelf: Shelf::default(),
+            millis: 1_000,
+        }
+    }
+
+    pub(crate) fn append(&mut self, topic: &str, text: &str) -> Result<Place, AppendError> {
+        self.append_as(topic, text, None)
+    }
+
+    pub(crate) fn append_as(
+        &mut self,
+        topic: &str,
+        text: &str,
+        producer: Option<(ProducerId, Seq)>,
+    ) -> Result<Place, AppendError> {
+        self.millis += 1;
+        let append = Append {
+            topic: TopicRef::parse(topic).unwrap(),
+            payload: Message::Text(text),
+            from: None,
+            producer,
+        };
+        let now = Now {
+            time: Time::from_millis(self.millis),
+            wall: WallTime::from_unix_millis(self.millis),
+            random: self.millis,
+        };
+        match self.log.append(append, now)? {
+            Appended::Pending(place) => Ok(place),
+            Appended::Repeated => panic!("nothing here repeats itself"),
+        }
+    }
+
+    /// Writes one batch, and commits it. Returns the topics whose end moved.
+    pub(crate) fn write(&mut self) -> Vec<TopicId> {
+        let mut batch = Batch::default();
+        let mut committed = Committed::default();
+        if self.log.take_batch(&mut batch) {
+            let places = self.shelf.write(&batch);
+            self.log.commit(batch.through, &places, &mut committed);
+        }
+        committed.topics
+    }
+
+    pub(crate) fn publish(&mut self, topic: &str, texts: impl IntoIterator<Item = u32>) -> TopicId {
+        for text in texts {
+            self.append(topic, &text.to_string()).unwrap();
+            self.write();
+        }
+        self.log.find(TopicRef::parse(topic).unwrap()).unwrap()
+    }
+
+    pub(crate) fn cool(&mut self) {
+        let age = self.log.config().hot_age_max;
+        self.millis += u64::try_from(age.as_millis()).unwrap();
+        while self
+            .log
+            .expire(Time::from_millis(self.millis), 100, |_| true)
+        {}
+    }
+
+    /// What can be read at once after `offset`, and whether more is cold.
+    pub(crate) fn read(&mut self, topic: TopicId, offset: u64) -> (Vec<String>, bool) {
+        let mut texts = Vec::new();
+        let read = self.log.read(topic, Offset(offset), |_, entry| {
+            texts.push(entry.map_or("lost".to_owned(), text));
+            true
+        });
+        (texts, read.unwrap().is_cold)
+    }
+
+    pub(crate) fn loads(&mut self) -> Vec<Load> {
+        let (mut loads, mut warm) = (Vec::new(), Vec::new());
+        self.log.take_loads(&mut loads, &mut warm);
+        assert_eq!(warm, []);
+        loads
+    }
+
+    pub(crate) fn bring(&mut self, load: &Load) {
+        let read = |place: &DiskPlace| (!place.is_lost()).then(|| self.shelf.entry(*place));
+        let messages = load.places.iter().map(read).collect();
+        self.log.loaded(load, messages);
+    }
+}
+
+pub(crate) fn text(entry: &Entry) -> String {
+    String::from_utf8(entry.payload().as_bytes().to_vec()).unwrap()
+}
+
+pub(crate) fn texts(range: impl IntoIterator<Item = u32>) -> Vec<String> {
+    range.into_iter().map(|n| n.to_string()).collect()
+}
+
+/// Ten old messages, each in a segment that holds nothing else, and the topic they are of.
+pub(crate) fn sparse() -> (World, TopicId) {
+    let newest_only = Policy {
+        retention: Retention {
+            count_max: 1,
+            ..Retention::default()
+        },
+        ..Policy::default()
+    };
+    let mut world = World::new(|config| {
+        config
+            .policies
+            .push(("churn".parse().unwrap(), newest_only));
+    });
+    for n in 1..=10 {
+        world.publish("old", [n]);
+        world.publish("churn", [n, n, n]);
+    }
+    let old = world.log.find(TopicRef::parse("old").unwrap()).unwrap();
+    (world, old)
+}
