@@ -126,6 +126,8 @@ pub struct Pending {
     pub(crate) bytes: usize,
     /// What the payload takes of its producer's window.
     pub(crate) payload_bytes: u32,
+    /// A writer has its record, and the commit says where the message stands.
+    pub(crate) gets_place: bool,
 }
 
 /// What waits to become durable.
@@ -162,17 +164,6 @@ pub enum What {
         /// Where it stood.
         from: DiskPlace,
     },
-}
-
-impl What {
-    /// Whether a commit brings a place on disk for it.
-    pub const fn takes_place(&self) -> bool {
-        match self {
-            Self::Message { on_disk, .. } => *on_disk,
-            Self::Skip | Self::Lost { .. } => false,
-            Self::Moved { .. } => true,
-        }
-    }
 }
 
 /// What a commit has moved.

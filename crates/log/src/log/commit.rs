@@ -27,7 +27,7 @@ impl Log {
                 self.producers.committed(id, seq, pending.payload_bytes);
                 committed.producers.push(id);
             }
-            let place = pending.what.takes_place().then(|| places.next()).flatten();
+            let place = pending.gets_place.then(|| places.next()).flatten();
             match pending.what {
                 What::Message { topic, offset, .. } => {
                     self.settle_message(topic, offset, place, committed);
@@ -52,6 +52,7 @@ impl Log {
                 What::Skip => {}
             }
         }
+        debug_assert_eq!(places.next(), None, "each place is that of a message");
         self.take_untold(committed);
         self.keep_within_bounds();
     }
@@ -97,12 +98,13 @@ impl Log {
         while !batch.is_full()
             && let Some(pending) = self.pending.get(self.taken)
         {
-            self.taken += 1;
             batch.through = pending.lsn;
             if let Some(record) = self.record(pending) {
-                batch.records.push(record);
                 batch.bytes += pending.bytes;
+                self.pending[self.taken].gets_place = record.is_message();
+                batch.records.push(record);
             }
+            self.taken += 1;
         }
         self.taken > before
     }
@@ -112,6 +114,8 @@ impl Log {
         self.taken < self.pending.len()
     }
 
+    /// What is written for it: nothing for a message that was to be moved, whose topic has been
+    /// forgotten meanwhile.
     fn record(&self, pending: &Pending) -> Option<Record> {
         match &pending.what {
             What::Message {

@@ -236,6 +236,7 @@ impl Log {
             appended_before,
             bytes,
             payload_bytes,
+            gets_place: false,
         });
         self.last_lsn
     }

@@ -124,3 +124,10 @@ pub enum Record {
         offset: Offset,
     },
 }
+
+impl Record {
+    /// Whether a message stands where it is written.
+    pub const fn is_message(&self) -> bool {
+        matches!(self, Self::Message { .. } | Self::Moved { .. })
+    }
+}

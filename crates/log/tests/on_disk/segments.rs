@@ -165,3 +165,23 @@ fn a_segment_that_one_topic_lets_go_of_at_the_start_stays_for_the_others() {
     log.take_unused(&mut unused);
     assert_eq!(unused, [], "b has a message in it");
 }
+
+#[test]
+fn a_message_that_moves_when_its_topic_is_forgotten_leaves_others_where_they_are() {
+    let (mut world, old) = sparse();
+    let mut loads = Vec::new();
+    world.log.sweep(800, 100, &mut loads);
+    world.bring(&loads[0]);
+    world.millis += 31 * 24 * 3_600_000;
+    while world
+        .log
+        .expire(Time::from_millis(world.millis), 100, |_| false)
+    {}
+    assert!(world.log.topic(old).is_none(), "everybody has forgotten it");
+    let topic = world.publish("new", 1..=3);
+    world.cool();
+    assert_eq!(world.read(topic, 0), (vec![], true));
+    let load = world.loads().remove(0);
+    world.bring(&load);
+    assert_eq!(world.read(topic, 0), (texts(1..=3), false));
+}
