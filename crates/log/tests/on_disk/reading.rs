@@ -1,5 +1,7 @@
 //! What stands on disk alone is read back for who is behind.
 
+use heartwire_proto::Offset;
+
 use super::shelf::*;
 
 #[test]
@@ -95,4 +97,21 @@ fn what_could_not_be_read_is_not_lost() {
     world.bring(&again);
     let (read, _) = world.read(old, 0);
     assert_eq!(read.first().map(String::as_str), Some("1"), "{read:?}");
+}
+
+#[test]
+fn what_two_wait_for_at_different_places_is_read_once_when_retention_has_passed_both() {
+    let mut world = World::new(|config| config.policy.retention.count_max = 5);
+    let topic = world.publish("t", 1..=5);
+    world.cool();
+    assert_eq!(world.read(topic, 0), (vec![], true));
+    assert_eq!(world.read(topic, 1), (vec![], true));
+    world.publish("t", 6..=8);
+    let loads = world.loads();
+    assert_eq!(loads.len(), 1, "both wait for the same: {loads:?}");
+    assert_eq!(loads[0].after, Offset(3));
+    world.bring(&loads[0]);
+    assert_eq!(world.read(topic, 3), (texts(4..=8), false));
+    world.cool();
+    assert_eq!(world.loads(), [], "nobody waits any more");
 }

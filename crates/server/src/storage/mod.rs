@@ -20,7 +20,7 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
@@ -118,8 +118,12 @@ impl Storage {
     /// Reads messages back; each load is answered with `loaded`.
     pub(crate) fn load(&self, loads: Vec<Load>) {
         for load in loads {
-            // The log has no more under way than the channel holds, and the threads outlive it.
-            let _ = self.loads.try_send(load);
+            // The log has no more under way than the channel holds, and the threads outlive it: a load
+            // that finds no place is a fault of ours, and its followers wait until they come again.
+            if let Err(error) = self.loads.try_send(load) {
+                let (TrySendError::Full(load) | TrySendError::Disconnected(load)) = error;
+                tracing::error!(topic = %load.name, after = %load.after, "nobody reads back what is behind");
+            }
         }
     }
 
