@@ -72,6 +72,8 @@ export function makePublishing(link, options) {
   let dropMs = 0
   /** When a publish that was refused for the moment is sent again; until then nothing is. */
   let resendMs = NEVER
+  /** The refused number that is to be given up; 0 if there is none. */
+  let skipSeq = 0
 
   const inFlight = () => entries.filter((entry) => entry._seq <= sent)
   const backlogMs = () => Math.floor((sum(inFlight()) * 1_000) / SLOW_BYTES_PER_SECOND)
@@ -85,6 +87,8 @@ export function makePublishing(link, options) {
   /** Sends as far as the server's window allows. One that is larger than the window travels alone. */
   function flow() {
     if (link._status !== 'open' || resendMs < NEVER) return
+    if (skipSeq) link._send(`skip ${skipSeq}`)
+    skipSeq = 0
     let bytes = sum(inFlight())
     if (!inFlight().length) restartWaiting()
     for (const entry of entries) {
@@ -191,6 +195,7 @@ export function makePublishing(link, options) {
     _stop() {
       resendFrom(0)
       resendMs = NEVER
+      skipSeq = 0
     },
 
     _publishesDueMs: publishesDueMs,
@@ -227,14 +232,12 @@ export function makePublishing(link, options) {
       if (seq > highestSent) breach('PUB-5')
       const mayPass = code === 'unavailable' || code === 'rate'
       restartWaiting()
-      if (!mayPass) settle((entry) => entry._seq === seq, code)
       resendFrom(seq)
-      if (entries.some((entry) => entry._seq === seq)) {
+      if (mayPass)
         resendMs = link._timeMs() + (retryMs === undefined ? link._backoff._soonMs() : link._backoff._namedMs(retryMs))
-      } else {
-        link._send(`skip ${seq}`)
-        flow()
-      }
+      else settle((entry) => entry._seq === seq, code)
+      if (!entries.some((entry) => entry._seq === seq)) skipSeq = seq
+      flow()
     },
   }
 }

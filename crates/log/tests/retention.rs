@@ -246,6 +246,25 @@ fn appends_that_wait_are_bounded() {
     assert!(append(&mut log).is_ok());
 }
 
+/// `[PUB-7]`
+#[test]
+fn numbers_that_are_given_up_wait_within_the_same_bounds() {
+    let mut log = log(LogConfig {
+        pending_max: 2,
+        ..LogConfig::default()
+    });
+    let key = ProducerKey::new(1);
+    let producer = key.producer(None, &"0123456789abcdef".parse().unwrap());
+    let mut skip = |log: &mut Log, seq| log.skip(producer, heartwire_proto::Seq(seq), now(0));
+    assert_eq!((skip(&mut log, 1), skip(&mut log, 2)), (Ok(()), Ok(())));
+    assert_eq!(skip(&mut log, 3), Err(AppendError::Congested));
+    assert_eq!(skip(&mut log, 2), Ok(()), "it waits already");
+    log.commit(log.last_lsn(), &[], &mut Committed::default());
+    log.set_accepting(false);
+    assert_eq!(skip(&mut log, 3), Err(AppendError::NotAccepting));
+    assert_eq!(log.pending().count(), 0);
+}
+
 #[test]
 fn refused_appends_create_nothing() {
     let mut log = log(LogConfig {

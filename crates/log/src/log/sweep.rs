@@ -67,7 +67,8 @@ impl Log {
         let topic = load.topic;
         for (index, (message, from)) in messages.into_iter().zip(&load.places).enumerate() {
             let (offset, from) = (Offset(load.after.0 + index as u64 + 1), *from);
-            let bytes = message.as_ref().map_or(0, Entry::memory_bytes);
+            let bytes = message.as_ref();
+            let bytes = bytes.map_or(load.name.as_topic().as_str().len(), Entry::memory_bytes);
             if !self.has_room(bytes) {
                 return;
             }

@@ -10,10 +10,9 @@ use crate::Now;
 use crate::append::{Append, AppendError, Appended, Lsn, Pending, Place, What};
 use crate::entry::Entry;
 use crate::producer::{Admission, ProducerId};
+use crate::store::RECORD_OVERHEAD_BYTES_MAX;
 use crate::topic::{TopicId, TopicLog, Trimmed};
 
-/// What a record on disk has beside payload, topic and publisher, in bytes; see `store::record`.
-const RECORD_OVERHEAD_BYTES_MAX: usize = 128;
 /// What stays of the buffer that entries are encoded in, in bytes.
 const SCRATCH_BYTES_MAX: usize = 64 * 1024;
 
@@ -40,13 +39,16 @@ impl Log {
     }
 
     /// Gives up a refused number: the producer's *appended* moves to it `[PUB-7]`. It is
-    /// acknowledged in its turn, after what was appended before it.
+    /// acknowledged in its turn, after what was appended before it. It is refused where a message
+    /// without payload would be.
     pub fn skip(&mut self, id: ProducerId, seq: Seq, now: Now) -> Result<(), AppendError> {
         self.clock = self.clock.max(now.time);
         let appended_before = match self.producers.admit(id, seq, 0, &self.config)? {
             Admission::New { appended_before } => appended_before,
             Admission::Repeated => return Ok(()),
         };
+        self.check_queue(0)?;
+        self.check_room(RECORD_OVERHEAD_BYTES_MAX)?;
         if appended_before.is_none() {
             self.producers.make_room(&self.config)?;
         }
@@ -78,20 +80,35 @@ impl Log {
         if append.payload.len() > bytes_max {
             return Err(AppendError::TooLarge { bytes_max });
         }
+        self.check_queue(append.payload.len())?;
+        if !self.is_on_disk() {
+            return Ok(());
+        }
+        let name = append.topic.as_str().len();
+        let from = append.from.map_or(0, |from| from.as_encoded().len());
+        self.check_room(match self.durability(append.topic) {
+            // Its producer's number, at the most.
+            Durability::Memory => RECORD_OVERHEAD_BYTES_MAX,
+            _ => append.payload.len() + name + from + RECORD_OVERHEAD_BYTES_MAX,
+        })
+    }
+
+    /// Whether anything is accepted, and may wait to become durable.
+    fn check_queue(&self, payload_bytes: usize) -> Result<(), AppendError> {
         if !self.accepting {
             return Err(AppendError::NotAccepting);
         }
-        let pending_bytes = self.pending_bytes + append.payload.len();
+        let pending_bytes = self.pending_bytes + payload_bytes;
         if self.pending.len() >= self.config.pending_max
             || pending_bytes > self.config.pending_bytes_max
         {
             return Err(AppendError::Congested);
         }
-        self.check_room(append)
+        Ok(())
     }
 
-    /// Whether the disk has room for the message behind everything that waits to be written.
-    fn check_room(&self, append: &Append<'_>) -> Result<(), AppendError> {
+    /// Whether the disk has room for a record behind everything that waits to be written.
+    fn check_room(&self, record_bytes: usize) -> Result<(), AppendError> {
         let Backing::Disk {
             room_bytes,
             is_full,
@@ -99,14 +116,7 @@ impl Log {
         else {
             return Ok(());
         };
-        let name = append.topic.as_str().len();
-        let from = append.from.map_or(0, |from| from.as_encoded().len());
-        let record = match self.durability(append.topic) {
-            // Its producer's number, at the most.
-            Durability::Memory => RECORD_OVERHEAD_BYTES_MAX,
-            _ => append.payload.len() + name + from + RECORD_OVERHEAD_BYTES_MAX,
-        };
-        match self.waiting_bytes() + record as u64 > room_bytes {
+        match self.waiting_bytes() + record_bytes as u64 > room_bytes {
             true if is_full => Err(AppendError::DiskFull),
             true => Err(AppendError::Congested),
             false => Ok(()),

@@ -280,6 +280,12 @@ impl SegmentIndex {
         self.rows.len() * PLACE_BYTES
     }
 
+    /// Whether a message stands in the segment.
+    pub(super) fn has_messages(&self) -> bool {
+        let mut rarities = self.rarities.values();
+        !self.rows.is_empty() || rarities.any(|rarity| !rarity.moved.is_empty())
+    }
+
     /// The index without what is around it in its file.
     fn encode(&self, out: &mut Vec<u8>) {
         let runs = self.runs_by_topic();

@@ -72,5 +72,6 @@ pub use job::{Done, Job};
 pub use open::reset_epochs;
 pub use places::Places;
 pub use reader::SegmentReader;
+pub use record::RECORD_OVERHEAD_BYTES_MAX;
 pub use recovered::{Lost, Recovered, RecoveredTopic, Report, SegmentInfo};
 pub use writer::Store;

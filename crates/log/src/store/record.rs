@@ -17,6 +17,9 @@ use super::checksum::Salt;
 use crate::entry::Entry;
 use crate::producer::ProducerId;
 
+/// What a record takes at the most beside its topic's name, its publisher and its payload, in bytes.
+pub const RECORD_OVERHEAD_BYTES_MAX: usize = 128;
+
 /// What stands before the flags, in bytes.
 pub(super) const PREFIX_BYTES: usize = 8;
 /// The least that a record takes, in bytes.

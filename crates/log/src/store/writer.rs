@@ -94,9 +94,6 @@ struct Jobs {
 }
 
 impl<D: Disk> Store<D> {
-    /// What a record takes beside the wire form of its message, at the most, in bytes.
-    pub const RECORD_OVERHEAD_BYTES_MAX: usize = 128;
-
     /// Opens the log in a folder, or makes one of what `fresh` brings if there is none. `spread` says
     /// how reading several segments is spread over threads.
     ///
@@ -244,6 +241,10 @@ impl<D: Disk> Store<D> {
         };
         if let Some(full) = self.active.replace(next) {
             self.unindexed.insert(full.id);
+            if !full.index.has_messages() {
+                // Whoever counts what is retained never hears of it.
+                self.to_remove.insert(full.id);
+            }
             self.full.insert(full.id, Unwritten::Gathered(full.index));
         }
         Ok(())
@@ -251,7 +252,7 @@ impl<D: Disk> Store<D> {
 
     /// How many bytes of batches can be written for certain before another segment is prepared.
     /// A record takes at most [`Entry::wire_bytes`](crate::Entry::wire_bytes) of the v1 form and
-    /// [`RECORD_OVERHEAD_BYTES_MAX`](Self::RECORD_OVERHEAD_BYTES_MAX) more.
+    /// [`RECORD_OVERHEAD_BYTES_MAX`](super::RECORD_OVERHEAD_BYTES_MAX) more.
     pub fn room_bytes(&self) -> u64 {
         let rest = self.active.as_ref().map_or(0, Open::room);
         match &self.prepared {

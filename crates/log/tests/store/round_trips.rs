@@ -181,7 +181,7 @@ proptest! {
         prop_assert_eq!(&entries[0], entry);
         prop_assert!(places[0].bytes as usize
             <= entry.wire_bytes(heartwire_log::Form::V1)
-                + heartwire_log::store::Store::<CrashDisk>::RECORD_OVERHEAD_BYTES_MAX);
+                + heartwire_log::store::RECORD_OVERHEAD_BYTES_MAX);
         drop(store);
         let (_, recovered) = open(&disk).unwrap();
         prop_assert_eq!(&recovered.topics[0].places.to_vec(), &places);

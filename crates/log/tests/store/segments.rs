@@ -74,7 +74,7 @@ fn room_is_what_fits_for_certain() {
     for _ in 0..40 {
         let record = maker.message("a", &"r".repeat(90), None);
         let bytes = entry_of(&record).wire_bytes(heartwire_log::Form::V1)
-            + Store::<CrashDisk>::RECORD_OVERHEAD_BYTES_MAX;
+            + heartwire_log::store::RECORD_OVERHEAD_BYTES_MAX;
         let room = store.room_bytes();
         match store.write(&batch(std::slice::from_ref(&record)), &mut Vec::new()) {
             Ok(()) => store.sync().unwrap(),
@@ -215,6 +215,28 @@ fn a_segment_goes_only_when_a_durable_checkpoint_covers_it() {
     drop(store);
     let (_, recovered) = open(&disk.kill()).unwrap();
     assert_eq!(ends(&recovered)["a"], 12);
+}
+
+#[test]
+fn segments_that_hold_numbers_alone_go_by_themselves_and_leave_the_numbers() {
+    let (disk, mut store, mut maker) = an_empty_log();
+    fill(&mut store, &mut maker, "a", 1);
+    for n in 1..=100 {
+        let number = Record::Number {
+            producer: producer(2),
+            seq: Seq(n),
+        };
+        commit(&mut store, &[number]).unwrap();
+        run_jobs(&mut store);
+    }
+    let left = named(&disk, ".seg");
+    assert!(left.len() <= 3, "{left:?}");
+    assert_eq!(left[0], segment(1), "a message stands in it");
+    drop(store);
+    let (_, recovered) = open(&disk.kill()).unwrap();
+    let numbers: Vec<Seq> = recovered.producers.iter().map(|known| known.1).collect();
+    assert!(numbers.contains(&Seq(100)), "{numbers:?}");
+    assert_eq!(ends(&recovered)["a"], 1);
 }
 
 #[test]

@@ -212,13 +212,15 @@ impl ClientSession {
         };
         self.tell_each(refused, |seq| Event::PublishRefused { seq, code });
         self.publishing.outbox.resend_from(seq);
-        if self.publishing.outbox.contains(seq) {
+        if !code.is_final() {
             let delay = match retry {
                 Some(delay) => backoff::named(delay, now.fraction()),
                 None => backoff::soon(now.fraction()),
             };
             self.timers.set(Timer::Resend, now.time + delay);
-        } else if let Some(connection) = self.state.connection() {
+        }
+        let is_given_up = !self.publishing.outbox.contains(seq);
+        if let Some(connection) = self.state.connection().filter(|_| is_given_up) {
             connection.slots.skip = Some(seq);
         }
         Ok(())

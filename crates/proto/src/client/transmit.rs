@@ -81,11 +81,11 @@ impl ClientSession {
         if !open {
             return None;
         }
-        if let Some(seq) = connection.slots.skip.take() {
-            return Some(ClientFrame::Skip { seq }.to_payload());
-        }
         if self.timers.is_set(Timer::Resend) {
             return None;
+        }
+        if let Some(seq) = connection.slots.skip.take() {
+            return Some(ClientFrame::Skip { seq }.to_payload());
         }
         self.publishing.next(now)
     }
