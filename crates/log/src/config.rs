@@ -15,7 +15,8 @@ pub struct Retention {
     /// How many bytes, with what they take beside the payload in memory, or on disk: 16 MiB. The
     /// newest message is kept even when it alone is larger.
     pub bytes_max: usize,
-    /// How old a message may grow: 24 h, so that a client that slept over night misses nothing.
+    /// How old a message may grow: 24 h, so that a client that slept over night misses nothing. Nobody
+    /// is given an older one; on disk it may take space until the newest of its segment is as old.
     pub age_max: Duration,
 }
 

@@ -255,7 +255,7 @@ fn numbers_that_are_given_up_wait_within_the_same_bounds() {
     });
     let key = ProducerKey::new(1);
     let producer = key.producer(None, &"0123456789abcdef".parse().unwrap());
-    let mut skip = |log: &mut Log, seq| log.skip(producer, heartwire_proto::Seq(seq), now(0));
+    let skip = |log: &mut Log, seq| log.skip(producer, heartwire_proto::Seq(seq), now(0));
     assert_eq!((skip(&mut log, 1), skip(&mut log, 2)), (Ok(()), Ok(())));
     assert_eq!(skip(&mut log, 3), Err(AppendError::Congested));
     assert_eq!(skip(&mut log, 2), Ok(()), "it waits already");

@@ -150,9 +150,14 @@ impl Log {
             let Some(id) = self.longest() else {
                 return;
             };
+            let trimmed = self.stats.trimmed;
             self.change(id, |topic, _| {
                 topic.trim_oldest(topic.retained_len() / 8 + 1)
             });
+            if self.stats.trimmed == trimmed {
+                // The newest message of each topic stays: there are as many topics as that.
+                return;
+            }
         }
     }
 

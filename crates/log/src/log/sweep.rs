@@ -28,10 +28,10 @@ impl Log {
     /// How many loads a sweep has under way at the most: with their size, what it keeps in memory.
     pub const SWEEP_LOADS_MAX: usize = 16;
 
-    /// Goes on moving messages out of segments that hold too few, if there are such: looks at no
-    /// more than `topics_max` topics, and adds what is to be read to `loads`. `segment_bytes` is how
-    /// large the writer's segments are. Call it about once a second.
-    pub fn sweep(&mut self, segment_bytes: u64, topics_max: usize, loads: &mut Vec<Load>) {
+    /// Goes on moving messages out of segments that hold too few, if there are such: goes through
+    /// topics until they hold `messages_max` together, and adds what is to be read to `loads`.
+    /// `segment_bytes` is how large the writer's segments are. Call it about once a second.
+    pub fn sweep(&mut self, segment_bytes: u64, messages_max: usize, loads: &mut Vec<Load>) {
         if self.sweep.at.is_none() && self.sweep.under_way == 0 {
             let sparse = self.segments.sparse(segment_bytes);
             self.sweep.at = sparse.map(|segment| (segment, 0));
@@ -40,12 +40,13 @@ impl Log {
             return;
         };
         let room = Self::SWEEP_LOADS_MAX.saturating_sub(self.sweep.under_way);
-        let mut next = None;
-        for (looked, (key, topic)) in self.topics.iter_from(from).enumerate() {
-            if looked >= topics_max || loads.len() >= room {
+        let (mut next, mut looked) = (None, 0);
+        for (key, topic) in self.topics.iter_from(from) {
+            if looked >= messages_max || loads.len() >= room {
                 next = Some((segment, key.index()));
                 break;
             }
+            looked += topic.retained_len() + 1;
             loads.extend(self.move_out(TopicId(key), topic, segment));
         }
         self.sweep.under_way += loads.len();
@@ -67,6 +68,13 @@ impl Log {
         let topic = load.topic;
         for (index, (message, from)) in messages.into_iter().zip(&load.places).enumerate() {
             let (offset, from) = (Offset(load.after.0 + index as u64 + 1), *from);
+            let stands = self
+                .topics
+                .get(topic.0)
+                .and_then(|held| held.place_of(offset));
+            if stands != Some(from) {
+                continue;
+            }
             let bytes = message.as_ref();
             let bytes = bytes.map_or(load.name.as_topic().as_str().len(), Entry::memory_bytes);
             if !self.has_room(bytes) {

@@ -162,6 +162,7 @@ impl Log {
     /// The driver has read what it [took](Self::take_loads): one message for each place, `None`
     /// where the disk has lost it; fewer when the rest could not be read now, and is asked for again.
     pub fn loaded(&mut self, load: &Load, messages: Vec<ReadBack>) {
+        self.trim_read(load, &messages);
         if load.purpose == Purpose::Move {
             return self.move_read(load, messages);
         }
@@ -189,6 +190,21 @@ impl Log {
             self.forget_run(&replaced, load.topic, load.after);
         }
         self.keep_within_warm_bytes();
+    }
+
+    /// On disk a segment is as old as its newest message. Whoever reads a message knows better how old
+    /// it is: what has outlived its topic's retention is given to nobody, and not kept any longer.
+    fn trim_read(&mut self, load: &Load, messages: &[ReadBack]) {
+        let age_max = self.config.policy(load.name.as_topic()).retention.age_max;
+        let is_over = |message: &ReadBack| {
+            let entry = message.as_ref();
+            entry.is_some_and(|entry| entry.at() + age_max <= self.clock)
+        };
+        if let Some(last) = messages.iter().rposition(is_over) {
+            let last = Offset(load.after.0 + last as u64 + 1);
+            self.change(load.topic, |topic, _| topic.trim_through(last));
+            self.rearm(load.topic);
+        }
     }
 
     /// Somebody has read from a run.

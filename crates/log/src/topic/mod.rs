@@ -425,12 +425,21 @@ impl TopicLog {
         })
     }
 
-    /// When the oldest message was appended.
+    /// When the oldest message was appended: exactly if it is in memory, else by when at the latest.
     fn oldest_at(&self, written: impl Fn(DiskPlace) -> Time) -> Option<Time> {
-        if self.hot > self.base {
-            return self.disk.as_ref()?.oldest().map(written);
+        match self.held(self.base) {
+            Held::Hot(entry) => Some(entry.at()),
+            Held::Warm {
+                message: Some(entry),
+                ..
+            } => Some(entry.at()),
+            Held::Warm { .. } | Held::Cold => self.disk.as_ref()?.oldest().map(written),
         }
-        self.entries.front().map(Entry::at)
+    }
+
+    /// Trims everything up to `offset`, which is durable.
+    pub(crate) fn trim_through(&mut self, offset: Offset) -> Trimmed {
+        self.trim_while(|topic| topic.base < offset)
     }
 
     /// Trims so many of the oldest messages; the newest durable message stays.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use heartwire_log::store::{DiskPlace, Recovered, RecoveredTopic, SegmentId};
-use heartwire_log::{Log, LogConfig, ProducerKey, Retention};
+use heartwire_log::{Log, LogConfig, ProducerKey, Retention, TopicId};
+use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Epoch, LogId, Offset, Time};
 
 use super::shelf::*;
@@ -112,17 +113,11 @@ fn messages_age_on_disk_as_in_memory() {
     world.cool();
     world.publish("t", [4]);
     world.millis += 3_600_000 - 300_000;
-    while world
-        .log
-        .expire(Time::from_millis(world.millis), 100, |_| true)
-    {}
+    world.expire();
     // The fourth stands in the segment of the three, which is as old as its youngest message.
     assert_eq!(world.log.topic(topic).unwrap().base(), Offset(0));
     world.millis += 300_000;
-    while world
-        .log
-        .expire(Time::from_millis(world.millis), 100, |_| true)
-    {}
+    world.expire();
     let held = world.log.topic(topic).unwrap();
     assert_eq!((held.base(), held.end()), (Offset(4), Offset(4)));
     assert_eq!(held.disk_bytes(), 0);
@@ -184,4 +179,70 @@ fn a_message_that_moves_when_its_topic_is_forgotten_leaves_others_where_they_are
     let load = world.loads().remove(0);
     world.bring(&load);
     assert_eq!(world.read(topic, 0), (texts(1..=3), false));
+}
+
+/// A topic whose first three messages are older than an hour, in the segment of one that is not.
+fn partly_old() -> (World, TopicId) {
+    let hour = Duration::from_secs(3_600);
+    let mut world = World::new(|config| config.policy.retention.age_max = hour);
+    let topic = world.publish("t", 1..=3);
+    world.millis += 3_000_000;
+    world.publish("t", [4]);
+    world.millis += 100_000;
+    world.cool();
+    let base = world.log.topic(topic).unwrap().base();
+    assert_eq!(base, Offset(0), "their segment is younger");
+    (world, topic)
+}
+
+#[test]
+fn what_has_outlived_its_age_is_given_to_nobody_though_its_segment_has_not() {
+    let (mut world, topic) = partly_old();
+    assert_eq!(world.read(topic, 0), (vec![], true));
+    let load = world.loads().remove(0);
+    world.bring(&load);
+    let held = world.log.topic(topic).unwrap();
+    assert_eq!((held.base(), held.disk_bytes()), (Offset(3), 100));
+    assert_eq!(world.read(topic, 3), (texts([4]), false));
+
+    // It was read back in time, and is in memory when its time comes.
+    world.millis += 2_400_000;
+    world.expire();
+    assert_eq!(world.log.topic(topic).unwrap().base(), Offset(3));
+    world.millis += 1_000_000;
+    world.expire();
+    assert_eq!(world.log.topic(topic).unwrap().base(), Offset(4));
+}
+
+#[test]
+fn what_has_outlived_its_age_is_not_moved() {
+    let (mut world, old) = sparse();
+    let age_max = world.log.config().policy.retention.age_max;
+    world.millis += u64::try_from(age_max.as_millis()).unwrap();
+    let written = world.shelf.written.len();
+    let mut loads = Vec::new();
+    world.log.sweep(800, 100, &mut loads);
+    // The clock goes on while the messages are read.
+    world.append("other", "1").unwrap();
+    world.write();
+    world.bring(&loads[0]);
+    world.write();
+    assert_eq!(world.shelf.written.len(), written + 1, "the other alone");
+    let mut unused = Vec::new();
+    world.log.take_unused(&mut unused);
+    assert_eq!(unused, [SegmentId(1)]);
+    assert_eq!(world.log.topic(old).unwrap().base(), Offset(1));
+}
+
+#[test]
+fn more_topics_than_the_index_may_hold_keep_their_newest_message_each() {
+    let mut world = World::new(|config| config.index_max = 2);
+    for topic in ["a", "b", "c", "d"] {
+        world.publish(topic, 1..=3);
+    }
+    for topic in ["a", "b", "c", "d"] {
+        let id = world.log.find(TopicRef::parse(topic).unwrap()).unwrap();
+        let held = world.log.topic(id).unwrap();
+        assert_eq!((held.base(), held.end()), (Offset(2), Offset(3)), "{topic}");
+    }
 }

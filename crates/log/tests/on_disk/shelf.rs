@@ -139,10 +139,13 @@ impl World {
     pub(crate) fn cool(&mut self) {
         let age = self.log.config().hot_age_max;
         self.millis += u64::try_from(age.as_millis()).unwrap();
-        while self
-            .log
-            .expire(Time::from_millis(self.millis), 100, |_| true)
-        {}
+        self.expire();
+    }
+
+    /// Forgets what is due.
+    pub fn expire(&mut self) {
+        let now = Time::from_millis(self.millis);
+        while self.log.expire(now, 100, |_| true) {}
     }
 
     /// What can be read at once after `offset`, and whether more is cold.
