@@ -35,6 +35,9 @@ pub(super) fn repair<D: Disk>(
     epochs: u64,
 ) -> Result<Vec<Topic>, FileError> {
     let identity = read.identity;
+    // The process before may have died ahead of this: what was read by names that the device does not
+    // have is not to be built upon.
+    files.sync_folder()?;
     if read.rebuilt.iter().any(|damage| damage.file == META) {
         files.put(META, &identity.encode_meta())?;
     }
@@ -42,13 +45,17 @@ pub(super) fn repair<D: Disk>(
     let is_accepted = !read.damage.is_empty();
     for segment in &mut read.segments {
         accept(segment, identity.store);
-        write_index(files, segment)?;
     }
     let mut renewed = Vec::new();
     if is_accepted {
         renewed = topics_in_doubt(read);
         renew_epochs(files, read, &renewed, epochs)?;
         write_checkpoint(files, read, config)?;
+        // Only now: an index that says that damage was accepted keeps the next start from finding out
+        // what it took.
+        for segment in &mut read.segments {
+            write_index(files, segment)?;
+        }
         remove_missing(files, read)?;
     }
     clear(files, read)?;
