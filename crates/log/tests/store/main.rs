@@ -8,6 +8,7 @@ mod crashes;
 mod damage;
 mod failing_calls;
 mod files;
+mod interrupted_openings;
 mod reuse;
 mod round_trips;
 mod segments;
