@@ -93,15 +93,14 @@ impl<D: Disk> SegmentReader<D> {
     }
 
     /// What to say of a segment that does not hold what it should: if it was removed meanwhile, others
-    /// may be writing to its file, and nothing of it is damaged.
+    /// may be writing to its file, and nothing of it is damaged. Where the system does not say, nobody
+    /// knows.
     fn unless_gone(&self, id: SegmentId, error: ReadError) -> ReadError {
-        if matches!(error, ReadError::Damaged(_)) {
-            self.forget(id);
-            if let Err(gone @ ReadError::Gone { .. }) = self.file(id) {
-                return gone;
-            }
+        if !matches!(error, ReadError::Damaged(_)) {
+            return error;
         }
-        error
+        self.forget(id);
+        self.file(id).err().unwrap_or(error)
     }
 
     fn read_bytes(&self, place: DiskPlace, bytes: &mut [u8]) -> Result<(), ReadError> {

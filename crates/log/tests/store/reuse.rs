@@ -440,5 +440,10 @@ fn who_reads_a_segment_while_its_file_is_used_again_is_told_that_it_is_gone() {
         "it has its name"
     );
     disk.rename(&segment(1), "spare.tmp").unwrap();
+    disk.set_faults(|faults| faults.calls_before_failure = Some(1));
+    assert!(
+        matches!(read(), Err(ReadError::File(_))),
+        "nobody knows whether it has its name"
+    );
     assert!(matches!(read(), Err(ReadError::Gone { .. })));
 }
