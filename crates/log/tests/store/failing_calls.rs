@@ -3,85 +3,152 @@
 use std::collections::BTreeSet;
 
 use heartwire_disk::CrashDisk;
-use heartwire_log::store::{ReadError, WriteError};
+use heartwire_log::store::{OpenError, ReadError, SegmentId, WriteError};
 use heartwire_log::{Log, LogConfig};
 use heartwire_proto::Offset;
 
 use super::support::*;
 
-/// Runs with one failing call; returns what was acknowledged and what was asked for.
-fn run(disk: &CrashDisk) -> (BTreeSet<Written>, BTreeSet<Written>) {
-    let (mut durable, mut asked) = (BTreeSet::new(), BTreeSet::new());
-    let Ok((mut store, recovered)) = open(disk) else {
-        return (durable, asked);
-    };
+/// What was acknowledged, and what was asked for.
+#[derive(Clone, Default)]
+struct Promises {
+    durable: BTreeSet<Written>,
+    asked: BTreeSet<Written>,
+}
+
+/// Runs with one failing call on a folder that holds what is promised; its oldest segment, `oldest`,
+/// goes in the end. A log that does not open is tried once more.
+fn run(disk: &CrashDisk, oldest: SegmentId, promises: &mut Promises, context: &str) {
+    let opened = open(disk).or_else(|error| {
+        assert!(matches!(error, OpenError::File(_)), "{context}: {error}");
+        open(disk)
+    });
+    let (mut store, recovered) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
     let mut maker = Maker::after(&recovered);
     for round in 0..14 {
         let record = maker.message(["a", "b"][round % 2], &"z".repeat(60 + round), None);
-        asked.extend(written(&record));
+        promises.asked.extend(written(&record));
         match commit(&mut store, std::slice::from_ref(&record)) {
-            Ok(_) => durable.extend(written(&record)),
+            Ok(_) => promises.durable.extend(written(&record)),
             Err(WriteError::NoRoom { .. }) => {
                 run_jobs(&mut store);
                 assert!(commit(&mut store, std::slice::from_ref(&record)).is_ok());
-                durable.extend(written(&record));
+                promises.durable.extend(written(&record));
             }
             Err(error) => {
                 assert!(error.is_final() && store.failure().is_some(), "{error}");
                 assert!(commit(&mut store, &[record]).unwrap_err().is_final());
-                return (durable, asked);
+                return;
             }
         }
         if round == 9 {
-            store.remove(&[id(1)]);
+            store.remove(&[oldest]);
         }
         run_jobs(&mut store);
     }
     assert!(
-        disk.contents(&segment(1)).is_none(),
-        "it was removed in the end"
+        disk.contents(&segment(oldest.0)).is_none(),
+        "{context}: it was removed in the end"
     );
     let _ = store.close();
-    (durable, asked)
+}
+
+/// Everything that was acknowledged is there, but for what may have stood in the removed segment.
+fn check(disk: &CrashDisk, promises: &Promises, context: &str) {
+    let (store, recovered) = open(disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+    let found: BTreeSet<Written> = contents(&store.reader(), &recovered).into_iter().collect();
+    let is_removed = |lost: &&Written| {
+        let mut topics = recovered.topics.iter();
+        topics.any(|topic| topic.name.as_str() == lost.topic && lost.offset <= topic.base.0)
+    };
+    let lost = promises.durable.difference(&found);
+    let lost: Vec<_> = lost.filter(|lost| !is_removed(lost)).collect();
+    assert!(lost.is_empty(), "{context}: lost {lost:?}");
+    let invented: Vec<_> = found.difference(&promises.asked).collect();
+    assert!(invented.is_empty(), "{context}: never written {invented:?}");
+    let ends = ends(&recovered);
+    for Written { topic, offset, .. } in &promises.durable {
+        assert!(ends[topic] >= *offset, "{context}: {topic} {offset}");
+    }
+}
+
+/// Lets each call fail, one after the other, of those that a run on such a folder makes.
+fn each_call_fails(make: impl Fn() -> (CrashDisk, Vec<Written>), oldest: SegmentId) -> u64 {
+    let (whole, _) = make();
+    let before = whole.calls().total();
+    run(&whole, oldest, &mut Promises::default(), "nothing fails");
+    let calls = whole.calls().total() - before;
+    for failing in 0..calls {
+        let (disk, all) = make();
+        let all: BTreeSet<_> = all.into_iter().collect();
+        let mut promises = Promises {
+            durable: all.clone(),
+            asked: all,
+        };
+        disk.set_faults(|faults| faults.calls_before_failure = Some(failing));
+        let context = format!("call {failing} fails");
+        run(&disk, oldest, &mut promises, &context);
+        check(&disk.copy(), &promises, &format!("{context}, killed"));
+        let crashed = disk.crash(failing);
+        check(&crashed, &promises, &format!("{context}, crashed"));
+    }
+    calls
 }
 
 #[test]
 fn the_failure_of_any_call_costs_nothing_that_was_acknowledged() {
-    let whole = CrashDisk::new();
-    run(&whole);
-    let calls = whole.calls().total();
-    for failing in 0..calls {
-        let disk = CrashDisk::new();
-        disk.set_faults(|faults| faults.calls_before_failure = Some(failing));
-        let (durable, asked) = run(&disk);
-        for is_killed in [true, false] {
-            let disk = match is_killed {
-                true => disk.copy(),
-                false => disk.crash(failing),
-            };
-            let context = format!("call {failing} fails, killed: {is_killed}");
-            let (store, recovered) =
-                open(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
-            let found: BTreeSet<Written> =
-                contents(&store.reader(), &recovered).into_iter().collect();
-            // The first segment may have been removed, with whatever was in it.
-            let is_removed = |lost: &&Written| {
-                recovered
-                    .topics
-                    .iter()
-                    .any(|topic| topic.name.as_str() == lost.topic && lost.offset <= topic.base.0)
-            };
-            let lost: Vec<_> = durable
-                .difference(&found)
-                .filter(|lost| !is_removed(lost))
-                .collect();
-            assert!(lost.is_empty(), "{context}: lost {lost:?}");
-            let invented: Vec<_> = found.difference(&asked).collect();
-            assert!(invented.is_empty(), "{context}: never written {invented:?}");
-            let ends = ends(&recovered);
-            for Written { topic, offset, .. } in &durable {
-                assert!(ends[topic] >= *offset, "{context}: {topic} {offset}");
+    let make = || (CrashDisk::new(), Vec::new());
+    assert!(each_call_fails(make, id(1)) > 80);
+}
+
+/// It is opened with several segments, checkpoints, and what removed segments leave behind.
+#[test]
+fn the_failure_of_any_call_costs_nothing_of_a_log_that_was_there() {
+    for is_closed in [true, false] {
+        let make = || {
+            let (disk, all) = with_removed_segments();
+            if is_closed {
+                open(&disk).unwrap().0.close().unwrap();
             }
+            (disk.kill(), all)
+        };
+        assert!(each_call_fails(make, id(3)) > 100);
+    }
+}
+
+#[test]
+fn a_refused_read_never_makes_a_message_lost() {
+    let (disk, all) = a_log(true);
+    for failing in 0.. {
+        let (store, recovered) = open(&disk.kill()).unwrap();
+        let reader = store.reader();
+        disk.set_faults(|faults| faults.calls_before_failure = Some(failing));
+        let (mut refusals, mut found) = (0, Vec::new());
+        for topic in &recovered.topics {
+            let (name, origin) = (&topic.name, topic.origin);
+            for (first, places) in topic.stretches() {
+                let mut entries = Vec::new();
+                if let Err(error) = reader.read(name, origin, first, &places, &mut entries) {
+                    assert!(matches!(error, ReadError::File(_)), "{failing}: {error}");
+                    refusals += 1;
+                    // It goes on where it came to.
+                    let (next, rest) = (first.0 + entries.len() as u64, &places[entries.len()..]);
+                    let again = reader.read(name, origin, Offset(next), rest, &mut entries);
+                    again.unwrap();
+                }
+                let offsets = (first.0..).map(Offset);
+                found.extend(
+                    offsets
+                        .zip(&entries)
+                        .map(|(at, entry)| of_entry(name, at, entry)),
+                );
+            }
+        }
+        found.sort();
+        assert_eq!(found, all, "call {failing} fails");
+        if refusals == 0 {
+            assert!(failing > 5, "{failing} calls are enough");
+            return;
         }
     }
 }

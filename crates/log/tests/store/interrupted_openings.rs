@@ -4,7 +4,7 @@
 
 use heartwire_disk::{CrashDisk, Disk as _, InTurn};
 use heartwire_log::store::{OpenError, Opening, Recovered, Store, reset_epochs};
-use heartwire_proto::{Offset, Seq};
+use heartwire_proto::Offset;
 
 use super::support::*;
 
@@ -82,34 +82,6 @@ fn holds_all(disk: &CrashDisk, left: &Left, context: &str) {
     assert_eq!(contents(&store.reader(), &again), found, "{context}: seen");
 }
 
-/// Writes messages to the topics `a` and `b` in turn, over several segments.
-fn fill(store: &mut Store<CrashDisk>, maker: &mut Maker, count: u64) -> Vec<Written> {
-    let mut all = Vec::new();
-    for number in 1..=count {
-        let payload = format!("{number} {}", "p".repeat(100));
-        let from = Some((producer(1), Seq(number)));
-        let record = maker.message(["a", "b"][number as usize % 2], &payload, from);
-        all.extend(written(&record));
-        commit(store, &[record]).unwrap();
-        run_jobs(store);
-    }
-    all
-}
-
-/// A log of which the first two segments were removed, with what was retained.
-fn with_removed_segments() -> (CrashDisk, Vec<Written>) {
-    let (disk, mut store, mut maker) = an_empty_log();
-    fill(&mut store, &mut maker, 16);
-    store.remove(&[id(1), id(2)]);
-    run_jobs(&mut store);
-    drop(store);
-    let disk = disk.kill();
-    let (store, recovered) = open(&disk.copy()).unwrap();
-    let retained = contents(&store.reader(), &recovered);
-    assert!((6..16).contains(&retained.len()));
-    (disk, retained)
-}
-
 fn put_back(disk: &CrashDisk, from: &CrashDisk, name: &str) {
     disk.put(name, from.contents(name).unwrap());
 }
@@ -147,7 +119,7 @@ fn a_torn_tail_is_cut_off_once_more_when_the_cut_is_cut_short() {
 fn a_batch_whose_sync_failed_is_kept_for_good_or_not_at_all() {
     let make = || {
         let (disk, mut store, mut maker) = an_empty_log();
-        let durable = fill(&mut store, &mut maker, 3);
+        let durable = fill_segments(&mut store, &mut maker, 3);
         disk.set_faults(|faults| faults.fail_syncs = true);
         let last = maker.message("a", "in the memory of the system alone", None);
         commit(&mut store, std::slice::from_ref(&last)).unwrap_err();
@@ -177,7 +149,7 @@ fn segments_without_index_are_read_again_when_the_opening_is_cut_short() {
 #[test]
 fn a_removal_that_a_crash_cut_short_is_finished_at_some_opening() {
     let (full, mut store, mut maker) = an_empty_log();
-    fill(&mut store, &mut maker, 16);
+    fill_segments(&mut store, &mut maker, 16);
     drop(store);
     let make = || {
         let (disk, retained) = with_removed_segments();
@@ -207,7 +179,7 @@ fn names_that_only_the_system_knew_are_durable_before_anything_is_built_on_them(
         let mut is_over = false;
         for seed in 0..20 {
             let (disk, mut store, mut maker) = an_empty_log();
-            fill(&mut store, &mut maker, 16);
+            fill_segments(&mut store, &mut maker, 16);
             let stop_at = disk.calls().changes() + stop;
             disk.set_faults(|faults| faults.changes_before_stop = Some(stop_at));
             store.remove(&[id(1), id(2)]);

@@ -283,6 +283,38 @@ pub(crate) fn a_log(is_closed: bool) -> (CrashDisk, Vec<Written>) {
     (disk.kill(), all)
 }
 
+/// Writes messages to the topics `a` and `b` in turn, over several segments.
+pub(crate) fn fill_segments(
+    store: &mut Store<CrashDisk>,
+    maker: &mut Maker,
+    count: u64,
+) -> Vec<Written> {
+    let mut all = Vec::new();
+    for number in 1..=count {
+        let payload = format!("{number} {}", "p".repeat(100));
+        let from = Some((producer(1), Seq(number)));
+        let record = maker.message(["a", "b"][number as usize % 2], &payload, from);
+        all.extend(written(&record));
+        commit(store, &[record]).unwrap();
+        run_jobs(store);
+    }
+    all
+}
+
+/// A log of which the first two segments were removed, with what was retained.
+pub(crate) fn with_removed_segments() -> (CrashDisk, Vec<Written>) {
+    let (disk, mut store, mut maker) = an_empty_log();
+    fill_segments(&mut store, &mut maker, 16);
+    store.remove(&[id(1), id(2)]);
+    run_jobs(&mut store);
+    drop(store);
+    let disk = disk.kill();
+    let (store, recovered) = open(&disk.copy()).unwrap();
+    let retained = contents(&store.reader(), &recovered);
+    assert!((6..16).contains(&retained.len()));
+    (disk, retained)
+}
+
 /// The process ends, by a clean stop or without.
 fn end(store: Store<CrashDisk>, is_closed: bool) {
     match is_closed {
