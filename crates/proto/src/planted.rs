@@ -53,11 +53,13 @@ pub enum Bug {
     NoZerosBehindFrame,
     /// A file that is used again gets its new name before it has its new header.
     NamedBeforeHeader,
+    /// A message that the system refuses to read back counts as lost to damage.
+    RefusedReadTakenForLoss,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::AckBeforeSync,
         Self::DeliverBeforeSync,
         Self::NoDedup,
@@ -80,6 +82,7 @@ impl Bug {
         Self::SegmentNotInSalt,
         Self::NoZerosBehindFrame,
         Self::NamedBeforeHeader,
+        Self::RefusedReadTakenForLoss,
     ];
 }
 

@@ -58,6 +58,8 @@ pub enum Fault {
     FailedSync,
     /// The disk is full for a while.
     DiskFull,
+    /// The system refused to read messages back.
+    FailedRead,
     /// A bit of an old segment, or of an index, flips.
     BitFlip,
     /// The folder is replaced by an older copy of itself.
@@ -70,7 +72,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Jitter,
         Self::CutUp,
         Self::CutDown,
@@ -97,6 +99,7 @@ impl Fault {
         Self::SlowSync,
         Self::FailedSync,
         Self::DiskFull,
+        Self::FailedRead,
         Self::BitFlip,
         Self::OlderCopy,
         Self::ColdRead,
@@ -105,7 +108,7 @@ impl Fault {
 
     /// Those that come by themselves, so many a minute. The others follow from what happens, or are
     /// decided where they happen.
-    pub(crate) const TIMED: [Self; 17] = [
+    pub(crate) const TIMED: [Self; 18] = [
         Self::Jitter,
         Self::CutUp,
         Self::CutDown,
@@ -123,6 +126,7 @@ impl Fault {
         Self::ServerPause,
         Self::ServerCrash,
         Self::DiskFull,
+        Self::FailedRead,
     ];
 
     /// The place in tables by kind.

@@ -81,7 +81,8 @@ impl Profile {
             };
         }
         profile.hub = Arc::new(hub_config(rng, profile.backend));
-        for fault in Fault::TIMED {
+        let drawn_aside = |fault: &Fault| *fault == Fault::FailedRead;
+        for fault in Fault::TIMED.into_iter().filter(|of| !drawn_aside(of)) {
             profile.mean_ms[fault.index()] = mean_ms(rng);
         }
         for fault in [
@@ -104,6 +105,9 @@ impl Profile {
             _ => rng.clone().pick(&[0, 300]),
         };
         profile.per_mille[Fault::HelperCrash.index()] = aside.pick(&[0, 300]);
+        if matches!(profile.backend, Backend::Disk { .. }) && aside.coin() {
+            profile.mean_ms[Fault::FailedRead.index()] = Some(aside.pick(&[8_000, 30_000]));
+        }
         profile
     }
 

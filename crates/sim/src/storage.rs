@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use heartwire_disk::{CrashDisk, Disk as _, DiskFile as _, InTurn};
 use heartwire_hub::{HubState, Lsn, ProducerKey};
-use heartwire_log::Load;
 use heartwire_log::store::{
     Batch, DiskPlace, Done, Fresh, Job, JobError, OpenError, Opening, ReadError, Recovered,
     SegmentId, SegmentReader, Store, StoreConfig, WriteError, reset_epochs,
 };
+use heartwire_log::{Load, ReadBack};
 use heartwire_proto::LogId;
 
 use crate::rng::Rng;
@@ -35,6 +35,8 @@ pub(crate) struct Storage {
     places: Vec<DiskPlace>,
     jobs: VecDeque<Job<CrashDisk>>,
     loads: VecDeque<Load>,
+    /// What was read only in part, as the system refused; its readers pause.
+    refused: VecDeque<(Load, Vec<ReadBack>)>,
     /// The last segment could not be prepared for want of space.
     pub(crate) is_full: bool,
     /// An older copy of the folder, and when it was made.
@@ -52,6 +54,15 @@ pub(crate) enum Begun {
     Failed,
 }
 
+/// How a reader's turn ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Loaded {
+    /// The hub has what was read, if there was anything to read.
+    Brought,
+    /// The system refused to read; the reader pauses, and [brings](Storage::bring_refused) what it has.
+    Refused,
+}
+
 impl Storage {
     pub(crate) fn new(segment_bytes: u32) -> Self {
         Self {
@@ -66,6 +77,7 @@ impl Storage {
             places: Vec::new(),
             jobs: VecDeque::new(),
             loads: VecDeque::new(),
+            refused: VecDeque::new(),
             is_full: false,
             copy: None,
         }
@@ -211,22 +223,36 @@ impl Storage {
     /// Reads everything that was asked for, by whomever; whether there was anything.
     pub(crate) fn load_all(&mut self, hub: &mut HubState<WireId>) -> bool {
         self.take_loads(hub);
-        let has_loads = !self.loads.is_empty();
+        let has_loads = !self.loads.is_empty() || !self.refused.is_empty();
         while !self.loads.is_empty() && self.running.is_some() {
             self.load(hub);
+        }
+        while !self.refused.is_empty() {
+            self.bring_refused(hub);
         }
         has_loads
     }
 
-    /// Reads what was asked for first. Returns what could not be read.
-    pub(crate) fn load(&mut self, hub: &mut HubState<WireId>) -> Vec<ReadError> {
-        let (Some(load), Some(running)) = (self.loads.pop_front(), &self.running) else {
-            return Vec::new();
-        };
+    /// Reads what was asked for first. Tells what could not be read.
+    pub(crate) fn load(&mut self, hub: &mut HubState<WireId>) -> (Loaded, Vec<ReadError>) {
         let mut errors = Vec::new();
+        let (Some(load), Some(running)) = (self.loads.pop_front(), &self.running) else {
+            return (Loaded::Brought, errors);
+        };
         let messages = load.read(&running.reader, |_, error| errors.push(error));
+        if messages.len() < load.places.len() {
+            self.refused.push_back((load, messages));
+            return (Loaded::Refused, errors);
+        }
         hub.loaded(&load, messages);
-        errors
+        (Loaded::Brought, errors)
+    }
+
+    /// The reader that was refused first brings what it has.
+    pub(crate) fn bring_refused(&mut self, hub: &mut HubState<WireId>) {
+        if let Some((load, messages)) = self.refused.pop_front() {
+            hub.loaded(&load, messages);
+        }
     }
 
     // ---- Ends ----
@@ -257,6 +283,7 @@ impl Storage {
         self.places.clear();
         self.jobs.clear();
         self.loads.clear();
+        self.refused.clear();
         self.is_full = false;
     }
 

@@ -29,6 +29,7 @@ impl World {
             Fault::ServerPause => self.pause(),
             Fault::ServerCrash => self.strike_server(),
             Fault::DiskFull => self.fill_disk(),
+            Fault::FailedRead => self.refuse_reads(),
             // These are decided where they happen.
             _ => {}
         }
@@ -51,6 +52,7 @@ impl World {
             Heal::Resume => self.resume(),
             Heal::Start => self.start(),
             Heal::Space => self.make_space(),
+            Heal::Reads => self.fail_reads(false),
         }
     }
 
@@ -357,6 +359,20 @@ impl World {
                 .set_faults(|faults| faults.capacity_bytes = None);
         }
         self.disk_calm_since = self.now;
+    }
+
+    fn refuse_reads(&mut self) {
+        if self.server.storage.is_some() && self.server.runs() {
+            note!(self, "disk: refuses to be read");
+            self.fail_reads(true);
+            self.for_a_while(200, 15_000, Heal::Reads);
+        }
+    }
+
+    fn fail_reads(&self, fails: bool) {
+        if let Some(storage) = &self.server.storage {
+            storage.disk.set_faults(|faults| faults.fail_reads = fails);
+        }
     }
 
     fn start(&mut self) {

@@ -68,6 +68,8 @@ pub(crate) enum Happening {
     Helped { start: u32 },
     /// Messages were read back from the disk.
     Loaded { start: u32 },
+    /// A reader that was refused has paused.
+    Refused { start: u32 },
     /// The server's writer is done.
     Written { start: u32, succeeds: bool },
 }
@@ -95,6 +97,8 @@ pub(crate) enum Heal {
     Start,
     /// The disk is full.
     Space,
+    /// The disk refuses to be read.
+    Reads,
 }
 
 /// A client's way to the server.
@@ -293,6 +297,7 @@ impl World {
             Happening::Heal(heal) => self.heal(heal),
             Happening::Helped { start } => self.helped(start),
             Happening::Loaded { start } => self.loaded(start),
+            Happening::Refused { start } => self.refused(start),
             Happening::Written { start, succeeds } => self.written(start, succeeds),
         }
     }

@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::oracle::{Fate, Mark};
 use crate::profile::Backend;
 use crate::server::{Process, Waiting};
-use crate::storage::Begun;
+use crate::storage::{Begun, Loaded};
 use crate::trace::note;
 
 /// How long a slow sync takes, in milliseconds.
@@ -20,6 +20,8 @@ const SLOW_MS: [u64; 2] = [500, 15_000];
 const JOB_MS: u64 = 400;
 /// How long reading back takes, at most, in milliseconds.
 const LOAD_MS: u64 = 30;
+/// How long a reader leaves a system alone that refused to read, as the server's do, in milliseconds.
+const TRY_AGAIN_MS: u64 = 1_000;
 /// How long until somebody starts a server again whose log has failed, in milliseconds.
 const OPERATOR_MS: [u64; 2] = [3_000, 20_000];
 
@@ -188,9 +190,29 @@ impl World {
             return self.schedule(100, Happening::Loaded { start });
         }
         if let Some(storage) = &mut self.server.storage {
-            for error in storage.load(&mut self.server.hub) {
+            let (outcome, errors) = storage.load(&mut self.server.hub);
+            for error in errors {
                 note!(self, "log: {error}");
             }
+            if outcome == Loaded::Refused {
+                self.count(Fault::FailedRead);
+                return self.schedule(TRY_AGAIN_MS, Happening::Refused { start });
+            }
+        }
+        self.settle();
+        self.begin_writing();
+    }
+
+    /// A reader that was refused brings what it has, and the rest is asked for again.
+    pub(crate) fn refused(&mut self, start: u32) {
+        if start != self.server.starts {
+            return;
+        }
+        if !self.server.runs() {
+            return self.schedule(100, Happening::Refused { start });
+        }
+        if let Some(storage) = &mut self.server.storage {
+            storage.bring_refused(&mut self.server.hub);
         }
         self.settle();
         self.begin_writing();
