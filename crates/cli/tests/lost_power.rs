@@ -15,14 +15,18 @@
 mod common;
 
 use std::fs;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use common::{Heartwire, Server, Signal, address_in, http, wait_until, whole_answer};
+use common::{Heartwire, SOON, Server, Signal, address_in, http, wait_until, whole_answer};
 use rustix::process::{Resource, Rlimit, prlimit};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
 /// How many power failures there are.
 const IMAGES: usize = 20;
@@ -197,6 +201,45 @@ fn dump(data: &Path) -> Vec<String> {
     lines.collect()
 }
 
+/// A `heartwire.v1` connection spoken by hand: a link would try again by itself, and keep to itself
+/// what it was refused for the moment.
+struct ByHand(WebSocket<TcpStream>);
+
+impl ByHand {
+    fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).expect("somebody listens");
+        stream.set_read_timeout(Some(SOON)).expect("not zero");
+        let url = format!("ws://{addr}/websocket");
+        let mut request = url.into_client_request().expect("a good address");
+        let v1 = HeaderValue::from_static("heartwire.v1");
+        request.headers_mut().insert("sec-websocket-protocol", v1);
+        let (socket, _) = client(request, stream).expect("it becomes a WebSocket");
+        let mut connection = Self(socket);
+        let hello = r#"hello {"client":"0000000000000000-by-hand","attempt":1}"#;
+        let welcome = connection.ask(hello);
+        assert!(welcome.starts_with("welcome"), "{welcome}");
+        connection
+    }
+
+    fn say(&mut self, frame: &str) {
+        self.0.send(Message::text(frame)).expect("sent");
+    }
+
+    /// Says something, and hears what comes back.
+    fn ask(&mut self, frame: &str) -> String {
+        self.say(frame);
+        loop {
+            let heard = self.0.read().expect("an answer");
+            let heard = heard.into_text().expect("text");
+            let Some(rest) = heard.strip_prefix("ping ") else {
+                return heard.to_string();
+            };
+            let id = rest.lines().next().unwrap_or_default();
+            self.say(&format!("pong {id}"));
+        }
+    }
+}
+
 #[test]
 fn a_full_disk_refuses_messages_and_nothing_else() {
     if !is_root() {
@@ -235,12 +278,18 @@ fn a_full_disk_refuses_messages_and_nothing_else() {
     assert!(body.contains("the disk is full"), "{body}");
     let (status, _) = server.http("GET", "/healthz", "");
     assert_eq!(status, 200, "it lives");
+    let mut publisher = ByHand::connect(server.addr);
+    let publish = format!("pub load 1\n{message}");
+    assert_eq!(publisher.ask(&publish), "nack 1 unavailable 1000");
     let topics = server.http("GET", "/v1/topics", "").1;
     assert!(topics.contains(&format!("\"last\":{stored}")), "{topics}");
 
     run("mount", &["-o", "remount,size=600m", text(&disk.0)]);
     wait_until("there is room again", || {
         server.http("POST", "/v1/topics/load", "small").0 == 201
+    });
+    wait_until("what was refused is stored", || {
+        publisher.ask(&publish) == "ack 1"
     });
     wait_until("it is ready", || server.http("GET", "/readyz", "").0 == 200);
     server.process.interrupt();
@@ -253,6 +302,15 @@ fn let_writes_fail(server: &Server, fail: bool) {
         maximum: None,
     };
     prlimit(Some(server.process.pid()), Resource::Fsize, limit).expect("it may be set");
+}
+
+/// The answer to whoever asks something of a server whose disk has failed.
+fn refused_for_good(addr: SocketAddr, method: &str, path: &str) -> String {
+    let answer = whole_answer(addr, method, path, &[], "lost");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("\"error\":\"disk-failed\""), "{answer}");
+    assert!(answer.contains("takes no more messages"), "{answer}");
+    answer
 }
 
 #[test]
@@ -270,15 +328,20 @@ fn a_disk_that_fails_refuses_messages_says_so_and_keeps_its_links() {
     assert_eq!(link.line().text, "pong");
 
     let_writes_fail(&server, true);
-    let answer = whole_answer(addr, "POST", "/v1/topics/task:42", &[], "lost");
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    assert!(answer.contains("\"error\":\"disk-failed\""), "{answer}");
+    let mut publisher = ByHand::connect(addr);
+    let answer = refused_for_good(addr, "POST", "/v1/topics/task:42");
     assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
-    let ready = whole_answer(addr, "GET", "/readyz", &[], "");
-    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
-    assert!(ready.contains("\"error\":\"disk-failed\""), "{ready}");
+    // Whoever comes later is told the same, and what the system had said.
+    for (method, path) in [("POST", "/v1/topics/task:42"), ("GET", "/readyz")] {
+        let answer = refused_for_good(addr, method, path);
+        assert!(answer.contains("00000001.seg"), "{answer}");
+    }
+    for _ in 0..2 {
+        let answer = publisher.ask("pub task:42 1\nlost");
+        assert_eq!(answer, "nack 1 unavailable 1000");
+    }
     let metrics = server.http("GET", "/metrics", "").1;
-    let counted = "heartwire_refusals_total{over=\"http\",reason=\"disk-failed\"} 2\n";
+    let counted = "heartwire_refusals_total{over=\"http\",reason=\"disk-failed\"} 3\n";
     assert!(metrics.contains(counted), "{metrics}");
     assert!(
         metrics.contains("\nheartwire_log_accepting 0\n"),

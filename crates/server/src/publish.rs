@@ -44,7 +44,7 @@ impl fmt::Display for Position {
 }
 
 /// Why a message was not published.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
     /// The name is no topic's.
@@ -71,6 +71,13 @@ pub enum PublishError {
         "the disk failed while the message was being stored; the server takes no more messages"
     )]
     Failed,
+    /// The disk had failed before: nothing was stored, and nothing will be until the log is opened
+    /// again.
+    #[error("the disk has failed, and the server takes no more messages: {reason}")]
+    DiskFailed {
+        /// What failed, and what the system said.
+        reason: Arc<str>,
+    },
     /// It was not stored within 30 s. It may be stored yet.
     #[error("the message was not stored within 30 s; it may be stored yet")]
     Slow,
@@ -118,7 +125,7 @@ impl Shared {
             Ok::<_, AppendError>((place, waiting))
         });
         self.metrics.published(origin, Outcome::of(&answer));
-        let (place, waiting) = answer?;
+        let (place, waiting) = answer.map_err(|error| self.refusal(error))?;
         let shared = self.clone();
         Ok(async move {
             if let Some(waiting) = waiting {
@@ -133,6 +140,20 @@ impl Shared {
                 offset: place.offset,
             })
         })
+    }
+
+    /// Why the log refuses a message. It accepts nothing for one of two reasons, and knows neither.
+    fn refusal(&self, error: AppendError) -> PublishError {
+        match error {
+            AppendError::NotAccepting => self.disk_failure().unwrap_or(PublishError::Draining),
+            other => other.into(),
+        }
+    }
+
+    /// What whoever publishes is told since the disk has failed; nothing as long as it works.
+    pub(crate) fn disk_failure(&self) -> Option<PublishError> {
+        let reason = self.storage.as_ref()?.failure()?.into();
+        Some(PublishError::DiskFailed { reason })
     }
 
     async fn wait_until_stored(&self, ticket: Ticket) -> Result<(), PublishError> {

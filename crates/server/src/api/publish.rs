@@ -212,7 +212,9 @@ impl From<PublishError> for HttpError {
             PublishError::Unavailable(AppendError::DiskFull) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", message)
             }
-            PublishError::Failed => Self::unavailable("disk-failed", message, RETRY_AFTER),
+            PublishError::Failed | PublishError::DiskFailed { .. } => {
+                Self::unavailable("disk-failed", message, RETRY_AFTER)
+            }
             PublishError::Unavailable(_) | PublishError::Slow => {
                 Self::unavailable("unavailable", message, RETRY_AFTER)
             }

@@ -9,7 +9,6 @@ use http::header;
 
 use super::error::{HttpError, JSON};
 use crate::shared::Shared;
-use crate::storage::Storage;
 
 /// How long a load balancer may wait before it asks a server again that is not ready.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -25,8 +24,8 @@ pub(super) async fn readiness(State(shared): State<Arc<Shared>>) -> Result<Respo
         let message = "the server is being stopped";
         return Err(HttpError::unavailable("draining", message, RETRY_AFTER));
     }
-    if let Some(failure) = shared.storage.as_ref().and_then(Storage::failure) {
-        let message = failure.to_owned();
+    if let Some(failure) = shared.disk_failure() {
+        let message = failure.to_string();
         return Err(HttpError::unavailable("disk-failed", message, RETRY_AFTER));
     }
     let (is_accepting, is_full) = {
