@@ -83,6 +83,8 @@ fn forget(shared: &Arc<Shared>, now: Time) {
         let mut loads = Vec::new();
         shared.hub(|hub| hub.sweep(storage.segment_bytes(), &mut loads));
         storage.load(loads);
+        // A segment of which nothing is retained any more goes, also when nobody publishes.
+        storage.raise();
     }
 }
 

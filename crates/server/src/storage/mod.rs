@@ -100,7 +100,7 @@ impl Storage {
         }
     }
 
-    /// Something was appended.
+    /// Something was appended, or may have left a segment without a message.
     pub(crate) fn raise(&self) {
         self.signal.raise();
     }

@@ -127,14 +127,19 @@ impl Writer {
                 tracing::warn!(%error, "the log's upkeep failed, and is tried again");
             }
         }
+        self.offer_jobs();
+        if has_changed {
+            self.tell_room();
+        }
+    }
+
+    /// Gives the helper what the store wants done, unless something has failed just now.
+    fn offer_jobs(&mut self) {
         let now = Instant::now();
         if self.try_again_at.is_none_or(|at| at <= now) {
             self.try_again_at = None;
             let jobs = self.store.take_jobs();
             self.helper.add(jobs);
-        }
-        if has_changed {
-            self.tell_room();
         }
     }
 
@@ -157,6 +162,8 @@ impl Writer {
         if !self.unused.is_empty() {
             self.store.remove(&self.unused);
             self.unused.clear();
+            // The next turn may come only after a long rest.
+            self.offer_jobs();
         }
         took
     }

@@ -19,6 +19,7 @@ mod plain_mode;
 mod presence;
 mod proxies;
 mod refusals;
+mod segments;
 mod shut_out;
 mod sse;
 mod support;
