@@ -1,13 +1,18 @@
 //! Going on from what a disk held.
 
+use std::cmp::Reverse;
+
 use heartwire_proto::planted::{self, Bug};
-use heartwire_proto::{Time, TopicName};
+use heartwire_proto::{Seq, Time, TopicName};
 
 use super::{Backing, Log};
 use crate::config::LogConfig;
-use crate::producer::ProducerKey;
+use crate::producer::{ProducerId, ProducerKey};
 use crate::store::{DiskPlace, Places, Recovered, RecoveredTopic};
 use crate::topic::{OnDisk, TopicId, TopicLog};
+
+/// A producer, its last number, and when it published last.
+type Known = (ProducerId, Seq, Time);
 
 impl Log {
     /// A log that goes on from what its disk held; its driver writes what is
@@ -23,7 +28,7 @@ impl Log {
         for segment in &recovered.segments {
             log.segments.add(segment.id, segment.last_time);
         }
-        for (id, seq, published) in recovered.producers {
+        for (id, seq, published) in newest(recovered.producers, log.config.producers_max) {
             if !planted::has(Bug::DedupForgottenAtRestart) {
                 log.producers.restore(id, seq, published);
             }
@@ -47,6 +52,12 @@ impl Log {
 
     /// Restores a topic, but for the books by name and by time, which are made of all at once.
     fn restore_topic(&mut self, mut recovered: RecoveredTopic) -> (TopicName, TopicId) {
+        if !recovered.gaps.is_empty() {
+            // Each offset that is lost takes a place: no more of them than messages are retained.
+            let retention = self.config.policy(recovered.name.as_topic()).retention;
+            let count_max = retention.count_max.min(self.config.index_max).max(1);
+            recovered.keep_newest(count_max as u64);
+        }
         self.index_len += recovered.places.len();
         for (segment, count, bytes) in recovered.places.by_segment() {
             self.segments.hold_restored(segment, count, bytes);
@@ -69,6 +80,15 @@ impl Log {
         }
         due
     }
+}
+
+/// Those who published last, as many as are remembered.
+fn newest(mut known: Vec<Known>, count_max: usize) -> Vec<Known> {
+    if known.len() > count_max {
+        known.sort_unstable_by_key(|(_, _, published)| Reverse(*published));
+        known.truncate(count_max);
+    }
+    known
 }
 
 /// One place for each offset: those that damage took are held by places that nothing stands at, so

@@ -5,6 +5,8 @@
 //!            │ producers: id, seq, time …
 //! ```
 
+use std::cmp::Reverse;
+
 use heartwire_proto::{Epoch, Seq, Time};
 
 use super::batch::SegmentId;
@@ -122,7 +124,8 @@ fn take_topic<'a>(take: &mut Take<'a>) -> Option<CheckpointTopic<'a>> {
     Some(topic)
 }
 
-/// Appends a checkpoint of the state. Left out are producers who have been silent for too long, and
+/// Appends a checkpoint of the state. Left out are producers who have been silent for too long, or
+/// longest if there are too many, and
 /// topics whose last message is as old and stands in no segment any more.
 pub(super) fn encode(state: &State, config: &StoreConfig, out: &mut Vec<u8>) {
     out.put_u64(state.time.as_millis());
@@ -152,6 +155,10 @@ pub(super) fn encode(state: &State, config: &StoreConfig, out: &mut Vec<u8>) {
     }
     let mut producers: Vec<_> = state.producers.iter().collect();
     producers.retain(|(_, (_, time))| *time + config.producer_age_max > state.time);
+    if producers.len() > config.producers_max {
+        producers.sort_unstable_by_key(|(_, (_, time))| Reverse(*time));
+        producers.truncate(config.producers_max);
+    }
     producers.sort_unstable_by_key(|(id, _)| **id);
     out.put_varint(producers.len() as u64);
     for (id, (seq, time)) in producers {

@@ -23,6 +23,9 @@ pub struct StoreConfig {
     /// How long checkpoints keep a producer's number after its last publish: 48 h, for the same
     /// reason.
     pub producer_age_max: Duration,
+    /// How many producers checkpoints keep, those that published last: 2,000,000, twice what the log
+    /// remembers.
+    pub producers_max: usize,
     /// How many segments a reader keeps open: 128.
     pub open_files_max: usize,
 }
@@ -49,6 +52,7 @@ impl Default for StoreConfig {
             batch_bytes_max: (1 << 20) + (2 << 20),
             topic_age_max: Duration::from_secs(60 * 24 * 3_600),
             producer_age_max: Duration::from_secs(48 * 3_600),
+            producers_max: 2_000_000,
             open_files_max: 128,
         }
     }

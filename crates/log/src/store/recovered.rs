@@ -64,6 +64,28 @@ pub struct RecoveredTopic {
 }
 
 impl RecoveredTopic {
+    /// Trims the oldest messages, those that are lost like the others, until there are so many at the
+    /// most.
+    pub(crate) fn keep_newest(&mut self, count_max: u64) {
+        let base = Offset(self.end.0.saturating_sub(count_max));
+        if base <= self.base {
+            return;
+        }
+        let lost_below = |(first, last): &(Offset, Offset)| {
+            let last = (*last).min(base);
+            (last.0 + 1).saturating_sub(first.0)
+        };
+        let lost: u64 = self.gaps.iter().map(lost_below).sum();
+        for _ in lost..base.0 - self.base.0 {
+            self.places.pop_front();
+        }
+        self.gaps.retain(|(_, last)| *last > base);
+        if let Some((first, _)) = self.gaps.first_mut() {
+            *first = (*first).max(base.next());
+        }
+        self.base = base;
+    }
+
     /// The places between gaps: the offset of the first of each stretch, and the places from there
     /// on, without a hole.
     pub fn stretches(&self) -> impl Iterator<Item = (Offset, Vec<DiskPlace>)> {

@@ -246,3 +246,42 @@ fn more_topics_than_the_index_may_hold_keep_their_newest_message_each() {
         assert_eq!((held.base(), held.end()), (Offset(2), Offset(3)), "{topic}");
     }
 }
+
+#[test]
+fn a_wide_gap_takes_no_more_memory_than_messages_would() {
+    let at = |position| DiskPlace {
+        segment: SegmentId(1),
+        position,
+        bytes: 100,
+    };
+    let far = 1 << 50;
+    let topic = RecoveredTopic {
+        name: "t".parse().unwrap(),
+        origin: Epoch::from_random(1),
+        epoch: Epoch::from_random(1),
+        base: Offset::ZERO,
+        end: Offset(far + 2),
+        last_append: Time::ZERO,
+        places: [at(0), at(1), at(2), at(3)].into_iter().collect(),
+        gaps: vec![(Offset(3), Offset(far))],
+    };
+    let recovered = Recovered {
+        log: LogId::from_random(1),
+        key: ProducerKey::new(1),
+        log_time: Time::ZERO,
+        topics: vec![topic],
+        producers: Vec::new(),
+        segments: Vec::new(),
+        report: Default::default(),
+    };
+    let mut config = LogConfig::default();
+    config.policy.retention.count_max = 10;
+    let (mut log, _) = Log::recover(config, recovered);
+    let id = log.find(TopicRef::parse("t").unwrap()).unwrap();
+    assert_eq!(log.topic(id).unwrap().base(), Offset(far - 8));
+    assert!(log.read(id, Offset(far), |_, _| true).unwrap().is_cold);
+    let (mut loads, mut warm) = (Vec::new(), Vec::new());
+    log.take_loads(&mut loads, &mut warm);
+    assert_eq!(loads[0].places, [at(2), at(3)]);
+    assert_eq!(log.disk_usage().retained_bytes, 200);
+}

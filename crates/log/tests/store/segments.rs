@@ -3,7 +3,7 @@
 
 use heartwire_disk::{CrashDisk, Disk as _, InTurn};
 use heartwire_log::store::{
-    Opening, ReadError, Record, SegmentId, Store, WriteError, check, reset_epochs,
+    Opening, ReadError, Record, SegmentId, Store, StoreConfig, WriteError, check, reset_epochs,
 };
 use heartwire_proto::{Offset, Seq};
 
@@ -193,6 +193,33 @@ fn producers_and_ends_outlive_all_messages_and_their_segments() {
         assert_eq!(recovered.producers[0].1, Seq(12));
         assert!(recovered.report.is_clean(), "{}", recovered.report);
     }
+}
+
+#[test]
+fn a_checkpoint_keeps_no_more_producers_than_it_may_those_that_published_last() {
+    let disk = CrashDisk::new();
+    let bounds = StoreConfig {
+        producers_max: 3,
+        ..config()
+    };
+    let opened = Store::open(disk.clone(), bounds, fresh(), Opening::Careful, &InTurn);
+    let (mut store, _) = opened.unwrap();
+    run_jobs(&mut store);
+    let mut maker = Maker::new();
+    for n in 0..6 {
+        let publisher = Some((producer(n), Seq(7)));
+        for _ in 0..4 {
+            let record = maker.message("a", &"p".repeat(100), publisher);
+            commit(&mut store, &[record]).unwrap();
+            run_jobs(&mut store);
+        }
+    }
+    store.remove(&[id(1)]);
+    run_jobs(&mut store);
+    drop(store);
+    let (_, recovered) = open(&disk.kill()).unwrap();
+    let known: Vec<_> = recovered.producers.iter().map(|known| known.0).collect();
+    assert!(known.contains(&producer(5)) && !known.contains(&producer(0)));
 }
 
 #[test]

@@ -119,6 +119,7 @@ fn store_config(config: &HubConfig) -> StoreConfig {
             .segment_bytes
             .max(batch_bytes_max.saturating_mul(4))
             .min(StoreConfig::SEGMENT_BYTES_MAX),
+        producers_max: config.log.producers_max.saturating_mul(2),
         ..defaults
     }
 }
