@@ -37,7 +37,7 @@ pub(crate) struct Storage {
     loads: VecDeque<Load>,
     /// What was read only in part, as the system refused; its readers pause.
     refused: VecDeque<(Load, Vec<ReadBack>)>,
-    /// The last segment could not be prepared for want of space.
+    /// A segment is wanting, and there was no space for it.
     pub(crate) is_full: bool,
     /// An older copy of the folder, and when it was made.
     pub(crate) copy: Option<(CrashDisk, u64)>,
@@ -145,10 +145,8 @@ impl Storage {
             return Ok(());
         };
         let outcome = running.store.done(done);
-        match &outcome {
-            Ok(()) => self.is_full = false,
-            Err(error) => self.is_full = matches!(error, JobError::NoSpace(_)),
-        }
+        let no_space = matches!(outcome, Err(JobError::NoSpace(_)));
+        self.is_full = running.store.needs_segment() && (self.is_full || no_space);
         hub.set_room(running.store.room_bytes(), self.is_full);
         outcome
     }
