@@ -69,6 +69,8 @@ pub(crate) struct Client {
     pub(crate) slept_wires: Vec<crate::wire::WireId>,
     /// The longest heartbeat interval that it asked for in this life, in milliseconds.
     pub(crate) interval_ms: u64,
+    /// How many publishes wait for an answer at most.
+    pub(crate) outbox_max: usize,
 }
 
 impl Client {
@@ -80,9 +82,10 @@ impl Client {
         rng: &mut Rng,
     ) -> Self {
         let sees_acknowledgements = rng.per_mille(700);
+        let outbox_max = rng.pick(&[8, 60, 400]);
         let config = ClientConfig {
             outbox: OutboxLimits {
-                messages_max: rng.pick(&[8, 60, 400]),
+                messages_max: outbox_max,
                 bytes_max: 1 << 20,
             },
             heartbeat_interval: None,
@@ -108,6 +111,7 @@ impl Client {
             sees_acknowledgements,
             slept_wires: Vec::new(),
             interval_ms: 0,
+            outbox_max,
         }
     }
 

@@ -18,8 +18,10 @@ pub enum Fault {
     Death,
     /// One connection stalls, and what was sent on it arrives much later, while new dials work.
     Stall,
-    /// Bytes of a connection arrived after its client had opened a later one.
-    LateBytes,
+    /// What a client had sent on a connection came to the server after the client had dialled again.
+    LateUp,
+    /// What the server had sent on a connection came to the client's machine after that.
+    LateDown,
     /// One end's socket is reset; the other end is not told.
     ResetOne,
     /// Both ends' sockets are reset.
@@ -72,14 +74,15 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Jitter,
         Self::CutUp,
         Self::CutDown,
         Self::CutBoth,
         Self::Death,
         Self::Stall,
-        Self::LateBytes,
+        Self::LateUp,
+        Self::LateDown,
         Self::ResetOne,
         Self::ResetBoth,
         Self::DialRefused,

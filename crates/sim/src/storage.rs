@@ -253,6 +253,11 @@ impl Storage {
         }
     }
 
+    /// How many jobs wait for the helper, and how many loads for the readers.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        (self.jobs.len(), self.loads.len() + self.refused.len())
+    }
+
     // ---- Ends ----
 
     /// The helper is in the middle of the next job, if there is one, and comes no further: a crash

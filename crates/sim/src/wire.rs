@@ -191,6 +191,8 @@ pub(crate) struct Wire {
     /// Since when none does.
     pub(crate) calm_since: u64,
     pub(crate) opened_at: u64,
+    /// The longest heartbeat interval that its client has asked for, in milliseconds.
+    pub(crate) interval_ms: u64,
 }
 
 impl Wire {
@@ -211,6 +213,7 @@ impl Wire {
             troubles: 0,
             calm_since: now,
             opened_at: now,
+            interval_ms: 0,
         }
     }
 

@@ -144,6 +144,9 @@ impl World {
         let interval_ms = self.rng.pick(&[2_000, 15_000, 40_000]);
         let it = &mut self.clients[client];
         it.interval_ms = it.interval_ms.max(interval_ms);
+        for wire in self.wires.values_mut().filter(|of| of.client == client) {
+            wire.interval_ms = wire.interval_ms.max(interval_ms);
+        }
         let interval = Duration::from_millis(interval_ms);
         it.session
             .set_heartbeat_interval(interval)

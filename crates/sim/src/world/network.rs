@@ -70,6 +70,7 @@ impl World {
         let wire = self.wires_dialled;
         self.wires_dialled += 1;
         let mut held = Wire::new(client, attempt, self.now);
+        held.interval_ms = self.clients[client].interval_ms;
         if self.paths[client].extra_ms > 0 {
             held.trouble();
         }
@@ -171,7 +172,7 @@ impl World {
     }
 
     fn receive(&mut self, wire: WireId, way: Way, piece: Piece) {
-        self.count_late(wire, &piece);
+        self.count_late(wire, way, &piece);
         let Some(held) = self.wires.get_mut(&wire) else {
             return;
         };
@@ -194,14 +195,17 @@ impl World {
     }
 
     /// Bytes of a connection whose client has gone on are late.
-    fn count_late(&mut self, wire: WireId, piece: &Piece) {
+    fn count_late(&mut self, wire: WireId, way: Way, piece: &Piece) {
         let Some(held) = self.wires.get(&wire) else {
             return;
         };
         let latest = self.clients[held.client].session.attempt();
         let is_late = latest > held.attempt && matches!(piece, Piece::Bytes(_));
         if is_late && held.server_has_it {
-            self.count(Fault::LateBytes);
+            self.count(match way {
+                Way::Up => Fault::LateUp,
+                Way::Down => Fault::LateDown,
+            });
         }
     }
 

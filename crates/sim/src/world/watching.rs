@@ -8,6 +8,7 @@ use heartwire_proto::heartbeat::HeartbeatConfig;
 use super::{Happening, World};
 use crate::client::Pulse;
 use crate::server::{Conn, FILL_BYTES, Process};
+use crate::storage::Storage;
 use crate::wire::WireId;
 
 /// How late either end may be beyond its bound, in milliseconds: a paused process gives one more
@@ -18,6 +19,11 @@ const LATE_MS: u64 = 2_000;
 const CALM_MS: u64 = 8_000;
 /// The longest time for an answer that a slow reader earns, in milliseconds.
 const ALLOWANCE_MS: u64 = 60_000;
+/// What a message takes beside its payload, in bytes, at the most.
+const ENVELOPE_BYTES: usize = 256;
+/// What the log's helper may have before it: a segment to prepare, a checkpoint, and the indexes of
+/// those that were filled meanwhile.
+const JOBS_MAX: usize = 4;
 
 impl World {
     /// A second has passed.
@@ -63,6 +69,7 @@ impl World {
             }
             self.watch_takeover();
             self.watch_hub();
+            self.watch_queues();
         }
     }
 
@@ -86,7 +93,8 @@ impl World {
             .max(since)
             .max(wire.opened_at);
         let silent_ms = self.now - heard_at;
-        let mut bound_ms = self.bound_ms(it.interval_ms * 5 / 4) + self.bound_ms(0) / 4 + LATE_MS;
+        let mut bound_ms =
+            self.bound_ms(it.interval_ms * 5 / 4, 0) + self.bound_ms(0, 0) / 4 + LATE_MS;
         let rtt_ms = it.session.rtt().map_or(0, |rtt| u64::from(rtt.last_ms));
         bound_ms += rtt_ms.saturating_mul(2).min(ALLOWANCE_MS);
         if !it.sees_acknowledgements {
@@ -102,11 +110,12 @@ impl World {
         }
     }
 
-    /// Interval and timeout in force for a client that has asked for that interval.
-    fn bound_ms(&self, wish_ms: u64) -> u64 {
+    /// Interval and timeout in force for a client that has asked for that interval, and whose answers
+    /// have earned so much time.
+    fn bound_ms(&self, wish_ms: u64, slow_ms: u64) -> u64 {
         let config: HeartbeatConfig = self.profile.hub.heartbeat;
         let interval_ms = (config.interval().as_millis() as u64).max(wish_ms);
-        interval_ms + config.timeout().as_millis() as u64
+        interval_ms + (config.timeout().as_millis() as u64).max(slow_ms.min(ALLOWANCE_MS))
     }
 
     /// I6, the server's end.
@@ -117,7 +126,6 @@ impl World {
         if conn.connection.closing().is_some() || !conn.reads() {
             return;
         }
-        let it = &self.clients[wire.client];
         let heard_at = wire
             .up
             .heard_at
@@ -126,18 +134,19 @@ impl World {
             .max(wire.opened_at);
         let silent_ms = self.now - heard_at;
         // A slow answer earns the next one twice its time.
-        let allowance_ms = if wire
-            .calm_for(self.now)
-            .is_some_and(|calm| calm > ALLOWANCE_MS)
-        {
-            0
-        } else {
-            ALLOWANCE_MS
-        };
-        let bound_ms = self.bound_ms(it.interval_ms) + LATE_MS + allowance_ms;
+        let round_trip = conn.connection.life().round_trip;
+        let slow_ms = round_trip.map_or(0, |rtt| 2 * u64::from(rtt.last_ms).min(ALLOWANCE_MS));
+        // It looks so often at what the peer's TCP has acknowledged.
+        let look_ms = self.profile.hub.heartbeat.timeout().as_millis() as u64 / 8;
+        let hello_ms = self.profile.hub.limits.hello_timeout.as_millis() as u64;
+        let bound_ms = match &conn.client {
+            Some(_) => self.bound_ms(wire.interval_ms, slow_ms) + look_ms,
+            None => hello_ms,
+        } + LATE_MS;
         if silent_ms > bound_ms {
             let what = format!(
-                "wire {id}: the server has heard nothing for {silent_ms} ms, {bound_ms} ms at most"
+                "wire {id}: the server has heard nothing for {silent_ms} ms, {bound_ms} ms at most: {:?}",
+                conn.connection.life()
             );
             self.oracle.violate("I6", what);
         }
@@ -159,6 +168,32 @@ impl World {
                 "I5",
                 format!("wires {one} and {other} are live and of one client"),
             );
+        }
+    }
+
+    /// I8: what waits before the server, and behind its log.
+    fn watch_queues(&mut self) {
+        let log = self.server.hub.log();
+        let entries = log.pending().filter_map(|(_, entry)| entry);
+        let pending_bytes: usize = entries.map(heartwire_log::Entry::memory_bytes).sum();
+        // The last append is admitted by its payload alone.
+        let pending_max = log.config().pending_bytes_max + ENVELOPE_BYTES;
+        let loads_max = log.config().loads_max + heartwire_log::Log::SWEEP_LOADS_MAX;
+        let storage = self.server.storage.as_ref();
+        let (jobs, loads) = storage.map_or((0, 0), Storage::queued);
+        let outboxes = self.clients.iter();
+        let fullest = outboxes.max_by_key(|it| it.app.sent.len().saturating_sub(it.outbox_max));
+        let (sent, sent_max) = fullest.map_or((0, 0), |it| (it.app.sent.len(), it.outbox_max));
+        for (what, count, count_max) in [
+            ("bytes wait to be durable", pending_bytes, pending_max),
+            ("jobs wait", jobs, JOBS_MAX),
+            ("loads wait", loads, loads_max),
+            ("publishes of one client wait", sent, sent_max),
+        ] {
+            if count > count_max {
+                let what = format!("{count} {what}, {count_max} at most");
+                self.oracle.violate("I8", what);
+            }
         }
     }
 
