@@ -38,6 +38,19 @@ impl Oracle {
         self.judge_stored(topics, &retained);
     }
 
+    /// Every publisher was told what became of each of its messages, or has died.
+    pub(crate) fn judge_fates(&mut self) {
+        let mut published = self.published.iter();
+        let open = published.find(|(_, published)| published.fate == Fate::Open);
+        if let Some((mark, published)) = open {
+            let what = format!(
+                "nobody was told what became of {mark}, published at {} ms",
+                published.at_ms
+            );
+            self.violate("I10", what);
+        }
+    }
+
     fn judge_topic(&mut self, topic: &FinalTopic, retained: &mut BTreeSet<Mark>) {
         let mut latest: BTreeMap<u32, Mark> = BTreeMap::new();
         for (offset, content) in (topic.base.0 + 1..).zip(&topic.contents) {

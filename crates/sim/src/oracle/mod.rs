@@ -193,11 +193,33 @@ impl Oracle {
         let Some(published) = self.published.get_mut(&mark) else {
             return self.violate("I2", format!("{mark} was never published, but is {fate:?}"));
         };
+        let before = published.fate;
         // A copy of a process may be told of the same publish once more.
-        if published.fate != Fate::Stored {
+        if before != Fate::Stored {
             published.fate = fate;
             published.told_at_ms = self.now;
         }
+        let is_shared = published.is_shared;
+        if is_shared {
+            return;
+        }
+        if before == Fate::Refused && fate == Fate::Stored {
+            self.violate("I2", format!("{mark} was refused, and is stored"));
+        }
+        if fate == Fate::Refused && self.was_seen(mark) {
+            self.violate("I2", format!("{mark} stands in the log, and is refused"));
+        }
+    }
+
+    /// Whether anybody has seen the message in any place.
+    fn was_seen(&self, mark: Mark) -> bool {
+        self.seen.keys().any(|(seen, _)| *seen == mark)
+    }
+
+    /// A message that was refused for good, and is nobody else's, stands nowhere `[PUB-7]`.
+    fn was_refused(&self, mark: Mark) -> bool {
+        let published = self.published.get(&mark);
+        published.is_some_and(|of| of.fate == Fate::Refused && !of.is_shared)
     }
 
     // ---- Following ----
@@ -341,6 +363,12 @@ impl Oracle {
         };
         if mark.payload(bytes).as_bytes() != content {
             self.violate("I2", format!("{mark} was altered in {topic:?} {cursor:?}"));
+        }
+        if self.was_refused(mark) {
+            self.violate(
+                "I2",
+                format!("{mark} was refused, and stands in {topic:?} {cursor:?}"),
+            );
         }
         let place = (topic.clone(), epoch, offset.0);
         let other = *self.places.entry(place).or_insert(mark);

@@ -1,8 +1,8 @@
 //! A client's turns: what the Rust client's driver does, without its sockets and tasks.
 
 use heartwire_proto::client::{ClientSession, Event, Input, Output, Status};
-use heartwire_proto::frame::Message as Said;
-use heartwire_proto::{Attempt, Close};
+use heartwire_proto::frame::{Message as Said, RefusedCode};
+use heartwire_proto::{Attempt, Close, TopicName};
 use tungstenite::Message;
 
 use super::{Happening, World};
@@ -71,7 +71,12 @@ impl World {
                         let what = format!("client {client} dials beside the socket that it has");
                         self.oracle.violate("I9", what);
                     }
-                    self.clients[client].dialing = Some(attempt);
+                    let it = &mut self.clients[client];
+                    it.dialing = Some(attempt);
+                    if let Err(what) = it.dials.dialled(self.now - it.behind_ms) {
+                        let what = format!("client {client}: {what}");
+                        self.oracle.violate("I9", what);
+                    }
                     self.dial(client, attempt);
                 }
                 Output::Abandon { attempt, close } => self.abandon(client, attempt, close.as_ref()),
@@ -295,9 +300,10 @@ impl World {
                 self.gap_seen(gap);
                 self.oracle.gap(client, &topic, gap);
             }
-            Event::Refused { topic, .. } | Event::Ended { topic, .. } => {
-                self.clients[client].app.topics.remove(&topic);
-                self.oracle.forgets(client, &topic);
+            Event::Refused { topic, code } => self.refused_to_follow(client, &topic, code),
+            Event::Ended { topic, code } => {
+                let what = format!("client {client} may not follow {topic:?} any more: {code:?}");
+                self.oracle.violate("I1", what);
             }
             Event::Stored { seq } => {
                 self.told(client, seq, Fate::Stored);
@@ -310,6 +316,18 @@ impl World {
         }
     }
 
+    /// Nothing but the number of topics keeps a client from following one.
+    fn refused_to_follow(&mut self, client: usize, topic: &TopicName, code: RefusedCode) {
+        let is_fair =
+            code == RefusedCode::Limit && self.profile.topics > self.profile.hub.limits.topics_max;
+        if !is_fair {
+            let what = format!("client {client} may not follow {topic:?}: {code:?}");
+            self.oracle.violate("I1", what);
+        }
+        self.clients[client].app.topics.remove(topic);
+        self.oracle.forgets(client, topic);
+    }
+
     fn told(&mut self, client: usize, seq: heartwire_proto::Seq, fate: Fate) {
         match self.clients[client].app.sent.remove(&seq) {
             Some(mark) => self.oracle.told(mark, fate),
@@ -320,12 +338,7 @@ impl World {
         }
     }
 
-    fn handled(
-        &mut self,
-        client: usize,
-        name: &heartwire_proto::TopicName,
-        cursor: heartwire_proto::Cursor,
-    ) {
+    fn handled(&mut self, client: usize, name: &TopicName, cursor: heartwire_proto::Cursor) {
         let saves = self.rng.per_mille(200);
         if let Some(topic) = self.clients[client].app.topics.get_mut(name) {
             topic.handled = Some(cursor);
@@ -337,7 +350,8 @@ impl World {
 
     fn status(&mut self, client: usize, status: &Status) {
         self.judge_death(client, status);
-        if let Err(what) = self.clients[client].dials.status(status, self.now) {
+        let it = &mut self.clients[client];
+        if let Err(what) = it.dials.status(status, self.now - it.behind_ms) {
             self.oracle
                 .violate("I9", format!("client {client}: {what}"));
         }
@@ -350,7 +364,7 @@ impl World {
     pub(crate) fn begin_life(
         &mut self,
         client: usize,
-        saved: std::collections::BTreeMap<heartwire_proto::TopicName, Topic>,
+        saved: std::collections::BTreeMap<TopicName, Topic>,
     ) {
         self.lives += 1;
         let it = Client::born(self.lives, saved, self.now, &mut self.rng);

@@ -94,6 +94,7 @@ impl World {
             return;
         }
         self.judge_settled();
+        self.judge_outboxes();
         let topics = self.read_log();
         self.oracle.judge_log(&topics);
         for client in 0..self.clients.len() {
@@ -128,6 +129,17 @@ impl World {
             None => "the server has not stored everything".to_owned(),
         };
         self.oracle.violate("I10", what);
+    }
+
+    /// Nothing is left of which its publisher waits to hear.
+    fn judge_outboxes(&mut self) {
+        self.oracle.judge_fates();
+        let left = |client: &Client| !client.app.sent.is_empty();
+        if let Some(client) = self.clients.iter().position(left) {
+            let sent = self.clients[client].app.sent.keys().next();
+            let what = format!("client {client} was never told of {sent:?}");
+            self.oracle.violate("I10", what);
+        }
     }
 
     /// Reads everything that the log holds, as readers inside the server do.
