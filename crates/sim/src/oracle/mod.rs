@@ -20,6 +20,7 @@
 mod damage;
 mod dials;
 mod ending;
+mod starts;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,6 +31,8 @@ use heartwire_proto::{Cursor, Epoch, Offset, TopicName};
 use damage::Damage;
 pub(crate) use dials::Dials;
 pub(crate) use ending::FinalTopic;
+use starts::Asked;
+pub(crate) use starts::Extent;
 
 /// An invariant that was broken, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,6 +135,8 @@ pub(crate) struct Oracle {
     /// How far each application has come with each topic; nothing where the server said where it
     /// begins.
     positions: BTreeMap<(usize, TopicName), Option<Cursor>>,
+    /// Where applications asked to begin that have not heard where they do.
+    asked: BTreeMap<(usize, TopicName), Asked>,
     /// When the server lost its log, as it may where it keeps it in memory or somebody restores an
     /// older copy: from when to when.
     losses: Vec<(u64, u64)>,
@@ -227,10 +232,12 @@ impl Oracle {
     /// The application decided where it begins, or has forgotten the topic.
     pub(crate) fn begins(&mut self, client: usize, topic: &TopicName, at: Option<Cursor>) {
         self.positions.insert((client, topic.clone()), at);
+        self.asked.remove(&(client, topic.clone()));
     }
 
     pub(crate) fn forgets(&mut self, client: usize, topic: &TopicName) {
         self.positions.remove(&(client, topic.clone()));
+        self.asked.remove(&(client, topic.clone()));
     }
 
     /// A copy of a process has come as far as its original.
@@ -242,12 +249,22 @@ impl Oracle {
             .map(|((_, topic), at)| (topic.clone(), *at))
             .collect();
         for (topic, at) in theirs {
+            if let Some(asked) = self.asked.get(&(client, topic.clone())).copied() {
+                self.asked.insert((copy, topic.clone()), asked);
+            }
             self.positions.insert((copy, topic), at);
         }
     }
 
-    /// Following begins behind `cursor`.
-    pub(crate) fn followed(&mut self, client: usize, topic: &TopicName, cursor: Cursor) {
+    /// Following begins behind `cursor`; by now the topic goes as far as `extent`.
+    pub(crate) fn followed(
+        &mut self,
+        client: usize,
+        topic: &TopicName,
+        cursor: Cursor,
+        extent: Extent,
+    ) {
+        self.judge_start(client, topic, cursor, extent);
         let Some(held) = self.positions.get_mut(&(client, topic.clone())) else {
             return self.violate("I2", format!("client {client} does not follow {topic:?}"));
         };

@@ -116,6 +116,10 @@ impl World {
             };
             self.clients[client].app.topics.insert(name.clone(), topic);
             self.oracle.begins(client, &name, handled);
+            if handled.is_none() {
+                let extent = self.extent(&name);
+                self.oracle.asks(client, &name, from, extent);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! A client's turns: what the Rust client's driver does, without its sockets and tasks.
 
 use heartwire_proto::client::{ClientSession, Event, Input, Output, Status};
-use heartwire_proto::frame::{Message as Said, RefusedCode};
+use heartwire_proto::frame::{Message as Said, RefusedCode, SubFrom};
 use heartwire_proto::{Attempt, Close, TopicName};
 use tungstenite::Message;
 
@@ -288,7 +288,8 @@ impl World {
         match event {
             Event::Status(status) => self.status(client, &status),
             Event::Followed { topic, cursor } => {
-                self.oracle.followed(client, &topic, cursor);
+                let extent = self.extent(&topic);
+                self.oracle.followed(client, &topic, cursor, extent);
                 self.handled(client, &topic, cursor);
             }
             Event::Message(message) => {
@@ -384,6 +385,10 @@ impl World {
             .collect();
         for (name, handled) in topics {
             self.oracle.begins(client, &name, handled);
+            if handled.is_none() {
+                let extent = self.extent(&name);
+                self.oracle.asks(client, &name, SubFrom::Tail, extent);
+            }
         }
         self.clients[client].subscribe_all();
         self.with(client, |session, now| session.start(now));

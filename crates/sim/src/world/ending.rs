@@ -7,7 +7,7 @@ use heartwire_proto::{Cursor, Offset, TopicName};
 
 use super::{Heal, World};
 use crate::client::Client;
-use crate::oracle::FinalTopic;
+use crate::oracle::{Extent, FinalTopic};
 use crate::server::Process;
 use crate::trace::note;
 
@@ -86,6 +86,17 @@ impl World {
         let log = self.server.hub.log();
         let topic = log.find(name.as_topic()).and_then(|id| log.topic(id));
         topic.map_or(Cursor::Start, |topic| topic.cursor(topic.end()))
+    }
+
+    /// How far a topic goes at this moment.
+    pub(crate) fn extent(&self, name: &TopicName) -> Extent {
+        let log = self.server.hub.log();
+        let topic = log.find(name.as_topic()).and_then(|id| log.topic(id));
+        topic.map_or_else(Extent::default, |topic| Extent {
+            epoch: Some(topic.epoch()),
+            base: topic.base().0,
+            end: topic.end().0,
+        })
     }
 
     /// Judges what the run has led to.
