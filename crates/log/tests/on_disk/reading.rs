@@ -46,6 +46,21 @@ fn what_was_read_back_goes_again_when_others_need_the_room() {
 }
 
 #[test]
+fn no_more_is_read_back_at_a_time_than_the_bound() {
+    let mut world = World::new(|config| config.loads_max = 2);
+    let topics = ["a", "b", "c"].map(|name| world.publish(name, 1..=3));
+    world.cool();
+    let is_cold = topics.map(|topic| world.read(topic, 0).1);
+    assert_eq!(is_cold, [true; 3]);
+    let loads = world.loads();
+    assert_eq!((loads.len(), world.loads()), (2, vec![]), "one waits");
+    world.bring(&loads[1]);
+    let third = world.loads();
+    assert_eq!(third.len(), 1, "it takes the place of what has come");
+    assert!(loads.iter().all(|load| load.topic != third[0].topic));
+}
+
+#[test]
 fn a_message_that_the_disk_has_lost_is_told_and_passed_by() {
     let mut world = World::new(|_| {});
     let topic = world.publish("t", 1..=3);

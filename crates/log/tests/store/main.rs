@@ -4,6 +4,7 @@
 
 mod support;
 
+mod ages;
 mod crashes;
 mod damage;
 mod failing_calls;

@@ -1,6 +1,7 @@
 //! A store on a disk in memory, messages to write, and what must be there afterwards.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use heartwire_disk::{CrashDisk, Disk, InTurn};
 use heartwire_log::store::{
@@ -94,6 +95,11 @@ impl Maker {
         }
         maker.millis = maker.millis.max(recovered.log_time.as_millis());
         maker
+    }
+
+    /// What is made next comes that much later.
+    pub(crate) fn pause(&mut self, time: Duration) {
+        self.millis += u64::try_from(time.as_millis()).unwrap();
     }
 
     /// The epoch that topics of this name are born in.
