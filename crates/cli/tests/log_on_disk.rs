@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use common::{Heartwire, Server, Signal};
+use common::{Heartwire, Server, Signal, address_in};
 
 /// An empty folder of the test's own.
 fn folder(name: &str) -> PathBuf {
@@ -112,7 +112,9 @@ fn one_flipped_bit_is_named_and_costs_its_batch_alone() {
     refuses(&folder, &["damaged", "00000001.seg at byte"]);
 
     let mut server = Server::start(&["--data", text(&folder), "--accept-data-loss"]);
-    server.process.error_line("accepted damage");
+    let accepted = server.process.error_line("accepted damage").text;
+    assert!(accepted.contains("00000001.seg at byte"), "{accepted}");
+    server.process.error_line("lost: task:42 5 to 5");
     let (status, page) = server.http("GET", "/v1/topics/task:42", "");
     assert_eq!(status, 200);
     assert!(
@@ -139,8 +141,33 @@ fn one_flipped_bit_is_named_and_costs_its_batch_alone() {
         "{rest}"
     );
     server.process.interrupt();
+    let (code, output, errors) = run(&["log", "check", text(&folder)]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(output.ends_with("\ntopic task:42 lost 5 to 5"), "{output}");
+    assert!(!output.contains("damage: "), "{output}");
     let again = Server::start(&["--data", text(&folder)]);
     again.publish("task:42", "goes on");
+}
+
+#[test]
+fn without_flags_what_was_published_is_in_the_working_directory_after_a_kill() {
+    let folder = folder("without-flags");
+    fs::create_dir_all(&folder).expect("it can be made");
+    let serve = || {
+        let flags = ["serve", "--listen", "127.0.0.1:0"];
+        let mut process = Heartwire::start_with(&flags, |command| command.current_dir(&folder));
+        let ready = process.line().text;
+        assert!(ready.ends_with(" (data: heartwire-data)"), "{ready}");
+        let addr = address_in(&ready);
+        Server { process, addr }
+    };
+    let mut server = serve();
+    let stored = server.publish("task:42", "kept");
+    assert_eq!(stored["durability"], "disk");
+    assert!(folder.join("heartwire-data/00000001.seg").exists());
+    server.process.signal(Signal::KILL);
+    server.process.exit();
+    assert_eq!(serve().history("task:42"), ["kept"]);
 }
 
 #[test]
