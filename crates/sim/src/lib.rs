@@ -29,6 +29,8 @@ pub use oracle::Violation;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use profile::{Backend, Profile};
+use rng::Rng;
 use trace::Trace;
 use world::World;
 
@@ -74,6 +76,12 @@ pub fn run(seed: u64, keeps_trace: bool) -> Outcome {
         steps: world.steps,
         trace: world.trace.into_text(),
     }
+}
+
+/// Whether the log of that seed is on a simulated disk, written by the real store.
+pub fn has_disk(seed: u64) -> bool {
+    let profile = Profile::draw(&mut Rng::new(seed));
+    matches!(profile.backend, Backend::Disk { .. })
 }
 
 /// The seeds that once found something; they run always.

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use heartwire_sim::{Outcome, Summary, model, past_seeds, run, run_all};
+#[cfg(heartwire_planted)]
+use heartwire_proto::planted::Bug;
+use heartwire_sim::{Outcome, Summary, has_disk, model, past_seeds, run, run_all};
 
 /// Half of a run is making and dropping small things, states of the model above all.
 #[global_allocator]
@@ -32,7 +34,8 @@ struct Cli {
 enum Command {
     /// Run seeds.
     Run(Run),
-    /// Run the seeds that once found something.
+    /// Run the seeds that once found something, and as many others with a log on disk, each twice: they
+    /// have to go the same way.
     Past,
     /// Try every order of everything, for a few messages, cuts and crashes.
     Model(Model),
@@ -131,15 +134,20 @@ fn run_many(run: &Run) -> bool {
 }
 
 fn run_past() -> bool {
-    let outcomes = past_seeds().map(|seed| run(seed, false));
+    let past: Vec<u64> = past_seeds().collect();
+    let others = 0..;
+    let on_disk = others.filter(|seed| has_disk(*seed)).take(past.len());
     let mut is_well = true;
-    let mut count = 0;
-    for outcome in outcomes {
-        count += 1;
+    for seed in past.iter().copied().chain(on_disk) {
+        let outcome = run(seed, true);
         is_well &= outcome.violation.is_none();
         tell(&outcome);
+        if run(seed, true).trace != outcome.trace {
+            is_well = false;
+            println!("seed {seed}: went two ways");
+        }
     }
-    println!("{count} seeds of the past");
+    println!("{} seeds of the past, and as many others", past.len());
     is_well
 }
 
@@ -163,10 +171,18 @@ fn check_model(bounds: &Model) -> bool {
     checked.broken.is_empty()
 }
 
+/// Bugs that show in a few messages, cuts and crashes, so that the model has to find them.
+#[cfg(heartwire_planted)]
+const IN_MODEL: [Bug; 5] = [
+    Bug::AckBeforeSync,
+    Bug::NoDedup,
+    Bug::NoTakeover,
+    Bug::ResumeOffByOne,
+    Bug::NoResend,
+];
+
 #[cfg(heartwire_planted)]
 fn hunt(planted: &Planted) -> bool {
-    use heartwire_proto::planted::Bug;
-
     let is_meant = |bug: &Bug| {
         planted
             .name
@@ -187,7 +203,24 @@ fn hunt(planted: &Planted) -> bool {
             }
         }
     }
-    is_well
+    let in_model = IN_MODEL.into_iter().filter(is_meant);
+    in_model.fold(is_well, |is_well, bug| is_well & hunt_in_model(bug))
+}
+
+/// Whether the model finds a bug.
+#[cfg(heartwire_planted)]
+fn hunt_in_model(bug: Bug) -> bool {
+    let bounds = model::Bounds {
+        messages: 2,
+        cuts: 1,
+        crashes: 1,
+    };
+    let found = model::hunt(bug, bounds, cores());
+    match &found {
+        Some((name, way)) => println!("{bug:?}: found by the model: {name}, after {way:?}"),
+        None => println!("{bug:?}: not found by the model"),
+    }
+    found.is_some()
 }
 
 fn cores() -> usize {

@@ -14,6 +14,7 @@ mod state;
 
 use std::time::{Duration, Instant};
 
+use heartwire_proto::planted::{self, Bug};
 use stateright::{Checker, Model, Property};
 
 pub use state::{Action, State};
@@ -44,12 +45,29 @@ pub struct Checked {
     pub broken: Vec<(&'static str, Vec<String>)>,
 }
 
-impl Model for Bounds {
+/// What is searched, and with which bug in it.
+struct Search {
+    bounds: Bounds,
+    bug: Option<Bug>,
+}
+
+impl Search {
+    /// Whatever thread a state is made on has the bug.
+    fn plant(&self) {
+        #[cfg(heartwire_planted)]
+        planted::plant(self.bug);
+        #[cfg(not(heartwire_planted))]
+        debug_assert!(!self.bug.is_some_and(planted::has));
+    }
+}
+
+impl Model for Search {
     type State = State;
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State::new(self)]
+        self.plant();
+        vec![State::new(&self.bounds)]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -57,6 +75,7 @@ impl Model for Bounds {
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        self.plant();
         let mut next = state.clone();
         next.act(action);
         (next != *state).then_some(next)
@@ -75,7 +94,7 @@ impl Model for Bounds {
                 state.handed_over() <= state.durable()
             }),
             Property::always("I2: stored once", |model: &Self, state: &State| {
-                state.durable() <= u64::from(model.messages)
+                state.durable() <= u64::from(model.bounds.messages)
             }),
             Property::always("I5: one live connection", |_, state: &State| {
                 state.live() <= 1
@@ -85,37 +104,25 @@ impl Model for Bounds {
             }),
             Property::eventually(
                 "everything is stored and handed over",
-                |model: &Self, state: &State| state.is_done(model),
+                |model: &Self, state: &State| state.is_done(&model.bounds),
             ),
-            Property::sometimes("all cuts and crashes happen", |_, state: &State| {
-                state.has_suffered()
-            }),
+            Property::sometimes(REACHED, |_, state: &State| state.has_suffered()),
         ]
     }
 }
 
+/// What is only to be reached once is discovered when all is well.
+const REACHED: &str = "all cuts and crashes happen";
+
 /// Tries everything within the bounds, on so many threads.
 pub fn check(bounds: Bounds, threads: usize) -> Checked {
     let start = Instant::now();
-    let checker = bounds.checker().threads(threads).spawn_bfs().join();
-    let discoveries = checker.discoveries();
-    // What is only to be reached once is discovered when all is well.
-    let reached = "all cuts and crashes happen";
-    let mut broken: Vec<(&'static str, Vec<String>)> = discoveries
-        .into_iter()
-        .filter(|(name, _)| *name != reached)
-        .map(|(name, path)| {
-            let actions = path.into_actions();
-            (
-                name,
-                actions.iter().map(|action| format!("{action:?}")).collect(),
-            )
-        })
-        .collect();
-    if checker.discovery(reached).is_none() {
-        broken.push((reached, Vec::new()));
+    let search = Search { bounds, bug: None };
+    let checker = search.checker().threads(threads).spawn_bfs().join();
+    let mut broken = broken(&checker);
+    if checker.discovery(REACHED).is_none() {
+        broken.push((REACHED, Vec::new()));
     }
-    broken.sort();
     Checked {
         states: checker.unique_state_count(),
         steps: checker.state_count(),
@@ -123,4 +130,29 @@ pub fn check(bounds: Bounds, threads: usize) -> Checked {
         took: start.elapsed(),
         broken,
     }
+}
+
+/// Plants a bug, and searches until something does not hold: what, and the way there.
+#[cfg(heartwire_planted)]
+pub fn hunt(bug: Bug, bounds: Bounds, threads: usize) -> Option<(&'static str, Vec<String>)> {
+    let bug = Some(bug);
+    let checker = Search { bounds, bug }.checker().threads(threads);
+    let checker = checker.finish_when(stateright::HasDiscoveries::AnyFailures);
+    let found = broken(&checker.spawn_bfs().join()).into_iter().next();
+    planted::plant(None);
+    found
+}
+
+/// What does not hold, and the way there.
+fn broken(checker: &impl Checker<Search>) -> Vec<(&'static str, Vec<String>)> {
+    let discoveries = checker.discoveries().into_iter();
+    let failures = discoveries.filter(|(name, _)| *name != REACHED);
+    let shown = |action: &Action| format!("{action:?}");
+    let failures = failures.map(|(name, path)| {
+        let actions = path.into_actions();
+        (name, actions.iter().map(shown).collect())
+    });
+    let mut broken: Vec<_> = failures.collect();
+    broken.sort();
+    broken
 }
