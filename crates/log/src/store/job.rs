@@ -258,7 +258,10 @@ fn fold_below<D: Disk>(
         let view = view.ok_or_else(|| damaged(Kind::Checkpoint, before))?;
         let (id, checkpoint) = (before, view);
         state.take_in(&Step::Checkpoint { id, checkpoint });
-        state.segments = view.segments().map(|info| (info.id, info)).collect();
+        // A checkpoint in between, which cannot be read any more, may have let some go.
+        let named = view.segments();
+        let there = named.filter(|info| !listing.has(Kind::Gone, info.id));
+        state.segments = there.map(|info| (info.id, info)).collect();
     }
     let since = before.unwrap_or(SegmentId(0));
     let is_between = |segment: &SegmentId| (since..id).contains(segment);

@@ -303,6 +303,35 @@ fn a_damaged_checkpoint_is_replaced_by_the_one_before() {
 }
 
 #[test]
+fn a_segment_that_only_a_damaged_checkpoint_let_go_is_neither_missed_later_nor_remembered_for_ever()
+{
+    let (disk, mut store, mut maker) = an_empty_log();
+    fill(&mut store, &mut maker, "a", 20);
+    store.remove(&[id(1)]);
+    run_jobs(&mut store);
+    fill(&mut store, &mut maker, "b", 8);
+    store.remove(&[id(2)]);
+    run_jobs(&mut store);
+    drop(store);
+    let checkpoints = named(&disk, ".ckpt");
+    disk.flip_bit(&checkpoints[1], 40, 3);
+    let disk = disk.kill();
+    let (mut store, recovered) = open(&disk).unwrap();
+    assert_eq!(recovered.report.rebuilt[0].file, checkpoints[1]);
+    let mut maker = Maker::after(&recovered);
+    for segment in [3, 4, 5] {
+        fill(&mut store, &mut maker, "c", 8);
+        store.remove(&[id(segment)]);
+        run_jobs(&mut store);
+    }
+    drop(store);
+    let gone = named(&disk, ".gone");
+    assert!(!gone.contains(&"00000002.gone".to_owned()), "{gone:?}");
+    let (_, recovered) = open(&disk.kill()).unwrap();
+    assert!(recovered.report.is_clean(), "{}", recovered.report);
+}
+
+#[test]
 fn checkpoints_come_with_the_growth_of_indexes_and_only_two_stay() {
     let (disk, mut store, mut maker) = an_empty_log();
     for round in 0..4 {
