@@ -290,6 +290,14 @@ impl Storage {
         self.is_full = false;
     }
 
+    /// Whether the disk has room for so much and no more.
+    pub(crate) fn is_bounded(&self) -> bool {
+        let mut is_bounded = false;
+        self.disk
+            .set_faults(|faults| is_bounded = faults.capacity_bytes.is_some());
+        is_bounded
+    }
+
     /// How many bytes the files take.
     pub(crate) fn used_bytes(&self) -> u64 {
         let files = self.disk.list().unwrap_or_default();

@@ -35,7 +35,7 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Why a log was not opened. Nothing of it has been changed.
+/// Why a log was not opened. Nothing that counts has been changed: opening it again meets the same.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The caller's: another process has the folder.

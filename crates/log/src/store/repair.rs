@@ -27,38 +27,35 @@ use super::state::{Depth, State, Step};
 /// How many records a frame of a repair holds.
 const RECORDS_PER_FRAME: usize = 4_096;
 
-/// Does everything that the next start would have to do again.
+/// Does everything that the next start would have to do again. What counts for nothing goes first: on a
+/// full disk it makes room for the rest.
 pub(super) fn repair<D: Disk>(
     files: &Files<D>,
     read: &mut Read,
     config: &StoreConfig,
     epochs: u64,
 ) -> Result<Vec<Topic>, FileError> {
-    let identity = read.identity;
     // The process before may have died ahead of this: what was read by names that the device does not
     // have is not to be built upon.
     files.sync_folder()?;
+    remove_temporary(files, read)?;
     if read.rebuilt.iter().any(|damage| damage.file == META) {
-        files.put(META, &identity.encode_meta())?;
+        files.put(META, &read.identity.encode_meta())?;
     }
+    let torn = read.torn.map(|(id, _)| id);
+    clear(files, read, |kind, id| {
+        kind != Kind::Checkpoint && Some(id) != torn
+    })?;
     settle_last(files, read)?;
-    let is_accepted = !read.damage.is_empty();
-    for segment in &mut read.segments {
-        accept(segment, identity.store);
-    }
     let mut renewed = Vec::new();
-    if is_accepted {
+    if !read.damage.is_empty() {
         renewed = topics_in_doubt(read);
         renew_epochs(files, read, &renewed, epochs)?;
         write_checkpoint(files, read, config)?;
-        // Only now: an index that says that damage was accepted keeps the next start from finding out
-        // what it took.
-        for segment in &mut read.segments {
-            write_index(files, segment)?;
-        }
+        accept_all(files, read)?;
         remove_missing(files, read)?;
     }
-    clear(files, read)?;
+    clear(files, read, |_, _| true)?;
     Ok(renewed)
 }
 
@@ -90,11 +87,25 @@ fn settle_last<D: Disk>(files: &Files<D>, read: &Read) -> Result<(), FileError> 
     rewrite().map_err(|source| files.error("write", &name, source))
 }
 
-/// Notes in a segment's index which damage was accepted, so that nobody is asked again.
-fn accept(segment: &mut Loaded, store: u64) {
+/// Notes in the indexes which damage was accepted, so that nobody is asked again: the last of all, once
+/// everything that the damage cost is durable. Until then whoever opens the log meets it as it was.
+/// Other indexes can wait for a job.
+fn accept_all<D: Disk>(files: &Files<D>, read: &mut Read) -> Result<(), FileError> {
+    let store = read.identity.store;
+    for segment in &mut read.segments {
+        if accept(segment, store) {
+            files.put(&Kind::Index.name(segment.id), &segment.index.bytes)?;
+            segment.has_file = true;
+        }
+    }
+    Ok(())
+}
+
+/// Whether there was anything to accept in the segment.
+fn accept(segment: &mut Loaded, store: u64) -> bool {
     let bad: Vec<Region> = match &segment.scanned {
         Some(scan) if !scan.bad.is_empty() => scan.bad.clone(),
-        _ => return,
+        _ => return false,
     };
     let view = segment.view();
     let mut index = SegmentIndex::new(Hashes::new(store), view.valid, view.time);
@@ -103,19 +114,7 @@ fn accept(segment: &mut Loaded, store: u64) {
         index.add_accepted(region.start, region.bytes());
     }
     segment.set_index(store, &index);
-}
-
-/// What was accepted is written down at once. Other indexes can wait for a job.
-fn write_index<D: Disk>(files: &Files<D>, segment: &mut Loaded) -> Result<(), FileError> {
-    if segment
-        .scanned
-        .as_ref()
-        .is_some_and(|scan| !scan.bad.is_empty())
-    {
-        files.put(&Kind::Index.name(segment.id), &segment.index.bytes)?;
-        segment.has_file = true;
-    }
-    Ok(())
+    true
 }
 
 /// Topics that may have lost their last messages, without anybody knowing how many.
@@ -218,11 +217,33 @@ fn remove_missing<D: Disk>(files: &Files<D>, read: &Read) -> Result<(), FileErro
     Ok(())
 }
 
-/// Removes what counts for nothing. The index of a segment that a checkpoint let go stays, by another
-/// name: the checkpoint before that one may need it.
-fn clear<D: Disk>(files: &Files<D>, read: &mut Read) -> Result<(), FileError> {
-    let useless = std::mem::take(&mut read.useless);
-    if useless.is_empty() && read.listing.temporary.is_empty() {
+/// Removes what was being made when a process ended, and the spare file.
+fn remove_temporary<D: Disk>(files: &Files<D>, read: &mut Read) -> Result<(), FileError> {
+    let temporary = std::mem::take(&mut read.listing.temporary);
+    for name in &temporary {
+        files.remove(name)?;
+    }
+    match temporary.is_empty() {
+        true => Ok(()),
+        false => files.sync_folder(),
+    }
+}
+
+/// Removes what counts for nothing, as far as `may_go` says so. Checkpoints that cannot be read stay
+/// until another is there: they show that there was one. So does a segment that holds a torn batch and
+/// nothing else, until what is wrong with the one before it is settled: it shows that this one was not
+/// the last. The index of a segment that a checkpoint let go stays, by another name: the checkpoint
+/// before that one may need it.
+fn clear<D: Disk>(
+    files: &Files<D>,
+    read: &mut Read,
+    may_go: impl Fn(Kind, SegmentId) -> bool,
+) -> Result<(), FileError> {
+    let useless = std::mem::take(&mut read.useless).into_iter();
+    let (useless, kept) = useless.partition(|(kind, id)| may_go(*kind, *id));
+    let useless: Vec<(Kind, SegmentId)> = useless;
+    read.useless = kept;
+    if useless.is_empty() {
         return Ok(());
     }
     let (indexes, others): (Vec<_>, Vec<_>) = useless
@@ -236,9 +257,6 @@ fn clear<D: Disk>(files: &Files<D>, read: &mut Read) -> Result<(), FileError> {
     }
     for (kind, id) in others {
         files.remove(&kind.name(id))?;
-    }
-    for name in &read.listing.temporary {
-        files.remove(name)?;
     }
     files.sync_folder()
 }

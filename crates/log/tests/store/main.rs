@@ -4,6 +4,7 @@
 
 mod support;
 
+mod accepting;
 mod ages;
 mod crashes;
 mod damage;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heartwire_hub::{HubState, Lsn};
-use heartwire_log::store::{OpenError, Opening, Recovered};
+use heartwire_log::store::{FileError, OpenError, Opening, Recovered};
 
 use super::{Happening, Heal, World};
 use crate::fault::Fault;
@@ -121,10 +121,22 @@ impl World {
         };
         match opened {
             Ok(recovered) => self.go_on_from(recovered),
+            Err(OpenError::File(error)) if storage.is_bounded() && error.is_no_space() => {
+                self.wait_for_space(error);
+            }
             Err(error) => self
                 .oracle
                 .violate("I3", format!("the log does not open: {error}")),
         }
+    }
+
+    /// What has to be written about damage does not fit: the process ends, and is started again once
+    /// there is space.
+    fn wait_for_space(&mut self, error: FileError) {
+        note!(self, "server: does not start: {error}");
+        self.server.process = Process::Down { has_power: true };
+        let after_ms = self.rng.between(100, 20_000);
+        self.schedule(after_ms, Happening::Heal(Heal::Start));
     }
 
     fn go_on_from(&mut self, recovered: Recovered) {

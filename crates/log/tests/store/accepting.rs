@@ -1,0 +1,136 @@
+//! Damage is accepted on a disk that is full, or by a process that comes no further: it costs what it
+//! would have cost otherwise, and is told as often as it takes `[DISK-15]`.
+
+use heartwire_disk::{CrashDisk, Disk as _, DiskFile as _, InTurn};
+use heartwire_log::store::{Damage, OpenError, Opening, Recovered, check};
+
+use super::support::*;
+
+/// A log of three segments, of which the first alone has its index: that names what damage took there.
+/// Of what stood before the last frame of all nobody can say how much it was.
+fn a_damaged_log() -> CrashDisk {
+    let (disk, _) = a_log(true);
+    let indexes = named(&disk, ".idx");
+    assert_eq!(indexes.len(), 3);
+    for name in &indexes[1..] {
+        disk.remove(name).unwrap();
+    }
+    for (number, position) in [(1, 300), (3, 100)] {
+        disk.flip_bit(&segment(number), position, 1);
+    }
+    disk.kill()
+}
+
+fn used_bytes(disk: &CrashDisk) -> u64 {
+    let names = disk.list().unwrap();
+    let lengths = names.iter().map(|name| disk.open(name).unwrap().len());
+    lengths.map(Result::unwrap).sum()
+}
+
+fn leave_room(disk: &CrashDisk, bytes: u64) {
+    let capacity = used_bytes(disk) + bytes;
+    disk.set_faults(|faults| faults.capacity_bytes = Some(capacity));
+}
+
+/// Everything that damage has taken, and of which topics nobody knows how much.
+fn losses(recovered: &Recovered) -> Vec<(String, u64, u64, Vec<u64>, bool)> {
+    let topics = recovered.topics.iter().map(|topic| {
+        let gaps = topic.gaps.iter();
+        let gaps = gaps.flat_map(|(first, last)| [first.0, last.0]).collect();
+        let name = topic.name.to_string();
+        let is_renewed: bool = topic.epoch != topic.origin;
+        (name, topic.base.0, topic.end.0, gaps, is_renewed)
+    });
+    topics.collect()
+}
+
+fn accept(disk: &CrashDisk) -> Recovered {
+    open_as(disk, Opening::AcceptDataLoss).unwrap().1
+}
+
+fn refused(disk: &CrashDisk, context: &str) -> Vec<Damage> {
+    match open(disk) {
+        Err(OpenError::Damaged { damage, .. }) => damage,
+        Err(error) => panic!("{context}: {error}"),
+        Ok(_) => panic!("{context}: it was opened"),
+    }
+}
+
+#[test]
+fn what_counts_for_nothing_makes_room_for_what_is_written_about_damage() {
+    let disk = a_damaged_log();
+    let expected = accept(&disk.copy());
+    disk.put("spare.tmp", vec![7; 20_000]);
+    leave_room(&disk, 0);
+    let recovered = accept(&disk);
+    assert_eq!(recovered.topics, expected.topics);
+    assert!(disk.contents("spare.tmp").is_none());
+    disk.set_faults(|faults| faults.capacity_bytes = None);
+    let (_, again) = open(&disk.kill()).unwrap();
+    assert_eq!(again.topics, expected.topics);
+}
+
+#[test]
+fn a_full_disk_is_an_honest_refusal_and_the_same_damage_is_told_once_there_is_space() {
+    let disk = a_damaged_log();
+    let damage = check(disk.copy(), &InTurn).unwrap().damage;
+    let whole = accept(&disk.copy());
+    let expected = losses(&whole);
+    assert!(expected.iter().any(|topic| topic.4), "{expected:?}");
+    let mut refusals = 0;
+    for bytes in (0..8_000).step_by(40) {
+        let disk = disk.copy();
+        let context = format!("{bytes} bytes are left");
+        leave_room(&disk, bytes);
+        let opened = open_as(&disk, Opening::AcceptDataLoss);
+        disk.set_faults(|faults| faults.capacity_bytes = None);
+        match opened {
+            Err(OpenError::File(error)) => assert!(error.is_no_space(), "{context}: {error}"),
+            Err(error) => panic!("{context}: {error}"),
+            Ok(_) => break,
+        }
+        refusals += 1;
+        let (killed, context) = (disk.kill(), &context);
+        assert!(!refused(&killed, context).is_empty());
+        let recovered = accept(&killed);
+        assert!(
+            recovered
+                .report
+                .accepted
+                .iter()
+                .all(|found| damage.contains(found)),
+            "{context}: {}",
+            recovered.report
+        );
+        assert_eq!(losses(&recovered), expected, "{context}");
+    }
+    assert!((3..200).contains(&refusals), "{refusals}");
+}
+
+#[test]
+fn a_process_that_ends_while_damage_is_accepted_hides_none_of_it() {
+    let disk = a_damaged_log();
+    let whole = disk.copy();
+    let expected = losses(&accept(&whole));
+    let changes = whole.calls().changes();
+    assert!(changes > 10, "{changes}");
+    for (stop, seed) in (0..changes).flat_map(|stop| (0..4).map(move |seed| (stop, seed))) {
+        let copy = disk.copy();
+        let after = copy.calls().changes() + stop;
+        copy.set_faults(|faults| faults.changes_before_stop = Some(after));
+        let _ = open_as(&copy, Opening::AcceptDataLoss);
+        let ended = match seed {
+            0 => copy.kill(),
+            seed => copy.crash(seed),
+        };
+        let context = format!("{stop} changes, seed {seed}");
+        let found = match open(&ended) {
+            Ok((_, recovered)) => recovered,
+            Err(OpenError::Damaged { .. }) => accept(&ended),
+            Err(error) => panic!("{context}: {error}"),
+        };
+        assert_eq!(losses(&found), expected, "{context}");
+        let (_, again) = open(&ended.kill()).unwrap();
+        assert_eq!(again.topics, found.topics, "{context}");
+    }
+}
