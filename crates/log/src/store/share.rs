@@ -59,6 +59,15 @@ pub(super) struct Hole {
     pub(super) is_unexplained: bool,
 }
 
+/// A segment whose index is folded.
+#[derive(Clone, Copy, Debug)]
+struct Folded {
+    id: SegmentId,
+    /// Where its last frame ends.
+    valid: u32,
+    depth: Depth,
+}
+
 /// The life of a topic that is over.
 const DEAD: u32 = u32::MAX;
 
@@ -111,6 +120,8 @@ impl Share {
     }
 
     fn fold(&mut self, id: SegmentId, index: IndexView<'_>, depth: Depth) {
+        let valid = index.valid;
+        let step = Folded { id, valid, depth };
         let mut parts = index.parts_of(self.number);
         let mut lives = Vec::with_capacity(GROUP);
         loop {
@@ -125,7 +136,7 @@ impl Share {
             for (part, life) in group.iter().zip(lives.drain(..)) {
                 let topic = life.and_then(|life| self.topic_for(life, *part));
                 if let Some(topic) = topic {
-                    self.fold_part(id, topic, *part, depth);
+                    self.fold_part(&step, topic, *part);
                 }
             }
         }
@@ -142,45 +153,56 @@ impl Share {
         }));
     }
 
-    fn fold_part(&mut self, id: SegmentId, at: usize, part: PartView<'_>, depth: Depth) {
-        let is_complete = self.is_complete;
-        let topic = &mut self.topics[at];
-        for (first, last) in part.lost() {
-            topic.lost.push((first, last));
-            topic.end = topic.end.max(last);
-        }
+    /// Runs and losses count in the order of their offsets: neither hides what is missing before the
+    /// other.
+    fn fold_part(&mut self, step: &Folded, at: usize, part: PartView<'_>) {
+        let mut lost: Vec<(u64, u64)> = part.lost().collect();
+        lost.sort_unstable();
+        let mut lost = lost.into_iter().peekable();
         for IndexRun { run, ends } in part.runs {
-            let next = topic.end + 1;
-            if run.first > next && (is_complete || topic.end > 0) {
-                self.holes.push(Hole {
-                    topic: at,
-                    first: next,
-                    last: run.first - 1,
-                    since: topic.last_message,
-                    until: (id, ends.0),
-                    is_unexplained: is_complete,
-                });
+            let start = (step.id, ends.0);
+            while let Some(before) = lost.next_if(|(first, _)| *first < run.first) {
+                self.lose(at, before, start);
             }
+            self.miss_before(at, run.first, start);
+            let topic = &mut self.topics[at];
             topic.end = topic.end.max(run.last());
-            topic.last_message = (id, ends.1);
-            if depth == Depth::Places {
+            topic.last_message = (step.id, ends.1);
+            if step.depth == Depth::Places {
                 self.runs.push(Placed {
                     life: topic.life,
-                    segment: id,
+                    segment: step.id,
                     run: *run,
                 });
             }
         }
-        topic.epoch = part.epoch().unwrap_or(topic.epoch);
-        topic.last_append = topic.last_append.max(part.last_append());
-        if depth != Depth::Gone && part.holds_messages() {
-            topic.last_segment = id;
+        for rest in lost {
+            self.lose(at, rest, (step.id, step.valid));
         }
-        for (offset, position, bytes) in part.moved() {
-            topic.end = topic.end.max(offset);
-            if depth == Depth::Places {
-                topic.moved.push((offset, place(id, position, bytes)));
-            }
+        self.topics[at].fold_rest(step, part);
+    }
+
+    /// A range is lost that stood before `until`.
+    fn lose(&mut self, at: usize, (first, last): (u64, u64), until: Position) {
+        self.miss_before(at, first, until);
+        let topic = &mut self.topics[at];
+        topic.lost.push((first, last));
+        topic.end = topic.end.max(last);
+    }
+
+    /// The offset `first` stands, or stood, before `until`: whether others are missing before it.
+    fn miss_before(&mut self, at: usize, first: u64, until: Position) {
+        let topic = &self.topics[at];
+        let next = topic.end + 1;
+        if first > next && (self.is_complete || topic.end > 0) {
+            self.holes.push(Hole {
+                topic: at,
+                first: next,
+                last: first - 1,
+                since: topic.last_message,
+                until,
+                is_unexplained: self.is_complete,
+            });
         }
     }
 
@@ -296,6 +318,21 @@ impl Topic {
             last_message: (SegmentId(0), 0),
             moved: Vec::new(),
             lost: Vec::new(),
+        }
+    }
+
+    /// What a part says beside runs and losses.
+    fn fold_rest(&mut self, step: &Folded, part: PartView<'_>) {
+        self.epoch = part.epoch().unwrap_or(self.epoch);
+        self.last_append = self.last_append.max(part.last_append());
+        if step.depth != Depth::Gone && part.holds_messages() {
+            self.last_segment = step.id;
+        }
+        for (offset, position, bytes) in part.moved() {
+            self.end = self.end.max(offset);
+            if step.depth == Depth::Places {
+                self.moved.push((offset, place(step.id, position, bytes)));
+            }
         }
     }
 

@@ -2,7 +2,9 @@
 //! would have cost otherwise, and is told as often as it takes `[DISK-15]`.
 
 use heartwire_disk::{CrashDisk, Disk as _, DiskFile as _, InTurn};
-use heartwire_log::store::{Damage, OpenError, Opening, Recovered, check};
+use heartwire_log::store::{Damage, DiskPlace, OpenError, Opening, Recovered, check};
+
+use heartwire_proto::Offset;
 
 use super::support::*;
 
@@ -133,4 +135,41 @@ fn a_process_that_ends_while_damage_is_accepted_hides_none_of_it() {
         let (_, again) = open(&ended.kill()).unwrap();
         assert_eq!(again.topics, found.topics, "{context}");
     }
+}
+
+/// One topic alone, with messages in three segments.
+fn a_topic() -> (CrashDisk, Vec<DiskPlace>) {
+    let (disk, mut store, mut maker) = an_empty_log();
+    let mut places = Vec::new();
+    for round in 0..16 {
+        let record = maker.message("a", &format!("{round} {}", "x".repeat(100)), None);
+        places.extend(commit(&mut store, &[record]).unwrap());
+        run_jobs(&mut store);
+    }
+    store.close().unwrap();
+    assert_eq!(named(&disk, ".seg").len(), 3);
+    (disk.kill(), places)
+}
+
+/// How many messages of the topic stand in a segment.
+fn count_in(places: &[DiskPlace], number: u32) -> u64 {
+    let inside = places.iter().filter(|place| place.segment == id(number));
+    inside.count() as u64
+}
+
+#[test]
+fn messages_missing_before_a_segment_are_named_though_others_in_it_are_lost_too() {
+    let (disk, places) = a_topic();
+    let before = count_in(&places, 1);
+    disk.remove(&segment(1)).unwrap();
+    disk.remove("00000001.idx").unwrap();
+    let hit = before + 2;
+    let place = places[hit as usize];
+    disk.flip_bit(&segment(2), u64::from(place.position) + 20, 1);
+    let lost = [(1, before), (hit + 1, hit + 1)];
+    let lost = lost.map(|(first, last)| (Offset(first), Offset(last)));
+    let recovered = accept(&disk);
+    assert_eq!(recovered.topics[0].gaps, lost, "{}", recovered.report);
+    let (_, again) = open(&disk.kill()).unwrap();
+    assert_eq!(again.topics, recovered.topics);
 }
