@@ -179,9 +179,12 @@ fn amend(view: IndexView<'_>, scanned: &mut Scanned, hashes: Hashes) -> SegmentI
         end: tail.end.max(view.valid),
         ..tail
     }));
-    if scanned.index.valid < view.valid && scanned.bad.is_empty() {
+    // Whatever else is damaged: what does not reach so far does not tell of the last frames.
+    let told = scanned.bad.iter().map(|region| region.end);
+    let told = told.fold(scanned.index.valid, u32::max);
+    if told < view.valid {
         scanned.bad.push(Region {
-            start: scanned.index.valid,
+            start: told,
             end: view.valid,
             what: "frames are missing",
         });

@@ -173,3 +173,27 @@ fn messages_missing_before_a_segment_are_named_though_others_in_it_are_lost_too(
     let (_, again) = open(&disk.kill()).unwrap();
     assert_eq!(again.topics, recovered.topics);
 }
+
+#[test]
+fn frames_that_vanished_at_the_end_of_a_segment_are_named_beside_other_damage() {
+    for is_cut in [true, false] {
+        let (disk, places) = a_topic();
+        let last = count_in(&places, 1);
+        let name = segment(1);
+        disk.flip_bit(&name, u64::from(places[1].position) + 20, 1);
+        let mut bytes = disk.contents(&name).unwrap();
+        let end = places[last as usize - 2];
+        let end = (end.position + end.bytes) as usize;
+        match is_cut {
+            true => bytes.truncate(end),
+            false => bytes[end..].fill(0),
+        }
+        disk.put(&name, bytes);
+        let damage = check(disk.copy(), &InTurn).unwrap().damage;
+        assert_eq!(damage.len(), 2, "{damage:?}");
+        let recovered = accept(&disk);
+        let lost = [2, last].map(|offset| (Offset(offset), Offset(offset)));
+        assert_eq!(recovered.topics[0].gaps, lost, "{}", recovered.report);
+        assert_eq!(check(disk.kill(), &InTurn).unwrap().damage, []);
+    }
+}
