@@ -28,6 +28,10 @@ pub(crate) struct Conn {
     pub(crate) is_deaf: bool,
     /// The hub may have something that has not been taken.
     pub(crate) may_have_more: bool,
+    /// Output stands here, as the kernel takes no more.
+    pub(crate) is_blocked: bool,
+    /// When the kernel last took some of what had stood here.
+    pub(crate) moved_at: u64,
     /// Who said `hello`.
     pub(crate) client: Option<(ClientId, Attempt)>,
     /// A later connection of the same client was welcomed.
@@ -52,6 +56,8 @@ impl Conn {
             held: Vec::new(),
             is_deaf: false,
             may_have_more: true,
+            is_blocked: false,
+            moved_at: 0,
             client: None,
             is_superseded: false,
         }

@@ -428,8 +428,8 @@ impl TopicLog {
     /// When the oldest message was appended: exactly if it is in memory, else by when at the latest.
     fn oldest_at(&self, written: impl Fn(DiskPlace) -> Time) -> Option<Time> {
         match self.held(self.base) {
-            Held::Hot(entry) => Some(entry.at()),
-            Held::Warm {
+            Held::Hot(entry)
+            | Held::Warm {
                 message: Some(entry),
                 ..
             } => Some(entry.at()),

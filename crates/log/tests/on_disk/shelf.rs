@@ -143,7 +143,7 @@ impl World {
     }
 
     /// Forgets what is due.
-    pub fn expire(&mut self) {
+    pub(crate) fn expire(&mut self) {
         let now = Time::from_millis(self.millis);
         while self.log.expire(now, 100, |_| true) {}
     }

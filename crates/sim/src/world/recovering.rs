@@ -122,7 +122,7 @@ impl World {
         match opened {
             Ok(recovered) => self.go_on_from(recovered),
             Err(OpenError::File(error)) if storage.is_bounded() && error.is_no_space() => {
-                self.wait_for_space(error);
+                self.wait_for_space(&error);
             }
             Err(error) => self
                 .oracle
@@ -132,7 +132,7 @@ impl World {
 
     /// What has to be written about damage does not fit: the process ends, and is started again once
     /// there is space.
-    fn wait_for_space(&mut self, error: FileError) {
+    fn wait_for_space(&mut self, error: &FileError) {
         note!(self, "server: does not start: {error}");
         self.server.process = Process::Down { has_power: true };
         let after_ms = self.rng.between(100, 20_000);

@@ -233,6 +233,10 @@ impl World {
             let bytes = pieces(&conn.connection, room);
             conn.connection.written(bytes.len(), time);
             let is_blocked = !conn.connection.outgoing().is_empty() && bytes.is_empty();
+            if conn.is_blocked && !bytes.is_empty() {
+                conn.moved_at = self.now;
+            }
+            conn.is_blocked = is_blocked;
             if !bytes.is_empty() {
                 self.send_bytes(wire, Way::Down, bytes);
             }

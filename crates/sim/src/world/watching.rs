@@ -130,6 +130,8 @@ impl World {
             .up
             .heard_at
             .max(wire.down.acknowledged_at)
+            // A question that stands behind other output is written when the kernel takes that.
+            .max(conn.moved_at)
             .max(since)
             .max(wire.opened_at);
         let silent_ms = self.now - heard_at;
