@@ -56,10 +56,11 @@ impl Loaded {
         self.index.view()
     }
 
-    /// Whether anything was ever written to it.
+    /// Whether anything was ever written to it. What has a whole index was, even if nothing of it can
+    /// be read any more: the index knows what is lost.
     pub(super) fn is_used(&self) -> bool {
-        let scanned = self.scanned.as_ref();
-        scanned.is_none_or(|scan| scan.frames > 0 || scan.tail.is_some() || !scan.bad.is_empty())
+        let has_any = |scan: &Scan| scan.frames > 0 || scan.tail.is_some() || !scan.bad.is_empty();
+        self.is_exact || self.scanned.as_ref().is_none_or(has_any)
     }
 
     /// All that it held is lost.

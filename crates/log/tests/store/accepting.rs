@@ -197,3 +197,34 @@ fn frames_that_vanished_at_the_end_of_a_segment_are_named_beside_other_damage() 
         assert_eq!(check(disk.kill(), &InTurn).unwrap().damage, []);
     }
 }
+
+#[test]
+fn a_segment_accepted_as_damaged_in_whole_keeps_what_its_index_knows() {
+    for number in 1..=3 {
+        let (disk, _) = a_topic();
+        let length = disk.contents(&segment(number)).unwrap().len();
+        disk.put(&segment(number), vec![0xAA; length]);
+        let recovered = accept(&disk);
+        assert!(!recovered.report.lost.is_empty());
+        let mut disk = disk.kill();
+        for is_damaged in [false, true, false] {
+            if is_damaged {
+                disk.flip_bit("meta", 20, 1);
+            }
+            let again = accept(&disk);
+            assert_eq!(again.topics, recovered.topics, "segment {number}");
+            assert!(again.report.accepted.is_empty(), "{}", again.report);
+            disk = disk.kill();
+            let (_, careful) = open(&disk).unwrap();
+            assert_eq!(careful.topics, recovered.topics, "segment {number}");
+            for checkpoint in named(&disk, ".ckpt") {
+                assert!(!named(&disk, ".idx").is_empty());
+                let without = disk.copy();
+                without.remove(&checkpoint).unwrap();
+                let end = open(&without).map(|(_, found)| found.topics[0].end);
+                assert_eq!(end.unwrap(), recovered.topics[0].end, "segment {number}");
+            }
+            disk = disk.kill();
+        }
+    }
+}
