@@ -62,6 +62,18 @@ pub enum OpenError {
         /// The format that this program knows.
         known: u32,
     },
+    /// Nobody's, or the device's: `meta` cannot be read, and there is no segment from which it could be
+    /// made again. Nothing can be read without it; it never changes, so that any copy will do.
+    #[error(
+        "`meta` in {folder}: {what}, and no segment tells what it held: \
+         put a copy of it back, however old, or move the files away to begin a new log"
+    )]
+    NoIdentity {
+        /// The folder.
+        folder: String,
+        /// What is wrong with the file.
+        what: &'static str,
+    },
     /// The caller's: a bound makes no sense.
     #[error("a segment has between {min} and {max} bytes")]
     SegmentBytes {

@@ -100,9 +100,9 @@ fn read_identity<D: Disk>(
             Ok(_) | Err(BadHeader::Damaged) => {}
         }
     }
-    Err(OpenError::Damaged {
+    Err(OpenError::NoIdentity {
         folder: files.describe(),
-        damage: vec![damage],
+        what,
     })
 }
 
@@ -188,24 +188,24 @@ impl Read {
     /// The newest checkpoint that is whole.
     fn read_checkpoint<D: Disk>(&mut self, files: &Files<D>) -> Result<Option<Vec<u8>>, FileError> {
         let ids: Vec<SegmentId> = self.listing.of(Kind::Checkpoint).rev().collect();
-        for id in &ids {
-            let name = Kind::Checkpoint.name(*id);
+        let mut bad = Vec::new();
+        for id in ids {
+            let name = Kind::Checkpoint.name(id);
             let file = files.read(&name)?;
-            self.checkpoint = *id;
+            self.checkpoint = id;
             if self.checkpoint_view(&file).is_some() {
                 self.checkpoint_bytes = file.len() as u64;
+                self.rebuilt.append(&mut bad);
                 return Ok(Some(file));
             }
-            self.useless.push((Kind::Checkpoint, *id));
+            self.useless.push((Kind::Checkpoint, id));
             let found = damage(name, 0, file.len() as u64, "the checkpoint is damaged");
-            self.rebuilt.push(found);
+            bad.push(found);
         }
         self.checkpoint = SegmentId(0);
-        if !ids.is_empty() {
-            // What only a checkpoint knows is gone: ends of topics without messages, producers.
-            self.checkpoints_lost = true;
-            self.damage.append(&mut self.rebuilt);
-        }
+        // Without any, what only a checkpoint knows is gone: ends of topics without messages, producers.
+        self.checkpoints_lost = !bad.is_empty();
+        self.damage.append(&mut bad);
         Ok(None)
     }
 

@@ -1,7 +1,7 @@
 //! The folder: who has it, what it is, whether there is room `[DISK-2]` `[DISK-3]` `[DISK-4]`.
 
 use heartwire_disk::{CrashDisk, Disk, FileDisk, InTurn};
-use heartwire_log::store::{JobError, OpenError, StoreConfig, WriteError, check};
+use heartwire_log::store::{JobError, OpenError, Opening, StoreConfig, WriteError, check};
 
 use super::support::*;
 
@@ -50,6 +50,62 @@ fn a_lost_meta_is_made_again_from_any_segment() {
     drop(store);
     let (_, again) = open(&disk).unwrap();
     assert!(again.report.is_clean());
+}
+
+/// Only the headers of segments tell what `meta` held; whatever else there is, cannot be read without.
+#[test]
+fn a_meta_that_no_segment_tells_again_is_refused_with_what_to_do() {
+    let (disk, mut store, mut maker) = an_empty_log();
+    commit(&mut store, &[maker.message("a", "payload", None)]).unwrap();
+    let (mut store, _) = reopened(&disk, store, true);
+    store.remove(&[id(1)]);
+    run_jobs(&mut store);
+    store.close().unwrap();
+    assert_eq!(named(&disk, ".ckpt").len(), 1);
+    let meta = disk.contents("meta").unwrap();
+    assert_eq!(named(&disk, ".seg"), [""; 0]);
+    for is_missing in [true, false] {
+        match is_missing {
+            true => disk.remove("meta").unwrap(),
+            false => disk.put("meta", vec![7; meta.len()]),
+        }
+        for opening in [Opening::Careful, Opening::AcceptDataLoss] {
+            let refused = open_as(&disk, opening).unwrap_err();
+            assert!(matches!(refused, OpenError::NoIdentity { .. }), "{refused}");
+            assert!(refused.to_string().contains("put a copy of it back"));
+        }
+        assert!(matches!(
+            check(disk.clone(), &InTurn),
+            Err(OpenError::NoIdentity { .. })
+        ));
+    }
+    disk.put("meta", meta);
+    let (_, recovered) = open(&disk).unwrap();
+    assert_eq!(ends(&recovered)["a"], 1);
+}
+
+#[test]
+fn a_meta_damaged_beside_all_checkpoints_is_made_again_without_being_accepted() {
+    let (disk, mut store, mut maker) = an_empty_log();
+    for _ in 0..12 {
+        let record = maker.message("a", &"x".repeat(100), None);
+        commit(&mut store, &[record]).unwrap();
+        run_jobs(&mut store);
+    }
+    store.remove(&[id(1)]);
+    run_jobs(&mut store);
+    store.close().unwrap();
+    let checkpoint = &named(&disk, ".ckpt")[0];
+    disk.flip_bit(checkpoint, 40, 1);
+    disk.flip_bit("meta", 20, 1);
+    let Err(OpenError::Damaged { damage, .. }) = open(&disk) else {
+        panic!("it was opened");
+    };
+    assert!(damage.iter().all(|found| found.file == *checkpoint));
+    let (_, recovered) = open_as(&disk, Opening::AcceptDataLoss).unwrap();
+    assert_eq!(recovered.report.rebuilt[0].file, "meta");
+    let (_, again) = open(&disk.kill()).unwrap();
+    assert!(again.report.is_clean(), "{}", again.report);
 }
 
 #[test]
