@@ -16,7 +16,9 @@ use super::error::{Damage, FileError, OpenError};
 use super::files::{Files, Kind, Listing, META};
 use super::load::{IndexFile, Loaded, Trust, load, read_index};
 use super::meta::{BadHeader, FORMAT_VERSION, Identity, SEGMENT_HEADER_BYTES};
+use super::record::RECORD_BYTES_MIN;
 use super::scan::Region;
+use super::share::Hole;
 use super::state::{Depth, Position, State, Step};
 
 /// Everything that a folder holds.
@@ -395,8 +397,9 @@ impl Read {
             let is_between = |mark: &Position| hole.since < *mark && *mark < hole.until;
             let is_damaged = marks.iter().any(is_between);
             if is_damaged || hole.is_unexplained {
+                let first = self.first_lost(share, &hole);
                 let topic = &mut self.state.shares[share].topics[hole.topic];
-                topic.lost.push((hole.first, hole.last));
+                topic.lost.push((first, hole.last));
             }
             if !is_damaged && hole.is_unexplained {
                 let (id, position) = hole.until;
@@ -410,6 +413,31 @@ impl Read {
         // What took them may have taken others, with nothing after them to show it.
         self.marks.append(&mut unexplained);
         self.marks.sort_unstable();
+    }
+
+    /// The first message of a hole that damage can have taken: no more than the damaged bytes had room
+    /// for.
+    fn first_lost(&self, share: usize, hole: &Hole) -> u64 {
+        if hole.is_begun {
+            return hole.first;
+        }
+        let is_before = |mark: &&Position| **mark < hole.until;
+        let mut count_max = 0;
+        for (id, start) in self.marks.iter().filter(is_before) {
+            let at = self.segments.binary_search_by_key(id, |segment| segment.id);
+            let scan = at.ok().and_then(|at| self.segments[at].scanned.as_ref());
+            let bad = scan.and_then(|scan| scan.bad.iter().find(|bad| bad.start == *start));
+            let Some(bad) = bad else {
+                // Nobody knows how long the segment was.
+                return hole.first;
+            };
+            count_max += u64::from(bad.bytes());
+        }
+        let topic = &self.state.shares[share].topics[hole.topic];
+        let record_bytes = topic.with_key(|key| RECORD_BYTES_MIN + key.0.len());
+        count_max /= record_bytes as u64;
+        hole.first
+            .max((hole.last + 1).saturating_sub(count_max.max(1)))
     }
 }
 

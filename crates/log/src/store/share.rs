@@ -51,7 +51,10 @@ pub(super) struct Hole {
     pub(super) topic: usize,
     pub(super) first: u64,
     pub(super) last: u64,
-    /// The message before was written here.
+    /// Whether the message before the first was met. Otherwise as many were trimmed before the last as
+    /// could not have stood in what is damaged.
+    pub(super) is_begun: bool,
+    /// The message before was written here, or some segment before.
     pub(super) since: Position,
     /// The message after was written here.
     pub(super) until: Position,
@@ -199,6 +202,7 @@ impl Share {
                 topic: at,
                 first: next,
                 last: first - 1,
+                is_begun: true,
                 since: topic.last_message,
                 until,
                 is_unexplained: self.is_complete,
@@ -337,15 +341,22 @@ impl Topic {
     }
 
     /// The last messages that a checkpoint knows of, where they were not met; the topic's number is
-    /// `at`. They stood in its last segment at the latest.
+    /// `at`. They stood in its last segment at the latest. Where none was met at all, that segment was
+    /// removed with all others, or else it is damaged: what retention trims stands in its segment as
+    /// long as that is there.
     fn hole_before(&self, known: &CheckpointTopic<'_>, at: usize) -> Option<Hole> {
-        let is_hole = self.end > 0 && self.end < known.end;
-        is_hole.then(|| Hole {
+        let last = known.last_segment.0;
+        let (since, is_begun) = match self.end {
+            0 => ((SegmentId(last.saturating_sub(1)), u32::MAX), false),
+            _ => (self.last_message, true),
+        };
+        (self.end < known.end).then_some(Hole {
             topic: at,
             first: self.end + 1,
             last: known.end,
-            since: self.last_message,
-            until: (SegmentId(known.last_segment.0 + 1), 0),
+            is_begun,
+            since,
+            until: (SegmentId(last.saturating_add(1)), 0),
             is_unexplained: false,
         })
     }

@@ -228,3 +228,56 @@ fn a_segment_accepted_as_damaged_in_whole_keeps_what_its_index_knows() {
         }
     }
 }
+
+/// A topic with a few messages in the second segment, below a checkpoint, where no other is; and the
+/// places of all its messages.
+fn a_small_topic_below_a_checkpoint() -> (CrashDisk, Vec<DiskPlace>) {
+    let (disk, mut store, mut maker) = an_empty_log();
+    let (mut small, mut round) = (Vec::new(), 0);
+    while named(&disk, ".idx").len() < 4 {
+        let is_small = [8, 9].contains(&round);
+        let topic = if is_small { "small" } else { "large" };
+        let record = maker.message(topic, &"x".repeat(100), None);
+        let places = commit(&mut store, &[record]).unwrap();
+        small.extend(places.into_iter().filter(|_| is_small));
+        run_jobs(&mut store);
+        round += 1;
+    }
+    store.remove(&[id(4)]);
+    run_jobs(&mut store);
+    assert_eq!(named(&disk, ".ckpt").len(), 1);
+    store.close().unwrap();
+    assert!(small.iter().all(|place| place.segment == id(2)));
+    (disk.kill(), small)
+}
+
+#[test]
+fn a_topic_of_which_damage_took_everything_below_a_checkpoint_is_lost_and_not_trimmed() {
+    let (disk, small) = a_small_topic_below_a_checkpoint();
+    for place in &small {
+        disk.flip_bit(&segment(2), u64::from(place.position) + 20, 1);
+    }
+    disk.flip_bit("00000002.idx", 40, 1);
+    let recovered = accept(&disk);
+    let topic = found(&recovered, "small");
+    assert_eq!((topic.base, topic.end), (Offset(0), Offset(2)));
+    assert_eq!(topic.gaps, [(Offset(1), Offset(2))], "{}", recovered.report);
+    let (_, again) = open(&disk.kill()).unwrap();
+    assert_eq!(again.topics, recovered.topics);
+}
+
+#[test]
+fn a_topic_whose_segments_were_removed_on_purpose_is_trimmed_and_not_lost() {
+    let (disk, _) = a_small_topic_below_a_checkpoint();
+    let (mut store, _) = open(&disk).unwrap();
+    store.remove(&[id(2)]);
+    run_jobs(&mut store);
+    store.close().unwrap();
+    let disk = disk.kill();
+    disk.flip_bit(&segment(1), 100, 1);
+    disk.flip_bit("00000001.idx", 40, 1);
+    let recovered = accept(&disk);
+    let topic = found(&recovered, "small");
+    assert_eq!((topic.base, topic.end), (Offset(2), Offset(2)));
+    assert_eq!(topic.gaps, [], "{}", recovered.report);
+}
