@@ -119,6 +119,14 @@ impl<'a> Take<'a> {
         None
     }
 
+    /// The offset of a message: neither 0 nor the last number of all, so that there is one before it
+    /// and one after it.
+    #[inline]
+    pub(super) fn offset(&mut self) -> Option<u64> {
+        self.varint()
+            .filter(|offset| (1..u64::MAX).contains(offset))
+    }
+
     pub(super) fn varint_u32(&mut self) -> Option<u32> {
         u32::try_from(self.varint()?).ok()
     }

@@ -16,7 +16,7 @@ use super::record::{Key, epoch};
 use super::recovered::SegmentInfo;
 use super::share::Topic;
 use super::state::State;
-use super::view::take_producer;
+use super::view::{take_lost, take_producer};
 use crate::producer::ProducerId;
 
 /// A topic as a checkpoint knows it.
@@ -35,7 +35,7 @@ impl<'a> CheckpointTopic<'a> {
     /// First and last offsets of what damage took.
     pub(super) fn lost(self) -> impl Iterator<Item = (u64, u64)> + 'a {
         let mut lost = self.lost;
-        (0..self.lost_len).map_while(move |_| Some((lost.varint()?, lost.varint()?)))
+        (0..self.lost_len).map_while(move |_| take_lost(&mut lost))
     }
 }
 
@@ -110,7 +110,7 @@ fn take_topic<'a>(take: &mut Take<'a>) -> Option<CheckpointTopic<'a>> {
     let mut topic = CheckpointTopic {
         key: Key::take(take)?,
         epoch: epoch(take.short()?)?,
-        end: take.varint()?,
+        end: take.varint().filter(|end| *end < u64::MAX)?,
         last_append: Time::from_millis(take.varint()?),
         last_segment: SegmentId(take.varint_u32()?),
         lost_len: take.varint()?,
@@ -118,8 +118,7 @@ fn take_topic<'a>(take: &mut Take<'a>) -> Option<CheckpointTopic<'a>> {
     };
     topic.lost = *take;
     for _ in 0..topic.lost_len {
-        take.varint()?;
-        take.varint()?;
+        take_lost(take)?;
     }
     Some(topic)
 }
@@ -165,5 +164,32 @@ pub(super) fn encode(state: &State, config: &StoreConfig, out: &mut Vec<u8>) {
         out.put_bytes(&id.to_bytes());
         out.put_varint(seq.0);
         out.put_varint(time.as_millis());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkpoint of one topic, with one range that was lost.
+    fn checkpoint(end: u64, lost: (u64, u64)) -> Vec<u8> {
+        let mut bytes = vec![0; 8];
+        bytes.put_varint(0);
+        bytes.put_varint(1);
+        bytes.put_short(b"topic");
+        bytes.put_short(b"zzz");
+        bytes.put_short(b"zzz");
+        for number in [end, 0, 1, 1, lost.0, lost.1, 0] {
+            bytes.put_varint(number);
+        }
+        bytes
+    }
+
+    #[test]
+    fn offsets_that_no_message_has_are_damage() {
+        let is_one = |end, lost| CheckpointView::parse(&checkpoint(end, lost)).is_some();
+        assert!(is_one(0, (1, 1)) && is_one(u64::MAX - 1, (1, u64::MAX - 1)));
+        assert!(!is_one(u64::MAX, (1, 1)));
+        assert!(!is_one(9, (0, 1)) && !is_one(9, (1, u64::MAX)) && !is_one(9, (3, 2)));
     }
 }

@@ -74,6 +74,14 @@ pub enum OpenError {
         /// What is wrong with the file.
         what: &'static str,
     },
+    /// The caller's: a file's number leaves too few for what will be written. No log gets so far.
+    #[error("{file} in {folder} is none of the log's, as its number shows: move it away")]
+    Number {
+        /// The folder.
+        folder: String,
+        /// The file's name.
+        file: String,
+    },
     /// The caller's: a bound makes no sense.
     #[error("a segment has between {min} and {max} bytes")]
     SegmentBytes {

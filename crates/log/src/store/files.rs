@@ -15,6 +15,10 @@ const LOCK: &str = "lock";
 /// already. There is one at the most, and none outlives the process, as its name says.
 const SPARE: &str = "spare.tmp";
 
+/// The highest number that a file of a log is found with: as many are left for what is written from
+/// then on, so that they never run out.
+const NUMBER_MAX: u32 = 1 << 31;
+
 /// What a numbered file holds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum Kind {
@@ -65,6 +69,13 @@ impl Listing {
         self.numbered.contains(&(kind, id))
     }
 
+    /// The name of a file whose number no log gets to.
+    pub(super) fn too_high(&self) -> Option<String> {
+        let mut numbered = self.numbered.iter();
+        let found = numbered.find(|(_, id)| id.0 > NUMBER_MAX);
+        found.map(|(kind, id)| kind.name(*id))
+    }
+
     /// A number that no file has, nor has had as far as one can tell.
     pub(super) fn next_id(&self) -> SegmentId {
         let last = self.numbered.iter().map(|(_, id)| id.0).max();
@@ -78,7 +89,7 @@ impl Listing {
             self.temporary.push(name);
         } else if let Some((number, ending)) = name.split_once('.')
             && let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.ending() == ending)
-            && let Ok(id) = number.parse()
+            && let Ok(id @ 1..) = number.parse::<u32>()
             && kind.name(SegmentId(id)) == name
         {
             self.numbered.insert((kind, SegmentId(id)));

@@ -228,7 +228,7 @@ impl<'a> View<'a> {
             }),
             LOST => Some(Self::Lost {
                 key: Key::take(&mut take)?,
-                offset: Offset(take.varint()?),
+                offset: Offset(take.offset()?),
             }),
             MESSAGE => MessageView::take(flags, &mut take).map(|(view, _)| Self::Message(view)),
             MOVED => MessageView::take(flags, &mut take).map(|(view, _)| Self::Moved(view)),
@@ -261,7 +261,7 @@ impl<'a> View<'a> {
 impl<'a> MessageView<'a> {
     #[inline]
     fn take(flags: u8, take: &mut Take<'a>) -> Option<(Self, WallTime)> {
-        let (key, offset) = (Key::take(take)?, Offset(take.varint()?));
+        let (key, offset) = (Key::take(take)?, Offset(take.offset()?));
         let at = Time::from_millis(take.varint()?);
         let wall = WallTime::from_unix_millis(take.varint()?);
         let producer = match flags & HAS_PRODUCER {
@@ -315,5 +315,42 @@ impl<'a> MessageView<'a> {
             payload,
         };
         Some(Entry::encode(&frame, self.at, scratch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_that_no_message_has_makes_no_record() {
+        for (offset, is_one) in [
+            (0, false),
+            (1, true),
+            (u64::MAX - 1, true),
+            (u64::MAX, false),
+        ] {
+            let mut bytes = Vec::new();
+            let lost = Record::Lost {
+                topic: "topic".parse().expect("a name"),
+                origin: Epoch::from_random(1),
+                offset: Offset(offset),
+            };
+            encode(&lost, &mut bytes);
+            assert_eq!(View::parse(&bytes).is_some(), is_one, "{offset} is lost");
+            let mut bytes = vec![0; PREFIX_BYTES];
+            bytes.put_u8(MESSAGE);
+            put_key(
+                &"topic".parse().expect("a name"),
+                Epoch::from_random(1),
+                &mut bytes,
+            );
+            [offset, 0, 0]
+                .into_iter()
+                .for_each(|number| bytes.put_varint(number));
+            assert_eq!(View::parse(&bytes).is_some(), is_one, "{offset} is there");
+            let message = MessageView::parse(&bytes);
+            assert_eq!(message.is_some(), is_one, "{offset} is read back");
+        }
     }
 }

@@ -57,6 +57,10 @@ pub(super) fn read<D: Disk>(
     spread: &impl Spread,
 ) -> Result<Option<Read>, OpenError> {
     let listing = files.list()?;
+    if let Some(file) = listing.too_high() {
+        let folder = files.describe();
+        return Err(OpenError::Number { folder, file });
+    }
     let Some((identity, meta_damage)) = read_identity(files, &listing)? else {
         return Ok(None);
     };
@@ -404,7 +408,14 @@ impl Read {
             if !is_damaged && hole.is_unexplained {
                 let (id, position) = hole.until;
                 let is_within = hole.since.0 == id;
-                unexplained.push((id, if is_within { position - 1 } else { 0 }));
+                unexplained.push((
+                    id,
+                    if is_within {
+                        position.saturating_sub(1)
+                    } else {
+                        0
+                    },
+                ));
                 let what = "messages before this one are missing";
                 let name = Kind::Segment.name(id);
                 self.damage.push(damage(name, u64::from(position), 0, what));

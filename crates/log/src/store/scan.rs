@@ -151,7 +151,8 @@ impl<F: DiskFile> Scan<'_, F> {
         let Some(header) = self.header(position)? else {
             return Ok(Found::Bad { declared_end: None });
         };
-        let declared_end = position.checked_add(header.frame_bytes() as u32);
+        let frame_bytes = u32::try_from(header.frame_bytes()).unwrap_or(u32::MAX);
+        let declared_end = Some(position.saturating_add(frame_bytes));
         let is_bad = Found::Bad { declared_end };
         let Some(frame) = self.window.get(position, header.frame_bytes())? else {
             return Ok(is_bad);
@@ -359,5 +360,43 @@ impl<'f, F: DiskFile> Window<'f, F> {
         self.file.read_at(&mut self.bytes[kept..count], read_at)?;
         self.filled = count;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heartwire_disk::{CrashDisk, Disk as _};
+    use heartwire_proto::LogId;
+
+    use super::*;
+    use crate::producer::ProducerKey;
+
+    #[test]
+    fn a_frame_that_says_it_is_longer_than_any_file_ends_with_its_file() {
+        let identity = Identity {
+            store: 1,
+            log: LogId::from_random(2),
+            key: ProducerKey::new(3),
+        };
+        let (id, at) = (SegmentId(1), SEGMENT_HEADER_BYTES as u32);
+        for behind in [Behind::Zeros, Behind::Stale] {
+            for body_bytes in [u32::MAX, u32::MAX - FRAME_HEADER_BYTES as u32 + 1] {
+                let header = FrameHeader {
+                    body_bytes,
+                    records: 1,
+                    time: Time::ZERO,
+                };
+                let mut bytes = identity.encode_segment(id, behind);
+                bytes.extend(header.encode(Salt::new(identity.store, id), at));
+                bytes.extend([7; 300]);
+                let disk = CrashDisk::new();
+                disk.put("segment", bytes.clone());
+                let file = disk.open("segment").expect("it was put there");
+                let scanned = scan(&file, &identity, id).expect("it can be read");
+                let tail = scanned.tail.map(|tail| (tail.start, tail.end));
+                assert_eq!(tail, Some((at, bytes.len() as u32)), "{:?}", scanned.bad);
+                assert_eq!(scanned.bad, []);
+            }
+        }
     }
 }

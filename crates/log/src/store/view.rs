@@ -157,7 +157,7 @@ fn take_runs(take: &mut Take<'_>, whole: &[u8], runs: &mut Vec<IndexRun>) -> Opt
         .bytes(places_len.checked_mul(PLACE_BYTES)?)?
         .as_chunks();
     for _ in 0..count {
-        let (first, len) = (heads.varint()?, heads.varint_u32()? as usize);
+        let (first, len) = (heads.offset()?, heads.varint_u32()? as usize);
         let own;
         (own, places) = places.split_at(len);
         runs.push(IndexRun::of(first, at, own)?);
@@ -168,12 +168,13 @@ fn take_runs(take: &mut Take<'_>, whole: &[u8], runs: &mut Vec<IndexRun>) -> Opt
 
 /// Offset, position and length of a message written again.
 fn take_moved(take: &mut Take<'_>) -> Option<(u64, u32, u32)> {
-    Some((take.varint()?, take.u32()?, take.u32()?))
+    Some((take.offset()?, take.u32()?, take.u32()?))
 }
 
 /// First and last offsets of what was lost.
-fn take_lost(take: &mut Take<'_>) -> Option<(u64, u64)> {
-    Some((take.varint()?, take.varint()?))
+pub(super) fn take_lost(take: &mut Take<'_>) -> Option<(u64, u64)> {
+    let (first, last) = (take.offset()?, take.offset()?);
+    (first <= last).then_some((first, last))
 }
 
 /// What one segment holds of one topic.
@@ -387,4 +388,48 @@ pub(super) fn take_producer(take: &mut Take<'_>) -> Option<(ProducerId, Seq, Tim
         Seq(take.varint()?),
         Time::from_millis(take.varint()?),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::bytes::Put as _;
+
+    /// An index of one topic: one message, one that moved, one range that was lost.
+    fn index(first: u64, moved: u64, lost: (u64, u64)) -> Vec<u8> {
+        let mut bytes = vec![0; FIXED_BYTES];
+        bytes.put_varint(1);
+        bytes.put_short(b"topic");
+        bytes.put_short(b"zzz");
+        bytes.put_short(b"");
+        for number in [0, 1, first, 1] {
+            bytes.put_varint(number);
+        }
+        bytes.put_u64(0);
+        bytes.put_varint(1);
+        bytes.put_varint(moved);
+        bytes.put_u64(0);
+        for number in [1, lost.0, lost.1, 0, 0] {
+            bytes.put_varint(number);
+        }
+        bytes
+    }
+
+    fn is_index(bytes: &[u8]) -> bool {
+        Layout::of(bytes, &Hashes::new(1)).is_some()
+    }
+
+    #[test]
+    fn offsets_that_no_message_has_are_damage() {
+        const LAST: u64 = u64::MAX - 1;
+        assert!(is_index(&index(1, 1, (1, 1))));
+        assert!(is_index(&index(LAST, LAST, (LAST, LAST))));
+        for wrong in [0, u64::MAX] {
+            assert!(!is_index(&index(wrong, 1, (1, 1))), "{wrong} is there");
+            assert!(!is_index(&index(1, wrong, (1, 1))), "{wrong} moved");
+            assert!(!is_index(&index(1, 1, (wrong, 1))), "{wrong} is lost");
+            assert!(!is_index(&index(1, 1, (1, wrong))), "{wrong} is lost");
+        }
+        assert!(!is_index(&index(1, 1, (3, 2))), "from its end to its start");
+    }
 }

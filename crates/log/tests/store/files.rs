@@ -217,3 +217,30 @@ fn sizes_that_make_no_sense_are_refused() {
     );
     assert!(matches!(opened, Err(OpenError::SegmentBytes { .. })));
 }
+
+#[test]
+fn a_number_after_which_there_are_none_is_refused_by_name() {
+    for name in ["4294967295.ckpt", "4294967295.seg", "2147483649.gone"] {
+        let (disk, _) = a_log(true);
+        disk.put(name, b"stray".to_vec());
+        for opening in [Opening::Careful, Opening::AcceptDataLoss] {
+            let refused = open_as(&disk, opening).unwrap_err();
+            assert!(matches!(refused, OpenError::Number { .. }), "{refused}");
+            assert!(refused.to_string().contains(name), "{refused}");
+        }
+        disk.remove(name).unwrap();
+        open(&disk).unwrap();
+    }
+}
+
+#[test]
+fn a_file_with_the_number_0_is_left_alone() {
+    let (disk, all) = a_log(true);
+    for ending in ["seg", "idx", "gone", "ckpt"] {
+        disk.put(&format!("00000000.{ending}"), b"stray".to_vec());
+    }
+    let (store, recovered) = open(&disk).unwrap();
+    assert!(recovered.report.is_clean(), "{}", recovered.report);
+    assert_eq!(contents(&store.reader(), &recovered), all);
+    assert!(disk.contents("00000000.seg").is_some());
+}
