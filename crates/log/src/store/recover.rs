@@ -408,14 +408,12 @@ impl Read {
             if !is_damaged && hole.is_unexplained {
                 let (id, position) = hole.until;
                 let is_within = hole.since.0 == id;
-                unexplained.push((
-                    id,
-                    if is_within {
-                        position.saturating_sub(1)
-                    } else {
-                        0
-                    },
-                ));
+                let before = if is_within {
+                    position.saturating_sub(1)
+                } else {
+                    0
+                };
+                unexplained.push((id, before));
                 let what = "messages before this one are missing";
                 let name = Kind::Segment.name(id);
                 self.damage.push(damage(name, u64::from(position), 0, what));
