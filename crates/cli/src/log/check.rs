@@ -36,7 +36,7 @@ fn tell(folder: &Path, checked: &Checked) -> Result<(), Failure> {
     }
     if let Some(torn) = &checked.torn {
         output::line(format_args!(
-            "torn: {torn}; it was never acknowledged, and the next start cuts it off"
+            "torn: {torn}; it was being written when the process ended, and the next start cuts it off"
         ))?;
     }
     for damage in &checked.rebuilt {
