@@ -109,7 +109,10 @@ fn one_flipped_bit_is_named_and_costs_its_batch_alone() {
         "{output}"
     );
     assert!(errors.contains("--accept-data-loss"), "{errors}");
-    refuses(&folder, &["damaged", "00000001.seg at byte"]);
+    refuses(
+        &folder,
+        &["damaged", "00000001.seg at byte", "--accept-data-loss"],
+    );
 
     let mut server = Server::start(&["--data", text(&folder), "--accept-data-loss"]);
     let accepted = server.process.error_line("accepted damage").text;

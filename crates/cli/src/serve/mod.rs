@@ -9,7 +9,8 @@ mod supervisor;
 mod topic_rule;
 mod webhook_rule;
 
-use heartwire_server::{OpenError, Server, WebhooksError};
+use heartwire_log::store;
+use heartwire_server::{OpenError, Server, StoreError, WebhooksError};
 
 pub(crate) use options::{Options, ServeArgs};
 
@@ -70,10 +71,20 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Damage has to be accepted by the user: what that takes is told with it.
+fn with_way_out(error: &StoreError) -> String {
+    match error {
+        StoreError::Log(store::OpenError::Damaged { .. }) => format!(
+            "{error}; `heartwire log check DIR` tells all of it, `--accept-data-loss` keeps the rest"
+        ),
+        error => error.to_string(),
+    }
+}
+
 /// Settings that contradict each other are wrong usage; a log that cannot be opened is a failure.
 fn refused(error: OpenError) -> Failure {
     match error {
-        OpenError::Store(error) => Failure::failed("cannot open the log", error),
+        OpenError::Store(error) => Failure::failed("cannot open the log", with_way_out(&error)),
         OpenError::ShutOut(error) => Failure::failed("cannot tell who is shut out", error),
         OpenError::Webhooks(error @ (WebhooksError::Cursors(_) | WebhooksError::Trust(_))) => {
             Failure::failed("cannot start the webhooks", error)

@@ -91,6 +91,7 @@ pub enum OpenError {
         max: u32,
     },
     /// Nobody's, or the device's: something that was durable cannot be read back.
+    /// [`Opening::AcceptDataLoss`](super::Opening::AcceptDataLoss) keeps what is whole.
     #[error("{folder} is damaged: {}", Listed(.damage))]
     Damaged {
         /// The folder.
@@ -103,17 +104,23 @@ pub enum OpenError {
     File(#[from] FileError),
 }
 
+/// So many places are told; a check of the log tells all.
+const TOLD_MAX: usize = 10;
+
 struct Listed<'a>(&'a [Damage]);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, damage) in self.0.iter().enumerate() {
+        for (index, damage) in self.0.iter().take(TOLD_MAX).enumerate() {
             if index > 0 {
                 f.write_str("; ")?;
             }
             damage.fmt(f)?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(TOLD_MAX) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }
 

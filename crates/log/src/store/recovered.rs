@@ -137,27 +137,40 @@ impl Report {
     }
 }
 
+/// So many findings of a kind are told.
+const TOLD_MAX: usize = 50;
+
+/// One line for each finding, and how many more there are.
+fn tell<T: fmt::Display>(f: &mut fmt::Formatter<'_>, what: &str, found: &[T]) -> fmt::Result {
+    for one in found.iter().take(TOLD_MAX) {
+        writeln!(f, "{what}: {one}")?;
+    }
+    match found.len().saturating_sub(TOLD_MAX) {
+        0 => Ok(()),
+        more => writeln!(f, "{what}: {more} more"),
+    }
+}
+
 impl fmt::Display for Report {
-    /// One line for each finding.
+    /// One line for each finding; of very many of a kind the first, and how many more there are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(torn) = &self.torn {
-            writeln!(f, "cut off a batch that was never acknowledged: {torn}")?;
+            writeln!(f, "cut off a batch that was being written: {torn}")?;
         }
-        for damage in &self.rebuilt {
-            writeln!(f, "made again without loss: {damage}")?;
-        }
-        for damage in &self.accepted {
-            writeln!(f, "accepted damage: {damage}")?;
-        }
-        for Lost { topic, first, last } in &self.lost {
-            writeln!(f, "lost: {topic} {first} to {last}")?;
-        }
-        for topic in &self.new_epochs {
-            writeln!(f, "new epoch: {topic}")?;
-        }
+        tell(f, "made again without loss", &self.rebuilt)?;
+        tell(f, "accepted damage", &self.accepted)?;
+        tell(f, "lost", &self.lost)?;
+        tell(f, "new epoch", &self.new_epochs)?;
         if self.producers_lost {
             writeln!(f, "lost: numbers of producers")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, first, last } = self;
+        write!(f, "{topic} {first} to {last}")
     }
 }

@@ -281,3 +281,40 @@ fn a_topic_whose_segments_were_removed_on_purpose_is_trimmed_and_not_lost() {
     assert_eq!((topic.base, topic.end), (Offset(2), Offset(2)));
     assert_eq!(topic.gaps, [], "{}", recovered.report);
 }
+
+#[test]
+fn of_damage_in_many_places_the_first_are_told_and_the_others_counted() {
+    let (disk, mut store, mut maker) = an_empty_log();
+    for _ in 0..200 {
+        commit(&mut store, &[maker.message("a", "x", None)]).unwrap();
+        run_jobs(&mut store);
+    }
+    drop(store);
+    let disk = disk.kill();
+    for name in named(&disk, ".idx") {
+        disk.remove(&name).unwrap();
+    }
+    for name in named(&disk, ".seg") {
+        let bytes = disk.contents(&name).unwrap();
+        let frames = bytes.windows(4).enumerate();
+        let frames = frames.filter(|(_, four)| *four == b"HwF1");
+        for (position, _) in frames.step_by(2) {
+            disk.flip_bit(&name, position as u64 + 30, 1);
+        }
+    }
+    let refused = open(&disk).unwrap_err();
+    let OpenError::Damaged { damage, .. } = &refused else {
+        panic!("{refused}");
+    };
+    let more = format!("; and {} more", damage.len() - 10);
+    let told = refused.to_string();
+    assert!(told.contains(&more), "{told}");
+    assert_eq!(told.matches("at byte").count(), 10, "{told}");
+    let report = accept(&disk).report;
+    assert_eq!(report.accepted, *damage);
+    let told = report.to_string();
+    let more = format!("accepted damage: {} more", damage.len() - 50);
+    assert!(told.contains(&more), "{told}");
+    assert!(told.contains("lost: "), "{told}");
+    assert!(told.lines().count() < 160, "{told}");
+}
