@@ -5,7 +5,7 @@ use std::time::Duration;
 use heartwire_log::store::{DiskPlace, Recovered, RecoveredTopic, SegmentId};
 use heartwire_log::{Log, LogConfig, ProducerKey, Retention, TopicId};
 use heartwire_proto::id::TopicRef;
-use heartwire_proto::{Epoch, LogId, Offset, Time};
+use heartwire_proto::{Epoch, LogId, Offset, Seq, Time};
 
 use super::shelf::*;
 
@@ -284,4 +284,28 @@ fn a_wide_gap_takes_no_more_memory_than_messages_would() {
     log.take_loads(&mut loads, &mut warm);
     assert_eq!(loads[0].places, [at(2), at(3)]);
     assert_eq!(log.disk_usage().retained_bytes, 200);
+}
+
+#[test]
+fn of_too_many_producers_those_that_published_last_are_remembered() {
+    let key = ProducerKey::new(1);
+    let producer = |n: u64| key.producer(None, &format!("client-{n:012}").parse().unwrap());
+    let published = [(1, 50), (2, 10), (3, 40), (4, 20), (5, 30)];
+    let known = published.map(|(n, at)| (producer(n), Seq(n), Time::from_millis(at)));
+    let recovered = Recovered {
+        log: LogId::from_random(1),
+        key,
+        log_time: Time::from_millis(60),
+        topics: Vec::new(),
+        producers: known.to_vec(),
+        segments: Vec::new(),
+        report: Default::default(),
+    };
+    let config = LogConfig {
+        producers_max: 3,
+        ..LogConfig::default()
+    };
+    let (log, _) = Log::recover(config, recovered);
+    let known = (1..=5).filter(|n| log.durable(producer(*n)).is_some());
+    assert_eq!(known.collect::<Vec<u64>>(), [1, 3, 5]);
 }
