@@ -260,7 +260,8 @@ fn fold_below<D: Disk>(
         state.take_in(&Step::Checkpoint { id, checkpoint });
         // A checkpoint in between, which cannot be read any more, may have let some go.
         let named = view.segments();
-        let there = named.filter(|info| !listing.has(Kind::Gone, info.id));
+        let is_gone = |id| listing.has(Kind::Gone, id) && !listing.has(Kind::Segment, id);
+        let there = named.filter(|info| !is_gone(info.id));
         state.segments = there.map(|info| (info.id, info)).collect();
     }
     let since = before.unwrap_or(SegmentId(0));

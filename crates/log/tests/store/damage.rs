@@ -151,6 +151,61 @@ fn one_flipped_bit_anywhere_is_noticed_and_costs_one_frame_at_most() {
 }
 
 #[test]
+fn one_flipped_bit_of_a_checkpoint_or_of_what_a_removed_segment_left_costs_nothing() {
+    let (disk, all) = with_removed_segments();
+    let (store, whole) = open(&disk.copy()).unwrap();
+    assert_eq!(contents(&store.reader(), &whole), all);
+    drop(store);
+    let (checkpoints, gone) = (named(&disk, ".ckpt"), named(&disk, ".gone"));
+    assert!(!checkpoints.is_empty() && !gone.is_empty());
+    let older = checkpoints.len() > 1;
+    for name in checkpoints.iter().chain(&gone) {
+        let is_newest = checkpoints.last() == Some(name);
+        for position in 0..disk.contents(name).unwrap().len() as u64 {
+            let context = format!("{name} at {position}");
+            let disk = disk.copy();
+            disk.flip_bit(name, position, (position % 8) as u8);
+            let opened = match open(&disk) {
+                Err(OpenError::Damaged { damage, .. }) => {
+                    assert!(is_newest && !older, "{context}: {damage:?}");
+                    assert_eq!(damage[0].file, *name, "{context}");
+                    open_as(&disk, Opening::AcceptDataLoss)
+                }
+                opened => opened,
+            };
+            let (store, recovered) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
+            let report = &recovered.report;
+            assert!(!is_newest || !report.is_clean(), "{context}: unnoticed");
+            assert_eq!(contents(&store.reader(), &recovered), all, "{context}");
+            let ends = |of: &Recovered| -> Vec<_> { of.topics.iter().map(|t| t.end).collect() };
+            assert_eq!(ends(&recovered), ends(&whole), "{context}");
+            let is_said = report.producers_lost;
+            assert!(
+                is_said || recovered.producers == whole.producers,
+                "{context}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_removed_segment_left_is_missed_when_the_checkpoint_is_damaged_too() {
+    let (disk, _) = with_removed_segments();
+    let checkpoints = named(&disk, ".ckpt");
+    disk.flip_bit(checkpoints.last().unwrap(), 40, 3);
+    let gone = named(&disk, ".gone").pop().unwrap();
+    for position in 0..disk.contents(&gone).unwrap().len() as u64 {
+        let disk = disk.copy();
+        disk.flip_bit(&gone, position, (position % 8) as u8);
+        let Err(OpenError::Damaged { damage, .. }) = open(&disk) else {
+            panic!("{gone} at {position}: nobody noticed");
+        };
+        let is_named = damage.iter().any(|found| found.file == gone);
+        assert!(is_named, "{gone} at {position}: {damage:?}");
+    }
+}
+
+#[test]
 fn without_indexes_every_flipped_bit_of_a_frame_is_damage() {
     let (disk, all) = a_log(false);
     for name in named(&disk, ".idx") {
