@@ -21,9 +21,10 @@ const CALM_MS: u64 = 8_000;
 const ALLOWANCE_MS: u64 = 60_000;
 /// What a message takes beside its payload, in bytes, at the most.
 const ENVELOPE_BYTES: usize = 256;
-/// What the log's helper may have before it: a segment to prepare, a checkpoint, and the indexes of
-/// those that were filled meanwhile.
-const JOBS_MAX: usize = 4;
+/// What the log's helper may have before it: a segment to prepare, a checkpoint, and an index for each
+/// segment without one. After a crash, or damage, these are several; the server's helper is given as
+/// many at once.
+const JOBS_MAX: usize = 64;
 
 impl World {
     /// A second has passed.
