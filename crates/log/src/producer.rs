@@ -1,5 +1,6 @@
 //! The memory of producers, by which a repeated publish is recognised `[PUB-3]` `[PUB-9]`.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -302,5 +303,17 @@ impl Producers {
             self.calendar.insert((producer.listed, id));
         }
         true
+    }
+}
+
+/// Of too many producers, those that `published` last stay.
+pub(crate) fn keep_latest<T>(
+    producers: &mut Vec<T>,
+    count_max: usize,
+    published: impl Fn(&T) -> Time,
+) {
+    if producers.len() > count_max {
+        producers.sort_unstable_by_key(|known| Reverse(published(known)));
+        producers.truncate(count_max);
     }
 }

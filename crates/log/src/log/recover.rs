@@ -1,18 +1,13 @@
 //! Going on from what a disk held.
 
-use std::cmp::Reverse;
-
 use heartwire_proto::planted::{self, Bug};
-use heartwire_proto::{Seq, Time, TopicName};
+use heartwire_proto::{Time, TopicName};
 
 use super::{Backing, Log};
 use crate::config::LogConfig;
-use crate::producer::{ProducerId, ProducerKey};
+use crate::producer::{ProducerKey, keep_latest};
 use crate::store::{DiskPlace, Places, Recovered, RecoveredTopic};
 use crate::topic::{OnDisk, TopicId, TopicLog};
-
-/// A producer, its last number, and when it published last.
-type Known = (ProducerId, Seq, Time);
 
 impl Log {
     /// A log that goes on from what its disk held; its driver writes what is
@@ -28,7 +23,9 @@ impl Log {
         for segment in &recovered.segments {
             log.segments.add(segment.id, segment.last_time);
         }
-        for (id, seq, published) in newest(recovered.producers, log.config.producers_max) {
+        let mut producers = recovered.producers;
+        keep_latest(&mut producers, log.config.producers_max, |known| known.2);
+        for (id, seq, published) in producers {
             if !planted::has(Bug::DedupForgottenAtRestart) {
                 log.producers.restore(id, seq, published);
             }
@@ -80,15 +77,6 @@ impl Log {
         }
         due
     }
-}
-
-/// Those who published last, as many as are remembered.
-fn newest(mut known: Vec<Known>, count_max: usize) -> Vec<Known> {
-    if known.len() > count_max {
-        known.sort_unstable_by_key(|(_, _, published)| Reverse(*published));
-        known.truncate(count_max);
-    }
-    known
 }
 
 /// One place for each offset: those that damage took are held by places that nothing stands at, so

@@ -5,8 +5,6 @@
 //!            │ producers: id, seq, time …
 //! ```
 
-use std::cmp::Reverse;
-
 use heartwire_proto::{Epoch, Seq, Time};
 
 use super::batch::SegmentId;
@@ -17,7 +15,7 @@ use super::recovered::SegmentInfo;
 use super::share::Topic;
 use super::state::State;
 use super::view::{take_lost, take_producer};
-use crate::producer::ProducerId;
+use crate::producer::{ProducerId, keep_latest};
 
 /// A topic as a checkpoint knows it.
 #[derive(Clone, Copy, Debug)]
@@ -154,10 +152,7 @@ pub(super) fn encode(state: &State, config: &StoreConfig, out: &mut Vec<u8>) {
     }
     let mut producers: Vec<_> = state.producers.iter().collect();
     producers.retain(|(_, (_, time))| *time + config.producer_age_max > state.time);
-    if producers.len() > config.producers_max {
-        producers.sort_unstable_by_key(|(_, (_, time))| Reverse(*time));
-        producers.truncate(config.producers_max);
-    }
+    keep_latest(&mut producers, config.producers_max, |(_, (_, time))| *time);
     producers.sort_unstable_by_key(|(id, _)| **id);
     out.put_varint(producers.len() as u64);
     for (id, (seq, time)) in producers {

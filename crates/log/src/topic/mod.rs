@@ -445,8 +445,7 @@ impl TopicLog {
     /// Trims so many of the oldest messages; the newest durable message stays.
     pub(crate) fn trim_oldest(&mut self, count: usize) -> Trimmed {
         let newest = Offset(self.end.0.saturating_sub(1));
-        let last = Offset(self.base.0 + count as u64).min(newest);
-        self.trim_while(|topic| topic.base < last)
+        self.trim_through(Offset(self.base.0 + count as u64).min(newest))
     }
 
     /// How many messages are retained.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use heartwire_log::store::{DiskPlace, Recovered, RecoveredTopic, SegmentId};
+use heartwire_log::store::{DiskPlace, RecoveredTopic, SegmentId};
 use heartwire_log::{Log, LogConfig, ProducerKey, Retention, TopicId};
 use heartwire_proto::id::TopicRef;
-use heartwire_proto::{Epoch, LogId, Offset, Seq, Time};
+use heartwire_proto::{Epoch, Offset, Seq, Time};
 
 use super::shelf::*;
 
@@ -144,15 +144,10 @@ fn a_segment_that_one_topic_lets_go_of_at_the_start_stays_for_the_others() {
         segment: SegmentId(2),
         ..at(0)
     };
-    let recovered = Recovered {
-        log: LogId::from_random(1),
-        key: ProducerKey::new(1),
-        log_time: Time::ZERO,
-        topics: vec![topic("a", vec![at(0), newer]), topic("b", vec![at(1)])],
-        producers: Vec::new(),
-        segments: Vec::new(),
-        report: Default::default(),
-    };
+    let recovered = found(
+        vec![topic("a", vec![at(0), newer]), topic("b", vec![at(1)])],
+        Vec::new(),
+    );
     let mut config = LogConfig::default();
     config.policy.retention.count_max = 1;
     let (mut log, _) = Log::recover(config, recovered);
@@ -265,15 +260,7 @@ fn a_wide_gap_takes_no_more_memory_than_messages_would() {
         places: [at(0), at(1), at(2), at(3)].into_iter().collect(),
         gaps: vec![(Offset(3), Offset(far))],
     };
-    let recovered = Recovered {
-        log: LogId::from_random(1),
-        key: ProducerKey::new(1),
-        log_time: Time::ZERO,
-        topics: vec![topic],
-        producers: Vec::new(),
-        segments: Vec::new(),
-        report: Default::default(),
-    };
+    let recovered = found(vec![topic], Vec::new());
     let mut config = LogConfig::default();
     config.policy.retention.count_max = 10;
     let (mut log, _) = Log::recover(config, recovered);
@@ -292,15 +279,7 @@ fn of_too_many_producers_those_that_published_last_are_remembered() {
     let producer = |n: u64| key.producer(None, &format!("client-{n:012}").parse().unwrap());
     let published = [(1, 50), (2, 10), (3, 40), (4, 20), (5, 30)];
     let known = published.map(|(n, at)| (producer(n), Seq(n), Time::from_millis(at)));
-    let recovered = Recovered {
-        log: LogId::from_random(1),
-        key,
-        log_time: Time::from_millis(60),
-        topics: Vec::new(),
-        producers: known.to_vec(),
-        segments: Vec::new(),
-        report: Default::default(),
-    };
+    let recovered = found(Vec::new(), known.to_vec());
     let config = LogConfig {
         producers_max: 3,
         ..LogConfig::default()

@@ -1,6 +1,6 @@
 //! The shelf, and the log before it.
 
-use heartwire_log::store::{Batch, DiskPlace, Record, Recovered, SegmentId};
+use heartwire_log::store::{Batch, DiskPlace, Record, Recovered, RecoveredTopic, SegmentId};
 use heartwire_log::{
     Append, AppendError, Appended, Committed, Entry, Load, Log, LogConfig, Now, Place, Policy,
     ProducerId, ProducerKey, Retention, TopicId,
@@ -52,6 +52,22 @@ impl Shelf {
     }
 }
 
+/// What a disk held, with these topics and producers in it.
+pub(crate) fn found(
+    topics: Vec<RecoveredTopic>,
+    producers: Vec<(ProducerId, Seq, Time)>,
+) -> Recovered {
+    Recovered {
+        log: LogId::from_random(1),
+        key: ProducerKey::new(1),
+        log_time: Time::from_millis(1_000),
+        topics,
+        producers,
+        segments: Vec::new(),
+        report: Default::default(),
+    }
+}
+
 pub(crate) struct World {
     pub log: Log,
     pub shelf: Shelf,
@@ -71,16 +87,7 @@ impl World {
             ..LogConfig::default()
         };
         change(&mut config);
-        let recovered = Recovered {
-            log: LogId::from_random(1),
-            key: ProducerKey::new(1),
-            log_time: Time::from_millis(1_000),
-            topics: Vec::new(),
-            producers: Vec::new(),
-            segments: Vec::new(),
-            report: Default::default(),
-        };
-        let (mut log, _) = Log::recover(config, recovered);
+        let (mut log, _) = Log::recover(config, found(Vec::new(), Vec::new()));
         log.set_room(1 << 20, false);
         Self {
             log,
