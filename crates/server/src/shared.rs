@@ -199,7 +199,7 @@ impl Shared {
             }
             Some((disk, recovered)) => {
                 let mut state = HubState::recover(hub_config.clone(), recovered);
-                state.set_room(disk.room_bytes, disk.is_full);
+                state.set_room(disk.store.room_bytes(), disk.store.is_full());
                 (state, Some(Storage::start(disk, shared)))
             }
         };

@@ -37,8 +37,6 @@ pub(crate) struct Storage {
     loads: VecDeque<Load>,
     /// What was read only in part, as the system refused; its readers pause.
     refused: VecDeque<(Load, Vec<ReadBack>)>,
-    /// A segment is wanting, and there was no space for it.
-    pub(crate) is_full: bool,
     /// An older copy of the folder, and when it was made.
     pub(crate) copy: Option<(CrashDisk, u64)>,
 }
@@ -78,7 +76,6 @@ impl Storage {
             jobs: VecDeque::new(),
             loads: VecDeque::new(),
             refused: VecDeque::new(),
-            is_full: false,
             copy: None,
         }
     }
@@ -145,9 +142,7 @@ impl Storage {
             return Ok(());
         };
         let outcome = running.store.done(done);
-        let no_space = matches!(outcome, Err(JobError::NoSpace(_)));
-        self.is_full = running.store.needs_segment() && (self.is_full || no_space);
-        hub.set_room(running.store.room_bytes(), self.is_full);
+        hub.set_room(running.store.room_bytes(), running.store.is_full());
         outcome
     }
 
@@ -191,7 +186,7 @@ impl Storage {
         synced?;
         let through = std::mem::take(&mut self.batch.through);
         hub.commit(through, &self.places);
-        hub.set_room(running.store.room_bytes(), self.is_full);
+        hub.set_room(running.store.room_bytes(), running.store.is_full());
         self.batch.clear();
         Ok(())
     }
@@ -287,7 +282,6 @@ impl Storage {
         self.jobs.clear();
         self.loads.clear();
         self.refused.clear();
-        self.is_full = false;
     }
 
     /// Whether the disk has room for so much and no more.

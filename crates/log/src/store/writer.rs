@@ -44,6 +44,8 @@ pub struct Store<D: Disk> {
     phase: Phase,
     active: Option<Open<D>>,
     prepared: Option<Open<D>>,
+    /// A segment is wanting, and there was no space for it.
+    is_full: bool,
     /// Segments that are full, and whose index has not been written.
     full: BTreeMap<SegmentId, Unwritten>,
     /// Segments that have no index file: those above, and any whose index could not be written.
@@ -124,6 +126,7 @@ impl<D: Disk> Store<D> {
             phase: Phase::Synced,
             active: None,
             prepared: None,
+            is_full: false,
             unindexed: full.keys().copied().collect(),
             indexed: read
                 .state
@@ -270,6 +273,13 @@ impl<D: Disk> Store<D> {
         self.prepared.is_none()
     }
 
+    /// Whether the disk is full: from when space was wanting until a segment stands ready. That another
+    /// job finds the little space it takes, or fails for another reason, says nothing of the room for a
+    /// segment.
+    pub const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// Nothing in these segments is retained: they go, once a checkpoint has what else is in them.
     /// The one being written stays, whatever is asked.
     pub fn remove(&mut self, segments: &[SegmentId]) {
@@ -343,7 +353,14 @@ impl<D: Disk> Store<D> {
 
     /// Takes the outcome of a job.
     pub fn done(&mut self, done: Done<D>) -> Result<(), JobError> {
-        match done.0 {
+        let outcome = self.settle(done.0);
+        let has_no_space = matches!(outcome, Err(JobError::NoSpace(_)));
+        self.is_full = self.needs_segment() && (self.is_full || has_no_space);
+        outcome
+    }
+
+    fn settle(&mut self, outcome: Outcome<D>) -> Result<(), JobError> {
+        match outcome {
             Outcome::Prepared { id, made } => {
                 self.jobs.is_preparing = false;
                 self.prepare(id, made?);

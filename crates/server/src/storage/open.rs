@@ -41,15 +41,11 @@ pub enum StoreError {
 
 /// A log on disk, opened.
 pub(crate) struct Opened {
-    pub(super) store: Store<FileDisk>,
+    pub(crate) store: Store<FileDisk>,
     pub(super) loads_max: usize,
     pub(super) segment_bytes: u64,
     /// Jobs of the store that have not run yet.
     pub(super) jobs: Vec<Job<FileDisk>>,
-    /// What can be written at once.
-    pub(crate) room_bytes: u64,
-    /// There is no space for more.
-    pub(crate) is_full: bool,
 }
 
 /// Opens the log in a folder, or makes a new one, and says what it held. Takes as long as reading what was not closed
@@ -77,8 +73,6 @@ pub(crate) fn open(place: &Place, config: &HubConfig) -> Result<(Opened, Recover
         loads_max: config.log.loads_max,
         segment_bytes,
         jobs: Vec::new(),
-        room_bytes: 0,
-        is_full: false,
     };
     opened.make_room()?;
     Ok((opened, recovered))
@@ -95,14 +89,12 @@ impl Opened {
             match self.store.done(job.run()) {
                 Ok(()) => {}
                 Err(error @ JobError::NoSpace(_)) => {
-                    self.is_full = true;
                     tracing::warn!(%error, "the log has no room yet");
                 }
                 Err(error) => return Err(StoreError::NotWritable(error)),
             }
         }
         self.jobs = jobs.collect();
-        self.room_bytes = self.store.room_bytes();
         Ok(())
     }
 }

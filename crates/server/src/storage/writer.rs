@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use heartwire_disk::FileDisk;
 use heartwire_log::Lsn;
-use heartwire_log::store::{Batch, DiskPlace, JobError, SegmentId, Store, WriteError};
+use heartwire_log::store::{Batch, DiskPlace, SegmentId, Store, WriteError};
 use tokio::sync::watch;
 
 use super::Signal;
@@ -40,7 +40,6 @@ pub(super) fn start(
             batch: Batch::default(),
             places: Vec::new(),
             unused: Vec::new(),
-            is_full: opened.is_full,
             try_again_at: None,
         }
         .run();
@@ -59,8 +58,6 @@ struct Writer {
     batch: Batch,
     places: Vec<DiskPlace>,
     unused: Vec<SegmentId>,
-    /// A segment is wanting, and there was no space for it.
-    is_full: bool,
     try_again_at: Option<Instant>,
 }
 
@@ -120,9 +117,7 @@ impl Writer {
         let mut has_changed = false;
         for done in self.helper.done() {
             has_changed = true;
-            let outcome = self.store.done(done);
-            self.is_full = is_full(self.is_full, &outcome, self.store.needs_segment());
-            if let Err(error) = outcome {
+            if let Err(error) = self.store.done(done) {
                 self.try_again_at = Some(Instant::now() + TRY_AGAIN);
                 tracing::warn!(%error, "the log's upkeep failed, and is tried again");
             }
@@ -144,7 +139,7 @@ impl Writer {
     }
 
     fn tell_room(&self) {
-        let (room, is_full) = (self.store.room_bytes(), self.is_full);
+        let (room, is_full) = (self.store.room_bytes(), self.store.is_full());
         if let Some(shared) = self.shared.upgrade() {
             shared.hub(|hub| hub.set_room(room, is_full));
         }
@@ -187,7 +182,7 @@ impl Writer {
     /// that the next batch need not wait.
     fn commit(&mut self) {
         let through = std::mem::take(&mut self.batch.through);
-        let (room, is_full) = (self.store.room_bytes(), self.is_full);
+        let (room, is_full) = (self.store.room_bytes(), self.store.is_full());
         if let Some(shared) = self.shared.upgrade() {
             shared.hub_calling(|hub| {
                 hub.commit(through, &self.places);
@@ -225,42 +220,5 @@ impl Writer {
             .try_again_at
             .map(|at| at.saturating_duration_since(now));
         thread::park_timeout(again.unwrap_or(IDLE));
-    }
-}
-
-/// Whether the disk is full, now that a job is done: it is from when space was wanting until a segment
-/// stands ready. That another job found the little space it takes, or failed for another reason, says
-/// nothing of the room for a segment.
-const fn is_full(was_full: bool, outcome: &Result<(), JobError>, needs_segment: bool) -> bool {
-    needs_segment && (was_full || matches!(outcome, Err(JobError::NoSpace(_))))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use heartwire_disk::FileError;
-
-    use super::*;
-
-    fn failed(source: io::Error) -> Result<(), JobError> {
-        Err(JobError::from(FileError {
-            doing: "write",
-            file: "00000002.seg".into(),
-            source,
-        }))
-    }
-
-    #[test]
-    fn a_disk_is_full_until_a_segment_stands_ready_whatever_else_is_done() {
-        let no_space = failed(io::ErrorKind::StorageFull.into());
-        let refused = failed(io::ErrorKind::PermissionDenied.into());
-        let full = is_full(false, &no_space, true);
-        assert!(full, "the segment could not be prepared");
-        assert!(is_full(full, &Ok(()), true), "an index found its space");
-        assert!(is_full(full, &refused, true), "a checkpoint failed");
-        assert!(!is_full(full, &Ok(()), false), "a segment was prepared");
-        let ready = is_full(false, &no_space, false);
-        assert!(!ready, "a checkpoint found no space, and messages do");
     }
 }
