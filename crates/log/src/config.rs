@@ -97,7 +97,8 @@ pub struct LogConfig {
     /// How many appends may wait to become durable, in all: 65,536, far more than one slow fsync
     /// gathers.
     pub pending_max: usize,
-    /// How many bytes they may hold: 64 MiB.
+    /// How many bytes they may hold: 64 MiB. The last is admitted by its payload, and its header may
+    /// exceed them.
     pub pending_bytes_max: usize,
 }
 

@@ -161,9 +161,15 @@ impl Log {
         self.stats
     }
 
-    /// What all entries take of memory, in bytes.
+    /// What all entries take of memory, in bytes, but for those that were read back.
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What those take that were read back from disk, in bytes: no more than
+    /// [`warm_bytes_max`](LogConfig::warm_bytes_max), unless one read alone has more.
+    pub const fn warm_bytes(&self) -> usize {
+        self.warm.bytes()
     }
 
     /// What the messages retained take of a disk.

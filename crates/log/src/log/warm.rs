@@ -95,6 +95,10 @@ pub(crate) struct Warm {
 }
 
 impl Warm {
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn want(&mut self, topic: TopicId, after: Offset) {
         if !self.loading.contains(&(topic, after)) {
             self.wanted.insert((topic, after));

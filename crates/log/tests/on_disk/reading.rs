@@ -42,6 +42,9 @@ fn what_was_read_back_goes_again_when_others_need_the_room() {
         let loads = world.loads();
         world.bring(&loads[0]);
         assert_eq!(world.read(topic, 0), (texts(1..=3), false));
+        let read = loads[0].places.iter().map(|at| world.shelf.entry(*at));
+        let bytes: usize = read.map(|entry| entry.memory_bytes()).sum();
+        assert_eq!(world.log.warm_bytes(), bytes, "only what was read last");
     }
 }
 

@@ -56,7 +56,7 @@ impl Seen {
             presence_len: hub.presence_len(),
             follows: hub.follows_len(),
             log: log.stats(),
-            memory_bytes: log.bytes(),
+            memory_bytes: log.bytes() + log.warm_bytes(),
             disk: log.disk_usage(),
             topics: log.topics_len(),
             producers: log.producers_len(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use heartwire_log::LogConfig;
 use heartwire_proto::client::{Loss, Status};
 use heartwire_proto::heartbeat::HeartbeatConfig;
 
@@ -21,6 +22,8 @@ const CALM_MS: u64 = 8_000;
 const ALLOWANCE_MS: u64 = 60_000;
 /// What a message takes beside its payload, in bytes, at the most.
 const ENVELOPE_BYTES: usize = 256;
+/// What it takes on disk, in bytes, at the least.
+const RECORD_BYTES_MIN: usize = 16;
 /// What the log's helper may have before it: a segment to prepare, a checkpoint, and an index for each
 /// segment without one. After a crash, or damage, these are several; the server's helper is given as
 /// many at once.
@@ -182,6 +185,10 @@ impl World {
         // The last append is admitted by its payload alone.
         let pending_max = log.config().pending_bytes_max + ENVELOPE_BYTES;
         let loads_max = log.config().loads_max + heartwire_log::Log::SWEEP_LOADS_MAX;
+        let warm_max = log
+            .config()
+            .warm_bytes_max
+            .max(read_bytes_max(log.config()));
         let storage = self.server.storage.as_ref();
         let (jobs, loads) = storage.map_or((0, 0), Storage::queued);
         let outboxes = self.clients.iter();
@@ -189,6 +196,7 @@ impl World {
         let (sent, sent_max) = fullest.map_or((0, 0), |it| (it.app.sent.len(), it.outbox_max));
         for (what, count, count_max) in [
             ("bytes wait to be durable", pending_bytes, pending_max),
+            ("bytes were read back", log.warm_bytes(), warm_max),
             ("jobs wait", jobs, JOBS_MAX),
             ("loads wait", loads, loads_max),
             ("publishes of one client wait", sent, sent_max),
@@ -305,4 +313,11 @@ impl World {
             );
         }
     }
+}
+
+/// What is read back at once takes so much of memory at the most.
+fn read_bytes_max(config: &LogConfig) -> usize {
+    let messages = config.load_bytes_max / RECORD_BYTES_MIN + 1;
+    let envelopes = messages.min(config.load_messages_max) * ENVELOPE_BYTES;
+    config.load_bytes_max + config.message_bytes_max + envelopes
 }
