@@ -173,10 +173,13 @@ fn check_model(bounds: &Model) -> bool {
 
 /// Bugs that show in a few messages, cuts and crashes, so that the model has to find them.
 #[cfg(heartwire_planted)]
-const IN_MODEL: [Bug; 5] = [
+const IN_MODEL: [Bug; 8] = [
     Bug::AckBeforeSync,
+    Bug::DeliverBeforeSync,
     Bug::NoDedup,
+    Bug::DedupForgottenAtRestart,
     Bug::NoTakeover,
+    Bug::StaleHelloWins,
     Bug::ResumeOffByOne,
     Bug::NoResend,
 ];

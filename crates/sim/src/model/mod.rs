@@ -5,11 +5,12 @@
 //! hub and log. Where the simulator draws one of the many orders in which things may happen, here all
 //! of them are tried. A cut is seen by the client at once and by the server whenever it likes: what
 //! was under way may still arrive, or not. A crash keeps what is durable, and any beginning of what
-//! was being written.
+//! was being written; the hub begins anew from that, and what followers miss is read back from the disk.
 //!
 //! Time stands still but for the delays before dials, as life and death of connections are the
 //! simulator's matter. Bytes are whole messages for the same reason.
 
+mod disk;
 mod state;
 
 use std::time::{Duration, Instant};

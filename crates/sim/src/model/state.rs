@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use heartwire_hub::{
-    Connection, Filled, HubConfig, HubState, Lsn, Now as HubNow, Peer, ProducerKey, Step,
-};
+use heartwire_hub::{Connection, Filled, HubConfig, HubState, Lsn, Now as HubNow, Peer, Step};
+use heartwire_log::Load;
 use heartwire_proto::client::{
     ClientConfig, ClientSession, Event, Input, Now, Output, Status, Transmit,
 };
@@ -13,6 +12,7 @@ use heartwire_proto::frame::{Payload, SubFrom};
 use heartwire_proto::{Attempt, ClientId, Cursor, Time, TopicName, WallTime};
 
 use super::Bounds;
+use super::disk::{Disk, give_room};
 
 /// How much is taken from the hub at once, in bytes: more than there ever is.
 const FILL_BYTES: usize = 64 * 1024;
@@ -29,6 +29,8 @@ pub enum Action {
         /// All of them.
         all: bool,
     },
+    /// What a follower waits for first has been read back from the disk.
+    Read,
     /// The client loses its connection; the server may learn of it later.
     Cut,
     /// The server learns that a connection is gone; what was under way is lost.
@@ -61,6 +63,9 @@ pub struct State {
     /// The client's clock, in milliseconds.
     now_ms: u64,
     hub: HubState<u8>,
+    disk: Disk,
+    /// What followers wait for.
+    loads: VecDeque<Load>,
     wires: Vec<Wire>,
     cuts: u8,
     crashes: u8,
@@ -78,8 +83,8 @@ fn topic() -> TopicName {
 
 impl State {
     pub(super) fn new(bounds: &Bounds) -> Self {
-        let config = Arc::new(HubConfig::default());
-        let log = "log1".parse().expect("it is an id");
+        let mut disk = Disk::new("log1".parse().expect("it is an id"));
+        let hub = HubState::recover(Arc::new(HubConfig::default()), disk.restart(0));
         let mut client = ClientSession::new(ClientConfig::default(), ClientId::from_random(1));
         let from = SubFrom::After(Cursor::Start);
         client
@@ -88,7 +93,9 @@ impl State {
         let mut state = Self {
             client,
             now_ms: 0,
-            hub: HubState::new(config, log, ProducerKey::new(7)),
+            hub,
+            disk,
+            loads: VecDeque::new(),
             wires: Vec::new(),
             cuts: bounds.cuts,
             crashes: bounds.crashes,
@@ -102,6 +109,7 @@ impl State {
                 .publish(topic(), Payload::Binary(vec![number]))
                 .expect("few messages fit into an outbox");
         }
+        give_room(&mut state.hub);
         let now = state.now();
         state.client.start(now);
         state.obey();
@@ -115,11 +123,12 @@ impl State {
         }
     }
 
-    const fn hub_now() -> HubNow {
+    /// Time stands still for the server; each of its lives draws other numbers.
+    const fn hub_now(&self) -> HubNow {
         HubNow {
             time: Time::ZERO,
             wall: WallTime::from_unix_millis(0),
-            random: 1 << 63,
+            random: (1 << 63) + self.crashes as u64,
         }
     }
 
@@ -137,12 +146,15 @@ impl State {
                 actions.push(Action::Notice(number));
             }
         }
-        let pending = self.hub.log().pending().count() as u8;
+        let pending = self.disk.unsynced() as u8;
         if pending > 0 {
             actions.push(Action::Commit { all: true });
         }
         if pending > 1 {
             actions.push(Action::Commit { all: false });
+        }
+        if !self.loads.is_empty() {
+            actions.push(Action::Read);
         }
         let held = self.wires.iter().find(|wire| wire.client_has_it);
         if self.cuts > 0 && held.is_some_and(|wire| wire.server.is_some()) {
@@ -168,6 +180,7 @@ impl State {
             Action::Up(wire) => self.up(wire),
             Action::Down(wire) => self.down(wire),
             Action::Commit { all } => self.commit(all),
+            Action::Read => self.read(),
             Action::Cut => {
                 self.cuts -= 1;
                 self.lose();
@@ -185,15 +198,16 @@ impl State {
         }
         self.obey();
         self.wake();
+        self.disk.write(&mut self.hub);
         self.forget();
     }
 
     fn up(&mut self, number: u8) {
+        let now = self.hub_now();
         let wire = &mut self.wires[usize::from(number)];
         let (Some(message), Some(server)) = (wire.up.pop_front(), &mut wire.server) else {
             return;
         };
-        let now = Self::hub_now();
         match server.receive(message.as_message(), now.time) {
             // Nobody has a token.
             Step::Done | Step::RoundTrip(_) => {}
@@ -217,16 +231,18 @@ impl State {
     }
 
     fn commit(&mut self, all: bool) {
-        let pending: Vec<Lsn> = self.pending();
-        let through = if all { pending.last() } else { pending.first() };
-        if let Some(through) = through {
-            self.hub.commit(*through, &[]);
+        let count = if all { self.disk.unsynced() } else { 1 };
+        let pending = self.hub.log().pending();
+        let lsns: Vec<Lsn> = pending.map(|(pending, _)| pending.lsn).collect();
+        if let Some(through) = count.checked_sub(1).and_then(|last| lsns.get(last)) {
+            self.hub.commit(*through, &self.disk.sync(count));
         }
     }
 
-    fn pending(&self) -> Vec<Lsn> {
-        let pending = self.hub.log().pending();
-        pending.map(|(pending, _)| pending.lsn).collect()
+    fn read(&mut self) {
+        if let Some(load) = self.loads.pop_front() {
+            self.hub.loaded(&load, self.disk.read(&load));
+        }
     }
 
     /// The client's connection is over.
@@ -258,16 +274,12 @@ impl State {
         self.crashes -= 1;
         for wire in &mut self.wires {
             wire.up.clear();
-            if let Some(mut server) = wire.server.take() {
-                server.leave(&mut self.hub);
-            }
+            wire.server = None;
         }
-        let pending = self.pending();
-        if let Some(last) = usize::from(written).checked_sub(1) {
-            self.hub.commit(pending[last], &[]);
-        }
-        self.hub.fail_all();
-        self.hub.take_wakes(&mut Vec::new());
+        let recovered = self.disk.restart(usize::from(written));
+        self.hub = HubState::recover(self.hub.config().clone(), recovered);
+        give_room(&mut self.hub);
+        self.loads.clear();
     }
 
     // ---- What follows from it ----
@@ -354,13 +366,18 @@ impl State {
         }
     }
 
-    /// Whoever the hub has woken is filled.
+    /// Whoever the hub has woken is filled, and what followers miss is asked for.
     fn wake(&mut self) {
         let mut wakes = Vec::new();
-        self.hub.take_wakes(&mut wakes);
-        while let Some(number) = wakes.pop() {
-            self.pump(number);
+        loop {
+            let mut loads = Vec::new();
+            self.hub.take_loads(&mut loads);
+            self.loads.extend(loads);
             self.hub.take_wakes(&mut wakes);
+            let Some(number) = wakes.pop() else {
+                return;
+            };
+            self.pump(number);
         }
     }
 
