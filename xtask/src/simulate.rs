@@ -11,19 +11,12 @@ const SEEDS: &str = "2000";
 /// Within how many seeds each planted bug has to be found.
 const PLANTED_SEEDS: &str = "1000";
 
-/// How many cuts and crashes there are among three messages. `model` without bounds tries two of each,
-/// which takes minutes.
-const MODELS: [[&str; 2]; 2] = [["2", "1"], ["1", "2"]];
-
 /// Runs all of it, in one build: that with the planted bugs, none of which is there until it is
 /// switched on. It has a folder of its own, so that nobody else's builds are made anew for it.
 pub(crate) fn all() -> Result<()> {
     run(&mut simulator(&["past"])?)?;
     run(&mut simulator(&["run", "--seeds", SEEDS])?)?;
-    for [cuts, crashes] in MODELS {
-        let bounds = ["--messages", "3", "--cuts", cuts, "--crashes", crashes];
-        run(&mut simulator(&[&["model"], &bounds[..]].concat())?)?;
-    }
+    run(&mut simulator(&["model"])?)?;
     run(&mut simulator(&["planted", "--seeds", PLANTED_SEEDS])?)
 }
 

@@ -1,5 +1,5 @@
-//! Every order of a few messages, a cut and a crash. `cargo xtask test --only simulate` tries more of
-//! each.
+//! Every order of two messages, a cut and a crash. `cargo xtask test --only simulate` tries three, two
+//! and two.
 
 use heartwire_sim::model::{Bounds, check};
 
