@@ -31,11 +31,11 @@ impl FileDisk {
     /// The folder, which is made, with those above it, if it does not exist.
     pub fn create(folder: impl Into<PathBuf>) -> io::Result<Self> {
         let folder = folder.into();
-        if !folder.exists() {
-            fs::create_dir_all(&folder)?;
-            if let Some(above) = folder.parent() {
-                sync_names(above)?;
-            }
+        let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let new: Vec<&Path> = folder.ancestors().take_while(is_new).collect();
+        fs::create_dir_all(&folder)?;
+        for made in new.iter().rev() {
+            sync_names(made.parent().unwrap_or(Path::new("")))?;
         }
         Self::open(folder)
     }

@@ -79,7 +79,8 @@ pub struct LogConfig {
     /// How many of them may be the server's own: 100,000, so that following, which makes some of
     /// them, leaves room for those that are published to.
     pub own_topics_max: usize,
-    /// How long epoch and offsets of a topic outlive its last message: 30 days. Forgetting is safe,
+    /// How long epoch and offsets of a topic outlive its last message, which itself lives as long as
+    /// [`Retention::age_max`] says at the most: 30 days. Forgetting is safe,
     /// as a topic that is born again draws another epoch. The server's own are forgotten with their
     /// last message.
     pub topic_age_max: Duration,

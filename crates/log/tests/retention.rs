@@ -146,6 +146,27 @@ fn a_topic_outlives_its_messages_and_is_then_forgotten_unless_it_is_kept() {
 }
 
 #[test]
+fn a_topic_outlives_its_last_message_by_a_month_however_long_that_lived() {
+    let days = |days: u64| Time::from_millis(days * 24 * HOUR);
+    for age in [1, 60] {
+        let mut log = log(LogConfig {
+            policy: kept(Retention {
+                age_max: Duration::from_secs(age * 24 * 3_600),
+                ..Retention::default()
+            }),
+            ..LogConfig::default()
+        });
+        publish(&mut log, "t", "only", 0);
+        for day in 1..age + 30 {
+            log.expire(days(day), 100, |_| false);
+            assert_eq!(ends(&log, "t"), (u64::from(day >= age), 1));
+        }
+        log.expire(days(age + 30), 100, |_| false);
+        assert_eq!(log.find(topic("t")), None);
+    }
+}
+
+#[test]
 fn a_kept_topic_is_looked_at_in_a_while_however_short_its_age() {
     let age = Duration::from_millis(1);
     let mut log = log(LogConfig {

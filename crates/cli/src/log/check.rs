@@ -42,6 +42,9 @@ fn tell(folder: &Path, checked: &Checked) -> Result<(), Failure> {
     for damage in &checked.rebuilt {
         output::line(format_args!("to be made again, without loss: {damage}"))?;
     }
+    for damage in &checked.spare {
+        output::line(format_args!("damaged, without loss: {damage}"))?;
+    }
     for damage in &checked.damage {
         output::line(format_args!("damage: {damage}"))?;
     }

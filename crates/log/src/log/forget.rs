@@ -57,7 +57,8 @@ impl Log {
         keep: &mut impl FnMut(TopicId) -> bool,
     ) {
         let (clock, topic) = (self.clock, self.topics.get(id.0));
-        let is_forgotten = topic.is_some_and(|topic| topic.is_forgotten(&self.config, clock));
+        let is_forgotten =
+            topic.is_some_and(|topic| topic.is_forgotten(policy, &self.config, clock));
         if is_forgotten && !keep(id) {
             self.forget(id);
             return;

@@ -161,12 +161,12 @@ impl Log {
         self.stats
     }
 
-    /// What all entries take of memory, in bytes, but for those that were read back.
+    /// What all entries take of memory, in bytes, but for those that were read back from disk.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What those take that were read back from disk, in bytes: no more than
+    /// What those take that were read back for followers, in bytes: no more than
     /// [`warm_bytes_max`](LogConfig::warm_bytes_max), unless one read alone has more.
     pub const fn warm_bytes(&self) -> usize {
         self.warm.bytes()

@@ -17,8 +17,9 @@ pub struct StoreConfig {
     /// How large one batch may get on disk, in bytes: 1 MiB of records, or one that is larger alone.
     /// [`Store::room_bytes`](super::Store::room_bytes) reckons with it.
     pub batch_bytes_max: u32,
-    /// How long checkpoints keep a topic's epoch and offsets after its last message, at the least:
-    /// 60 days, twice what the log does, so that nothing is forgotten here that is known there.
+    /// How long checkpoints keep a topic's epoch and offsets after its last message was published, at
+    /// the least: 60 days, more than the log does, so that nothing is forgotten here that is known
+    /// there. Where messages live longer than 30 days, it has to be more.
     pub topic_age_max: Duration,
     /// How long checkpoints keep a producer's number after its last publish: 48 h, for the same
     /// reason.

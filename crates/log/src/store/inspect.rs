@@ -34,6 +34,9 @@ pub struct Checked {
     pub torn: Option<Damage>,
     /// What is damaged, and will be made again without loss by the next start.
     pub rebuilt: Vec<Damage>,
+    /// What is damaged of the files that are kept should others be: the older checkpoint, and what it
+    /// needs. It goes with the next checkpoints.
+    pub spare: Vec<Damage>,
     /// What is damaged. Unless empty, the server refuses to start.
     pub damage: Vec<Damage>,
 }
@@ -45,6 +48,7 @@ pub fn check<D: Disk>(disk: D, spread: &impl Spread) -> Result<Checked, OpenErro
     let _lock = lock_or_look(&files)?;
     let mut read = read(&files, Trust::Nothing, spread)?;
     let torn = read.torn_damage();
+    let spare = read.damaged_spares(&files)?;
     let topics = read.state.take_topics();
     Ok(Checked {
         log: read.identity.log,
@@ -52,6 +56,7 @@ pub fn check<D: Disk>(disk: D, spread: &impl Spread) -> Result<Checked, OpenErro
         segments: read.state.segments.into_values().collect(),
         torn,
         rebuilt: read.rebuilt,
+        spare,
         damage: read.damage,
         topics,
     })

@@ -43,6 +43,8 @@ impl<D: Disk> Clone for SegmentReader<D> {
 struct OpenFiles<F> {
     by_id: BTreeMap<SegmentId, (Arc<F>, u64)>,
     uses: u64,
+    /// How often one was [forgotten](SegmentReader::forget).
+    forgets: u64,
     count_max: usize,
 }
 
@@ -54,6 +56,7 @@ impl<D: Disk> SegmentReader<D> {
             open: Arc::new(Mutex::new(OpenFiles {
                 by_id: BTreeMap::new(),
                 uses: 0,
+                forgets: 0,
                 count_max: open_files_max.max(1),
             })),
         }
@@ -117,13 +120,11 @@ impl<D: Disk> SegmentReader<D> {
     }
 
     fn file(&self, id: SegmentId) -> Result<Arc<D::File>, ReadError> {
-        let mut open = self.open.lock().expect("keeping files open does not panic");
-        open.uses += 1;
-        let now = open.uses;
-        if let Some((file, used)) = open.by_id.get_mut(&id) {
-            *used = now;
-            return Ok(Arc::clone(file));
-        }
+        let forgets = match self.open_file(id) {
+            Ok(file) => return Ok(file),
+            Err(forgets) => forgets,
+        };
+        // Nobody waits for the disk while others, the writer among them, wait for the lock.
         let opened = self.files.open(&Kind::Segment.name(id));
         let file = match opened {
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => {
@@ -131,19 +132,41 @@ impl<D: Disk> SegmentReader<D> {
             }
             opened => Arc::new(opened?),
         };
+        self.keep_open(id, &file, forgets);
+        Ok(file)
+    }
+
+    /// The file if it is open, or else how many were forgotten before.
+    fn open_file(&self, id: SegmentId) -> Result<Arc<D::File>, u64> {
+        let mut open = self.open.lock().expect("keeping files open does not panic");
+        open.uses += 1;
+        let now = open.uses;
+        let forgets = open.forgets;
+        let (file, used) = open.by_id.get_mut(&id).ok_or(forgets)?;
+        *used = now;
+        Ok(Arc::clone(file))
+    }
+
+    /// Keeps a file open, unless one was forgotten since: it may be this one.
+    fn keep_open(&self, id: SegmentId, file: &Arc<D::File>, forgets: u64) {
+        let mut open = self.open.lock().expect("keeping files open does not panic");
+        if open.forgets != forgets {
+            return;
+        }
+        let now = open.uses;
         if open.by_id.len() >= open.count_max {
             let oldest = open.by_id.iter().min_by_key(|(_, (_, used))| *used);
             let oldest = oldest.map(|(id, _)| *id);
             oldest.and_then(|id| open.by_id.remove(&id));
         }
-        open.by_id.insert(id, (Arc::clone(&file), now));
-        Ok(file)
+        open.by_id.insert(id, (Arc::clone(file), now));
     }
 
     /// Closes a segment that is removed, so that its room is free when the last reader is done.
     pub(super) fn forget(&self, id: SegmentId) {
         let mut open = self.open.lock().expect("keeping files open does not panic");
         open.by_id.remove(&id);
+        open.forgets += 1;
     }
 }
 

@@ -370,6 +370,34 @@ impl Read {
         Ok(())
     }
 
+    /// What is damaged of the files that nothing is read from as long as the newest checkpoint is whole.
+    pub(super) fn damaged_spares<D: Disk>(
+        &self,
+        files: &Files<D>,
+    ) -> Result<Vec<Damage>, FileError> {
+        let store = self.identity.store;
+        let mut damaged = Vec::new();
+        let mut note = |kind: Kind, id| {
+            let what =
+                "the file is damaged, and not needed as long as the newest checkpoint is whole";
+            damaged.push(damage(kind.name(id), 0, 0, what));
+        };
+        let older = |id: &SegmentId| *id < self.checkpoint;
+        for id in self.listing.of(Kind::Checkpoint).filter(older) {
+            let file = files.read(&Kind::Checkpoint.name(id))?;
+            let body = envelope::unwrap(Kind::Checkpoint, store, id, &file);
+            if body.and_then(CheckpointView::parse).is_none() {
+                note(Kind::Checkpoint, id);
+            }
+        }
+        for id in self.listing.of(Kind::Gone).filter(older) {
+            if read_index(files, store, Kind::Gone, id)?.is_none() {
+                note(Kind::Gone, id);
+            }
+        }
+        Ok(damaged)
+    }
+
     /// The indexes of removed segments that no checkpoint covers.
     fn read_gone<D: Disk>(
         &mut self,

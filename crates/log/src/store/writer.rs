@@ -364,6 +364,7 @@ impl<D: Disk> Store<D> {
             Outcome::Prepared { id, made } => {
                 self.jobs.is_preparing = false;
                 self.prepare(id, made?);
+                self.is_full = false;
             }
             Outcome::Sealed { id, index, made } => {
                 let facts_bytes = index.facts_bytes;

@@ -521,7 +521,7 @@ impl TopicLog {
         written: impl Fn(DiskPlace) -> Time,
     ) -> Time {
         let Some(oldest) = self.oldest_at(written) else {
-            return self.last_append + config.topic_age_max;
+            return self.forgotten_at(policy, config);
         };
         let due = oldest + policy.retention.age_max;
         match self.entries.front() {
@@ -530,9 +530,14 @@ impl TopicLog {
         }
     }
 
+    /// However early its last message went, by its number or size: its age might have taken it later.
+    fn forgotten_at(&self, policy: &Policy, config: &LogConfig) -> Time {
+        self.last_append + policy.retention.age_max + config.topic_age_max
+    }
+
     /// Whether even its name, epoch and offsets may be forgotten.
-    pub(crate) fn is_forgotten(&self, config: &LogConfig, now: Time) -> bool {
-        let is_old = self.last_append + config.topic_age_max <= now;
+    pub(crate) fn is_forgotten(&self, policy: &Policy, config: &LogConfig, now: Time) -> bool {
+        let is_old = self.forgotten_at(policy, config) <= now;
         self.is_empty() && (is_old || self.name.as_topic().is_reserved())
     }
 }

@@ -165,6 +165,10 @@ fn one_flipped_bit_of_a_checkpoint_or_of_what_a_removed_segment_left_costs_nothi
             let context = format!("{name} at {position}");
             let disk = disk.copy();
             disk.flip_bit(name, position, (position % 8) as u8);
+            let checked = check(disk.copy(), &InTurn).unwrap();
+            let told = checked.rebuilt.iter().chain(&checked.spare);
+            let mut told = told.chain(&checked.damage);
+            assert!(told.any(|damage| damage.file == *name), "{context}: untold");
             let opened = match open(&disk) {
                 Err(OpenError::Damaged { damage, .. }) => {
                     assert!(is_newest && !older, "{context}: {damage:?}");

@@ -217,6 +217,8 @@ fn a_disk_is_full_until_a_segment_stands_ready_whatever_else_is_done() {
     );
 
     disk.set_faults(|faults| (faults.read_only, faults.capacity_bytes) = (false, None));
+    let tried = outcomes(&mut store);
+    assert!(matches!(&tried[..], [(Ok(()), false)]), "{tried:?}");
     run_jobs(&mut store);
     assert!(!store.is_full(), "a segment stands ready");
 

@@ -332,7 +332,35 @@ fn a_segment_that_only_a_damaged_checkpoint_let_go_is_neither_missed_later_nor_r
 }
 
 #[test]
-fn checkpoints_come_with_the_growth_of_indexes_and_only_two_stay() {
+fn a_checkpoint_comes_when_enough_indexes_have_gathered_though_nothing_is_removed() {
+    let (disk, mut store, mut maker) = an_empty_log();
+    let mut topics = 0_usize;
+    let mut came_after = Vec::new();
+    for count in 1..=2 {
+        let before = topics;
+        while named(&disk, ".ckpt").len() < count {
+            // Long names make long indexes: two thousand are 256 KiB of them.
+            topics += 1;
+            assert!(topics < 8_000, "no checkpoint comes");
+            let name = format!("{topics:a>120}");
+            commit(&mut store, &[maker.message(&name, "m", None)]).unwrap();
+            run_jobs(&mut store);
+        }
+        came_after.push(topics - before);
+    }
+    assert!(came_after[0] > 1_500, "{came_after:?}");
+    assert!(
+        came_after[1].abs_diff(came_after[0]) < 200,
+        "{came_after:?}"
+    );
+    drop(store);
+    let (_, recovered) = open(&disk.kill()).unwrap();
+    assert_eq!(recovered.topics.len(), topics);
+    assert!(recovered.report.is_clean(), "{}", recovered.report);
+}
+
+#[test]
+fn two_checkpoints_stay_and_what_the_older_one_needs() {
     let (disk, mut store, mut maker) = an_empty_log();
     for round in 0..4 {
         fill(&mut store, &mut maker, "a", 6);

@@ -173,9 +173,9 @@ pub(crate) fn entry_of(record: &Record) -> &Entry {
 }
 
 fn random(topic: &str) -> u64 {
-    topic
-        .bytes()
-        .fold(17, |sum, byte| sum * 31 + u64::from(byte))
+    topic.bytes().fold(17, |sum: u64, byte| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+    })
 }
 
 pub(crate) fn batch(records: &[Record]) -> Batch {
