@@ -199,8 +199,8 @@ impl Shared {
             }
             Some((disk, recovered)) => {
                 let mut state = HubState::recover(hub_config.clone(), recovered);
-                state.set_room(disk.store.room_bytes(), disk.store.is_full());
-                (state, Some(Storage::start(disk, shared)))
+                state.set_room(disk.room_bytes, disk.is_full);
+                (state, Some((disk.start)(shared)))
             }
         };
         let clock = Clock::start_at(state.log().clock());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
-use heartwire_disk::FileDisk;
+use heartwire_disk::Disk;
 use heartwire_log::store::{Done, Job};
 
 use super::Signal;
@@ -15,18 +15,18 @@ use super::Signal;
 const JOBS_MAX: usize = 64;
 
 /// The helper, as the writer sees it.
-pub(super) struct Helper {
-    jobs: SyncSender<Job<FileDisk>>,
-    done: Receiver<Done<FileDisk>>,
+pub(super) struct Helper<D: Disk> {
+    jobs: SyncSender<Job<D>>,
+    done: Receiver<Done<D>>,
     /// Jobs that found no place in the channel, in their order.
-    waiting: VecDeque<Job<FileDisk>>,
+    waiting: VecDeque<Job<D>>,
     is_over: Arc<AtomicBool>,
 }
 
-impl Helper {
+impl<D: Disk> Helper<D> {
     /// Starts the thread; it ends when this is dropped.
     pub(super) fn start(signal: Arc<Signal>) -> Self {
-        let (jobs, to_do) = sync_channel::<Job<FileDisk>>(JOBS_MAX);
+        let (jobs, to_do) = sync_channel::<Job<D>>(JOBS_MAX);
         let (finished, done) = sync_channel(JOBS_MAX);
         let is_over = Arc::new(AtomicBool::new(false));
         let has_ended = is_over.clone();
@@ -49,7 +49,7 @@ impl Helper {
     }
 
     /// Takes jobs, to be done in their order.
-    pub(super) fn add(&mut self, jobs: Vec<Job<FileDisk>>) {
+    pub(super) fn add(&mut self, jobs: Vec<Job<D>>) {
         self.waiting.extend(jobs);
         while let Some(job) = self.waiting.pop_front() {
             if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) =
@@ -63,14 +63,14 @@ impl Helper {
 
     /// Waits until nothing is being done any more, and hands over what was: as long as a job runs,
     /// nobody else may have the folder. Jobs that were not begun are dropped.
-    pub(super) fn finish(self) -> impl Iterator<Item = Done<FileDisk>> {
+    pub(super) fn finish(self) -> impl Iterator<Item = Done<D>> {
         self.is_over.store(true, Ordering::Release);
         drop(self.jobs);
         self.done.into_iter()
     }
 
     /// What has been done since the last call.
-    pub(super) fn done(&self) -> impl Iterator<Item = Done<FileDisk>> {
+    pub(super) fn done(&self) -> impl Iterator<Item = Done<D>> {
         self.done.try_iter()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
-use heartwire_disk::FileDisk;
+use heartwire_disk::Disk;
 use heartwire_log::store::{ReadError, SegmentReader};
 use heartwire_log::{Load, Log};
 use heartwire_proto::Offset;
@@ -19,8 +19,8 @@ const THREADS: usize = 2;
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Starts the threads; they end when the sender is dropped.
-pub(super) fn start(
-    reader: &SegmentReader<FileDisk>,
+pub(super) fn start<D: Disk>(
+    reader: &SegmentReader<D>,
     loads_max: usize,
     shared: &Weak<Shared>,
 ) -> SyncSender<Load> {
@@ -35,7 +35,7 @@ pub(super) fn start(
     sender
 }
 
-fn run(reader: &SegmentReader<FileDisk>, shared: &Weak<Shared>, loads: &Mutex<Receiver<Load>>) {
+fn run<D: Disk>(reader: &SegmentReader<D>, shared: &Weak<Shared>, loads: &Mutex<Receiver<Load>>) {
     loop {
         let Ok(load) = lock(loads).recv() else {
             return;

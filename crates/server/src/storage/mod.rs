@@ -16,6 +16,8 @@
 mod helper;
 mod loader;
 mod open;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::PathBuf;
@@ -25,6 +27,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use heartwire_disk::Disk;
 use heartwire_log::Load;
 use heartwire_log::store::Opening;
 use tokio::sync::watch;
@@ -32,6 +35,7 @@ use tokio::sync::watch;
 use crate::shared::Shared;
 use crate::sync::lock;
 
+use open::Ready;
 pub use open::StoreError;
 pub(crate) use open::{Opened, open};
 
@@ -77,14 +81,14 @@ impl Signal {
 
 impl Storage {
     /// Starts the threads. They end with the hub.
-    pub(crate) fn start(opened: Opened, shared: &Weak<Shared>) -> Self {
+    fn start<D: Disk>(ready: Ready<D>, shared: &Weak<Shared>) -> Self {
         let signal = Arc::new(Signal::default());
         let failure = Arc::new(OnceLock::new());
         let (closed, is_closed) = watch::channel(false);
-        let segment_bytes = opened.segment_bytes;
-        let loads = loader::start(&opened.store.reader(), opened.loads_max, shared);
+        let segment_bytes = ready.segment_bytes;
+        let loads = loader::start(&ready.store.reader(), ready.loads_max, shared);
         let writer = writer::start(
-            opened,
+            ready,
             shared.clone(),
             signal.clone(),
             failure.clone(),

@@ -3,16 +3,18 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Weak;
 
-use heartwire_disk::{FileDisk, Threads};
+use heartwire_disk::{Disk, FileDisk, Threads};
 use heartwire_hub::HubConfig;
 use heartwire_log::ProducerKey;
 use heartwire_log::store::{self, Batch, Fresh, Job, JobError, Recovered, Store, StoreConfig};
 use heartwire_proto::LogId;
 use heartwire_proto::limits::HEADER_BYTES_MAX;
 
-use super::Place;
+use super::{Place, Storage};
 use crate::clock;
+use crate::shared::Shared;
 
 /// On how many threads a log is read when it is opened: more wait for the same disk.
 const THREADS_MAX: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
@@ -39,13 +41,25 @@ pub enum StoreError {
     NotWritable(JobError),
 }
 
-/// A log on disk, opened.
+/// A log on disk, opened: what the hub knows of it, whatever disk it is on.
 pub(crate) struct Opened {
-    pub(crate) store: Store<FileDisk>,
+    /// What can be written at once.
+    pub(crate) room_bytes: u64,
+    /// There is no space for more.
+    pub(crate) is_full: bool,
+    /// Starts the threads that write and read it.
+    pub(crate) start: Start,
+}
+
+type Start = Box<dyn FnOnce(&Weak<Shared>) -> Storage + Send>;
+
+/// What the threads begin with.
+pub(super) struct Ready<D: Disk> {
+    pub(super) store: Store<D>,
     pub(super) loads_max: usize,
     pub(super) segment_bytes: u64,
     /// Jobs of the store that have not run yet.
-    pub(super) jobs: Vec<Job<FileDisk>>,
+    pub(super) jobs: Vec<Job<D>>,
 }
 
 /// Opens the log in a folder, or makes a new one, and says what it held. Takes as long as reading what was not closed
@@ -55,6 +69,14 @@ pub(crate) fn open(place: &Place, config: &HubConfig) -> Result<(Opened, Recover
         folder: place.folder.clone(),
         source,
     })?;
+    open_on(disk, place, config)
+}
+
+pub(super) fn open_on<D: Disk>(
+    disk: D,
+    place: &Place,
+    config: &HubConfig,
+) -> Result<(Opened, Recovered), StoreError> {
     let fresh = Fresh {
         store: clock::secret() as u64,
         log: LogId::from_random(clock::secret() as u64),
@@ -68,17 +90,22 @@ pub(crate) fn open(place: &Place, config: &HubConfig) -> Result<(Opened, Recover
     for line in recovered.report.to_string().lines() {
         tracing::warn!(folder = %place.folder.display(), "{line}");
     }
-    let mut opened = Opened {
+    let mut ready = Ready {
         store,
         loads_max: config.log.loads_max,
         segment_bytes,
         jobs: Vec::new(),
     };
-    opened.make_room()?;
+    ready.make_room()?;
+    let opened = Opened {
+        room_bytes: ready.store.room_bytes(),
+        is_full: ready.store.is_full(),
+        start: Box::new(|shared| Storage::start(ready, shared)),
+    };
     Ok((opened, recovered))
 }
 
-impl Opened {
+impl<D: Disk> Ready<D> {
     /// Runs the store's jobs until something can be written, so that the first message is not
     /// refused; the helper runs the others. A full disk may have space again later.
     fn make_room(&mut self) -> Result<(), StoreError> {
@@ -105,7 +132,13 @@ fn store_config(config: &HubConfig) -> StoreConfig {
     let record = config.limits.message_bytes_max + HEADER_BYTES_MAX + RECORD_BYTES;
     let batch = u32::try_from(record + Batch::BYTES_MAX + Batch::RECORDS_MAX * RECORD_BYTES);
     let batch_bytes_max = batch.unwrap_or(StoreConfig::SEGMENT_BYTES_MAX / 4);
+    let policies = config.log.policies.iter().map(|(_, policy)| policy);
+    let ages = policies.chain([&config.log.policy]);
+    let age_max = ages.map(|policy| policy.retention.age_max).max();
     StoreConfig {
+        topic_age_max: age_max
+            .unwrap_or_default()
+            .saturating_add(config.log.topic_age_max.saturating_mul(2)),
         batch_bytes_max,
         segment_bytes: defaults
             .segment_bytes

@@ -4,14 +4,14 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use heartwire_disk::FileDisk;
+use heartwire_disk::Disk;
 use heartwire_log::Lsn;
 use heartwire_log::store::{Batch, DiskPlace, SegmentId, Store, WriteError};
 use tokio::sync::watch;
 
 use super::Signal;
 use super::helper::Helper;
-use super::open::Opened;
+use super::open::Ready;
 use crate::shared::Shared;
 
 /// How soon a job that failed is tried again.
@@ -19,8 +19,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long the writer sleeps when nobody raises the signal.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-pub(super) fn start(
-    opened: Opened,
+pub(super) fn start<D: Disk>(
+    ready: Ready<D>,
     shared: Weak<Shared>,
     signal: Arc<Signal>,
     failure: Arc<OnceLock<String>>,
@@ -30,10 +30,10 @@ pub(super) fn start(
     let spawned = thread.spawn(move || {
         let _ = signal.writer.set(thread::current());
         let mut helper = Helper::start(signal.clone());
-        helper.add(opened.jobs);
+        helper.add(ready.jobs);
         Writer {
             helper,
-            store: opened.store,
+            store: ready.store,
             shared,
             signal,
             failure,
@@ -48,9 +48,9 @@ pub(super) fn start(
     spawned.expect("the operating system starts threads")
 }
 
-struct Writer {
-    store: Store<FileDisk>,
-    helper: Helper,
+struct Writer<D: Disk> {
+    store: Store<D>,
+    helper: Helper<D>,
     shared: Weak<Shared>,
     signal: Arc<Signal>,
     failure: Arc<OnceLock<String>>,
@@ -69,7 +69,7 @@ enum Turn {
     Failed,
 }
 
-impl Writer {
+impl<D: Disk> Writer<D> {
     fn run(mut self) {
         loop {
             let turn = self.turn();
