@@ -70,11 +70,13 @@ pub enum Fault {
     ColdRead,
     /// The file of a removed segment became that of a new one.
     ReusedFile,
+    /// The server's process ends in good order, and leaves a closed log.
+    CleanStop,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Jitter,
         Self::CutUp,
         Self::CutDown,
@@ -107,6 +109,7 @@ impl Fault {
         Self::OlderCopy,
         Self::ColdRead,
         Self::ReusedFile,
+        Self::CleanStop,
     ];
 
     /// Those that come by themselves, so many a minute. The others follow from what happens, or are
@@ -145,8 +148,14 @@ impl fmt::Display for Fault {
 }
 
 /// How often each kind has struck.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Counts([u64; Fault::ALL.len()]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; Fault::ALL.len()])
+    }
+}
 
 impl Counts {
     /// How often that kind has struck.

@@ -108,6 +108,11 @@ impl Profile {
         if matches!(profile.backend, Backend::Disk { .. }) && aside.coin() {
             profile.mean_ms[Fault::FailedRead.index()] = Some(aside.pick(&[8_000, 30_000]));
         }
+        profile.per_mille[Fault::CleanStop.index()] = aside.pick(&[0, 400]);
+        if matches!(profile.backend, Backend::Disk { .. }) {
+            let log = &mut Arc::make_mut(&mut profile.hub).log;
+            log.hot_bytes_max = aside.pick(&[0, 4_000, log.hot_bytes_max, log.hot_bytes_max]);
+        }
         profile
     }
 

@@ -8,7 +8,7 @@ use heartwire_log::store::{
     Batch, DiskPlace, Done, Fresh, Job, JobError, OpenError, Opening, ReadError, Recovered,
     SegmentId, SegmentReader, Store, StoreConfig, WriteError, reset_epochs,
 };
-use heartwire_log::{Load, ReadBack};
+use heartwire_log::{Entry, Load, ReadBack};
 use heartwire_proto::LogId;
 
 use crate::rng::Rng;
@@ -37,6 +37,8 @@ pub(crate) struct Storage {
     loads: VecDeque<Load>,
     /// What was read only in part, as the system refused; its readers pause.
     refused: VecDeque<(Load, Vec<ReadBack>)>,
+    /// What one reader has brought this process at the most, in bytes of memory.
+    pub(crate) brought_bytes_max: usize,
     /// An older copy of the folder, and when it was made.
     pub(crate) copy: Option<(CrashDisk, u64)>,
 }
@@ -76,6 +78,7 @@ impl Storage {
             jobs: VecDeque::new(),
             loads: VecDeque::new(),
             refused: VecDeque::new(),
+            brought_bytes_max: 0,
             copy: None,
         }
     }
@@ -237,15 +240,22 @@ impl Storage {
             self.refused.push_back((load, messages));
             return (Loaded::Refused, errors);
         }
-        hub.loaded(&load, messages);
+        self.bring(&load, messages, hub);
         (Loaded::Brought, errors)
     }
 
     /// The reader that was refused first brings what it has.
     pub(crate) fn bring_refused(&mut self, hub: &mut HubState<WireId>) {
         if let Some((load, messages)) = self.refused.pop_front() {
-            hub.loaded(&load, messages);
+            self.bring(&load, messages, hub);
         }
+    }
+
+    fn bring(&mut self, load: &Load, messages: Vec<ReadBack>, hub: &mut HubState<WireId>) {
+        let entries = messages.iter().flatten();
+        let bytes = entries.map(Entry::memory_bytes).sum();
+        self.brought_bytes_max = self.brought_bytes_max.max(bytes);
+        hub.loaded(load, messages);
     }
 
     /// How many jobs wait for the helper, and how many loads for the readers.
@@ -266,6 +276,22 @@ impl Storage {
         }
     }
 
+    /// The process ends in good order: its jobs are done, and the log is closed. What fails costs the
+    /// next start nothing but time.
+    pub(crate) fn stop(&mut self) -> Result<(), WriteError> {
+        let Some(Running { mut store, .. }) = self.running.take() else {
+            return Ok(());
+        };
+        for job in self.jobs.drain(..) {
+            // What it could not do, the next start does.
+            let _ = store.done(job.run());
+        }
+        match store.failure() {
+            Some(_) => Ok(()),
+            None => store.close(),
+        }
+    }
+
     /// The process is gone; without power, an arbitrary part of what was not synced is gone too, and
     /// perhaps a job was in the middle.
     pub(crate) fn crash(&mut self, has_power: bool, rng: &mut Rng) {
@@ -282,6 +308,7 @@ impl Storage {
         self.jobs.clear();
         self.loads.clear();
         self.refused.clear();
+        self.brought_bytes_max = 0;
     }
 
     /// Whether the disk has room for so much and no more.

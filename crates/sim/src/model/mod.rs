@@ -4,8 +4,10 @@
 //! One client has published to a topic, which it follows, over the real client session, the real connection,
 //! hub and log. Where the simulator draws one of the many orders in which things may happen, here all
 //! of them are tried. A cut is seen by the client at once and by the server whenever it likes: what
-//! was under way may still arrive, or not. A crash keeps what is durable, and any beginning of what
-//! was being written; the hub begins anew from that, and what followers miss is read back from the disk.
+//! was under way may still arrive, or not. Whom the hub has woken is filled whenever it likes, and what
+//! followers miss in memory, which holds a message or two, is read back as late. The disk may fail, after
+//! which nothing helps but a crash. A crash keeps what is durable, and any beginning of what was being
+//! written; the hub begins anew from that.
 //!
 //! Time stands still but for the delays before dials, as life and death of connections are the
 //! simulator's matter. Bytes are whole messages for the same reason.
@@ -94,6 +96,10 @@ impl Model for Search {
             Property::always("I4: what is handed over is durable", |_, state: &State| {
                 state.handed_over() <= state.durable()
             }),
+            Property::always(
+                "what is durable is visible, and no more",
+                |_, state: &State| state.visible() == state.durable(),
+            ),
             Property::always("I2: stored once", |model: &Self, state: &State| {
                 state.durable() <= u64::from(model.bounds.messages)
             }),

@@ -1,9 +1,9 @@
 //! One state of the small core, and what may happen in it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use heartwire_hub::{Connection, Filled, HubConfig, HubState, Lsn, Now as HubNow, Peer, Step};
+use heartwire_hub::{Connection, Filled, HubConfig, HubState, Now as HubNow, Peer, Step};
 use heartwire_log::Load;
 use heartwire_proto::client::{
     ClientConfig, ClientSession, Event, Input, Now, Output, Status, Transmit,
@@ -17,6 +17,10 @@ use super::disk::{Disk, give_room};
 /// How much is taken from the hub at once, in bytes: more than there ever is.
 const FILL_BYTES: usize = 64 * 1024;
 
+/// How much of what is durable stays in memory, in bytes: a message, so that whoever is behind waits for
+/// the disk.
+const HOT_BYTES_MAX: usize = 200;
+
 /// One thing that may happen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
@@ -24,11 +28,12 @@ pub enum Action {
     Up(u8),
     /// A connection brings the client its next message.
     Down(u8),
-    /// The first append that waits is durable, or all that do.
-    Commit {
-        /// All of them.
-        all: bool,
-    },
+    /// So many of the appends that wait are durable, the first ones.
+    Commit(u8),
+    /// The disk fails: what waits may be written or not, and nothing more is taken until a restart.
+    Fail,
+    /// A connection that the hub has woken is filled.
+    Fill(u8),
     /// What a follower waits for first has been read back from the disk.
     Read,
     /// The client loses its connection; the server may learn of it later.
@@ -64,6 +69,9 @@ pub struct State {
     now_ms: u64,
     hub: HubState<u8>,
     disk: Disk,
+    has_failed: bool,
+    /// The connections that the hub has woken.
+    woken: BTreeSet<u8>,
     /// What followers wait for.
     loads: VecDeque<Load>,
     wires: Vec<Wire>,
@@ -84,7 +92,9 @@ fn topic() -> TopicName {
 impl State {
     pub(super) fn new(bounds: &Bounds) -> Self {
         let mut disk = Disk::new("log1".parse().expect("it is an id"));
-        let hub = HubState::recover(Arc::new(HubConfig::default()), disk.restart(0));
+        let mut config = HubConfig::default();
+        config.log.hot_bytes_max = HOT_BYTES_MAX;
+        let hub = HubState::recover(Arc::new(config), disk.restart(0));
         let mut client = ClientSession::new(ClientConfig::default(), ClientId::from_random(1));
         let from = SubFrom::After(Cursor::Start);
         client
@@ -95,6 +105,8 @@ impl State {
             now_ms: 0,
             hub,
             disk,
+            has_failed: false,
+            woken: BTreeSet::new(),
             loads: VecDeque::new(),
             wires: Vec::new(),
             cuts: bounds.cuts,
@@ -147,12 +159,13 @@ impl State {
             }
         }
         let pending = self.disk.unsynced() as u8;
-        if pending > 0 {
-            actions.push(Action::Commit { all: true });
+        if !self.has_failed {
+            actions.extend((1..=pending).map(Action::Commit));
         }
-        if pending > 1 {
-            actions.push(Action::Commit { all: false });
+        if !self.has_failed && pending > 0 && self.crashes > 0 {
+            actions.push(Action::Fail);
         }
+        actions.extend(self.woken.iter().copied().map(Action::Fill));
         if !self.loads.is_empty() {
             actions.push(Action::Read);
         }
@@ -160,7 +173,7 @@ impl State {
         if self.cuts > 0 && held.is_some_and(|wire| wire.server.is_some()) {
             actions.push(Action::Cut);
         }
-        if held.is_some_and(|wire| wire.server.is_none() && wire.down.is_empty()) {
+        if held.is_some_and(|wire| wire.server.is_none()) {
             actions.push(Action::Hear);
         }
         if self.crashes > 0 {
@@ -179,7 +192,9 @@ impl State {
         match action {
             Action::Up(wire) => self.up(wire),
             Action::Down(wire) => self.down(wire),
-            Action::Commit { all } => self.commit(all),
+            Action::Commit(count) => self.commit(usize::from(count)),
+            Action::Fail => self.fail(),
+            Action::Fill(wire) => self.pump(wire),
             Action::Read => self.read(),
             Action::Cut => {
                 self.cuts -= 1;
@@ -197,8 +212,7 @@ impl State {
             }
         }
         self.obey();
-        self.wake();
-        self.disk.write(&mut self.hub);
+        self.settle();
         self.forget();
     }
 
@@ -208,6 +222,10 @@ impl State {
         let (Some(message), Some(server)) = (wire.up.pop_front(), &mut wire.server) else {
             return;
         };
+        let is_live = server
+            .key()
+            .is_none_or(|key| self.hub.handle(key.id()).is_some());
+        let appended = self.hub.log().pending().count();
         match server.receive(message.as_message(), now.time) {
             // Nobody has a token.
             Step::Done | Step::RoundTrip(_) => {}
@@ -216,6 +234,8 @@ impl State {
             Step::Token(_) => server.keep_grant(),
         }
         server.heard(now.time);
+        // Who was displaced writes no more.
+        self.is_closed |= !is_live && self.hub.log().pending().count() != appended;
         self.pump(number);
     }
 
@@ -230,13 +250,17 @@ impl State {
         self.client.handle(Input::Message { attempt, message }, now);
     }
 
-    fn commit(&mut self, all: bool) {
-        let count = if all { self.disk.unsynced() } else { 1 };
-        let pending = self.hub.log().pending();
-        let lsns: Vec<Lsn> = pending.map(|(pending, _)| pending.lsn).collect();
-        if let Some(through) = count.checked_sub(1).and_then(|last| lsns.get(last)) {
-            self.hub.commit(*through, &self.disk.sync(count));
+    fn commit(&mut self, count: usize) {
+        let last = self.hub.log().pending().nth(count - 1);
+        if let Some(through) = last.map(|(pending, _)| pending.lsn) {
+            self.hub.commit(through, &self.disk.sync(count));
         }
+    }
+
+    fn fail(&mut self) {
+        self.has_failed = true;
+        self.hub.set_accepting(false);
+        self.hub.fail_all();
     }
 
     fn read(&mut self) {
@@ -280,6 +304,8 @@ impl State {
         self.hub = HubState::recover(self.hub.config().clone(), recovered);
         give_room(&mut self.hub);
         self.loads.clear();
+        self.woken.clear();
+        self.has_failed = false;
     }
 
     // ---- What follows from it ----
@@ -366,22 +392,21 @@ impl State {
         }
     }
 
-    /// Whoever the hub has woken is filled, and what followers miss is asked for.
-    fn wake(&mut self) {
-        let mut wakes = Vec::new();
-        loop {
-            let mut loads = Vec::new();
-            self.hub.take_loads(&mut loads);
-            self.loads.extend(loads);
-            self.hub.take_wakes(&mut wakes);
-            let Some(number) = wakes.pop() else {
-                return;
-            };
-            self.pump(number);
-        }
+    /// Takes what the hub has for others, as its driver does after each change: what is to be written
+    /// and to be read, and whom it has woken.
+    fn settle(&mut self) {
+        self.disk.write(&mut self.hub);
+        let (mut loads, mut woken, mut unused) = (Vec::new(), Vec::new(), Vec::new());
+        self.hub.take_loads(&mut loads);
+        self.loads.extend(loads);
+        self.hub.take_wakes(&mut woken);
+        self.woken.extend(woken);
+        self.hub.take_unused(&mut unused);
+        self.is_closed |= unused.into_iter().any(|id| self.disk.is_used(id));
     }
 
     fn pump(&mut self, number: u8) {
+        self.woken.remove(&number);
         let wire = &mut self.wires[usize::from(number)];
         let Some(server) = &mut wire.server else {
             return;
@@ -405,11 +430,14 @@ impl State {
         }
     }
 
-    /// A connection that nobody has any more is as good as one that never was.
+    /// Nobody hears any more what is under way to an end that is gone.
     fn forget(&mut self) {
-        for wire in &mut self.wires {
-            if !wire.client_has_it && wire.server.is_none() {
+        for (number, wire) in (0..).zip(&mut self.wires) {
+            if wire.server.is_none() {
                 wire.up.clear();
+                self.woken.remove(&number);
+            }
+            if !wire.client_has_it {
                 wire.down.clear();
             }
         }
@@ -432,24 +460,27 @@ impl State {
     }
 
     /// How many messages are durable.
-    pub(super) fn durable(&self) -> u64 {
+    pub(super) const fn durable(&self) -> u64 {
+        self.disk.durable()
+    }
+
+    /// How many messages the hub takes for durable.
+    pub(super) fn visible(&self) -> u64 {
         let log = self.hub.log();
         let name = topic();
         let found = log.find(name.as_topic()).and_then(|id| log.topic(id));
         found.map_or(0, |topic| topic.end().0)
     }
 
-    /// How many connections the hub has that do not know of an end.
+    /// How many connections the hub has, or would go on if nobody told them of their end.
     pub(super) fn live(&self) -> usize {
-        let live = |wire: &&Wire| {
+        let is_live = |(number, wire): &(u8, &Wire)| {
             let server = wire.server.as_ref();
-            server.is_some_and(|server| server.key().is_some() && server.closing().is_none())
+            let server = server.filter(|server| server.key().is_some());
+            server.is_some_and(|server| server.closing().is_none()) && !self.woken.contains(number)
         };
-        self.wires
-            .iter()
-            .filter(live)
-            .count()
-            .max(self.hub.connections_len())
+        let live = (0..).zip(&self.wires).filter(is_live).count();
+        live.max(self.hub.connections_len())
     }
 
     pub(super) const fn is_closed(&self) -> bool {

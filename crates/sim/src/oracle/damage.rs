@@ -1,4 +1,5 @@
-//! What a damaged disk may take: exactly what it says, and no more than was hit.
+//! What a damaged disk may take: what it says, and nothing as long as no bit was flipped. How much one
+//! bit may take, the tests of the store know (`log/tests/store/damage.rs`).
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,9 @@
 //! What must be true, judged from outside.
 //!
 //! The oracle knows what was published, what publishers were told, and what each application was
-//! handed, in its order. It never asks the server what the server holds, until the faults are over
-//! and the log is read once, like anybody's.
+//! handed, in its order. Of the server it asks where a topic begins and ends, and in which epoch, when
+//! somebody begins to follow it: bounds of where following may begin. What the log holds it reads
+//! once, when the faults are over, like anybody's.
 //!
 //! The invariants, as a [`Violation`] names them:
 //!

@@ -9,6 +9,7 @@ use super::{Happening, Heal, World};
 use crate::fault::Fault;
 use crate::oracle::Fate;
 use crate::profile::Backend;
+use crate::rng::Rng;
 use crate::server::{Process, empty_hub};
 use crate::trace::note;
 use crate::wire::{Piece, Way};
@@ -67,6 +68,9 @@ impl World {
     }
 
     fn leave_disk(&mut self, has_power: bool) {
+        if has_power && self.is_chaos && !self.server.is_writing {
+            self.stop_in_order();
+        }
         let Some(storage) = &mut self.server.storage else {
             return;
         };
@@ -89,6 +93,19 @@ impl World {
             self.count(Fault::BitFlip);
             note!(self, "disk: a bit flips in {place}");
             self.oracle.bit_was_flipped();
+        }
+    }
+
+    /// Perhaps the process does not die but stops.
+    fn stop_in_order(&mut self) {
+        // A draw that leaves those after it as they are.
+        let mut aside = Rng::new(self.rng.clone().u64());
+        if self.profile.strikes(Fault::CleanStop, &mut aside)
+            && let Some(storage) = &mut self.server.storage
+        {
+            let closed = storage.stop();
+            self.count(Fault::CleanStop);
+            note!(self, "server: stops in good order, {closed:?}");
         }
     }
 

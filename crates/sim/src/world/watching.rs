@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use heartwire_log::LogConfig;
 use heartwire_proto::client::{Loss, Status};
 use heartwire_proto::heartbeat::HeartbeatConfig;
 
@@ -22,8 +21,6 @@ const CALM_MS: u64 = 8_000;
 const ALLOWANCE_MS: u64 = 60_000;
 /// What a message takes beside its payload, in bytes, at the most.
 const ENVELOPE_BYTES: usize = 256;
-/// What it takes on disk, in bytes, at the least.
-const RECORD_BYTES_MIN: usize = 16;
 /// What the log's helper may have before it: a segment to prepare, a checkpoint, and an index for each
 /// segment without one. After a crash, or damage, these are several; the server's helper is given as
 /// many at once.
@@ -185,11 +182,10 @@ impl World {
         // The last append is admitted by its payload alone.
         let pending_max = log.config().pending_bytes_max + ENVELOPE_BYTES;
         let loads_max = log.config().loads_max + heartwire_log::Log::SWEEP_LOADS_MAX;
-        let warm_max = log
-            .config()
-            .warm_bytes_max
-            .max(read_bytes_max(log.config()));
         let storage = self.server.storage.as_ref();
+        // What was read last stays whatever its size.
+        let brought_max = storage.map_or(0, |storage| storage.brought_bytes_max);
+        let warm_max = log.config().warm_bytes_max.max(brought_max);
         let (jobs, loads) = storage.map_or((0, 0), Storage::queued);
         let outboxes = self.clients.iter();
         let fullest = outboxes.max_by_key(|it| it.app.sent.len().saturating_sub(it.outbox_max));
@@ -313,11 +309,4 @@ impl World {
             );
         }
     }
-}
-
-/// What is read back at once takes so much of memory at the most.
-fn read_bytes_max(config: &LogConfig) -> usize {
-    let messages = config.load_bytes_max / RECORD_BYTES_MIN + 1;
-    let envelopes = messages.min(config.load_messages_max) * ENVELOPE_BYTES;
-    config.load_bytes_max + config.message_bytes_max + envelopes
 }
