@@ -10,7 +10,7 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -159,34 +159,74 @@ async fn what_was_acknowledged_survives_kill_minus_nine() {
     }
     stop.send_replace(true);
     drop(acknowledge);
-    let counting = tokio::spawn(async move {
-        let mut count = 0;
-        while acknowledged.recv().await.is_some() {
-            count += 1;
-        }
-        count
-    });
+    // Publishers wait for whoever counts.
+    let counting = tokio::spawn(async move { while acknowledged.recv().await.is_some() {} });
 
-    let mut total = 0;
+    let mut all_published = Vec::new();
     for (publisher, (follower, count)) in publishers.into_iter().zip(followers) {
         let published = tokio::time::timeout(PATIENCE, publisher).await;
         let published = published.expect("everything is stored").expect("no panic");
         count.send_replace(Some(published));
         let numbers = follower.await.expect("no panic");
-        let expected: Vec<usize> = (0..published).collect();
         assert!(
-            numbers == expected,
+            numbers == numbers_up_to(published),
             "once each, in order: {published} were published"
         );
-        total += published;
+        all_published.push(published);
     }
     counting.await.expect("no panic");
+    server.process.signal(Signal::KILL);
+    server.process.exit();
+    read_back(&address, &flags, &all_published).await;
+    nothing_but_these_is_on_disk(&folder, &all_published);
     println!(
-        "{} rounds of kill -9 in {:.1} s: {total} messages published and followed, none lost, \
-         doubled or out of order",
+        "{} rounds of kill -9 in {:.1} s: {} messages published, followed and read back, none \
+         lost, doubled or out of order",
         rounds(),
-        begun.elapsed().as_secs_f64()
+        begun.elapsed().as_secs_f64(),
+        all_published.iter().sum::<usize>()
     );
+}
+
+fn numbers_up_to(published: usize) -> Vec<usize> {
+    (0..published).collect()
+}
+
+/// Starts the server once more and follows each topic from its head as somebody who was never there:
+/// what live followers were given may have come from memory, this comes from the disk. Stops the
+/// server as a deploy does.
+async fn read_back(address: &str, flags: &[&str], published: &[usize]) {
+    let mut server = tokio::task::block_in_place(|| Server::start_on(address, flags));
+    let reader = link(address);
+    for (number, published) in published.iter().enumerate() {
+        let followed = reader
+            .subscribe_from(&format!("numbers:{number}"), SubFrom::Head)
+            .expect("a topic");
+        let (_count, counted) = tokio::sync::watch::channel(Some(*published));
+        let numbers = follow(followed, counted).await;
+        assert!(
+            numbers == numbers_up_to(*published),
+            "once each, in order, for a newcomer as well: {published} were published"
+        );
+    }
+    drop(reader);
+    tokio::task::block_in_place(|| server.process.interrupt());
+}
+
+/// The log is whole, and each topic ends with the last message that was published: whoever follows
+/// until all have come does not see what may have been stored twice behind them.
+fn nothing_but_these_is_on_disk(folder: &Path, published: &[usize]) {
+    let folder = folder.to_str().expect("UTF-8");
+    let (code, output, errors) = Heartwire::run(&["log", "check", folder]);
+    assert_eq!(code, 0, "{output}\n{errors}");
+    assert!(!output.contains("damage"), "{output}");
+    for (number, published) in published.iter().enumerate() {
+        let topic = format!("topic numbers:{number} ");
+        let told = output.lines().find(|line| line.starts_with(&topic));
+        let told = told.unwrap_or_else(|| panic!("no {topic}in: {output}"));
+        let all = format!(" offsets 1 to {published}: {published} messages, ");
+        assert!(told.contains(&all), "{told}: {published} were published");
+    }
 }
 
 /// A back end that is posted to.
