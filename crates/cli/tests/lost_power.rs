@@ -33,6 +33,9 @@ const IMAGES: usize = 20;
 const PUBLISHERS: usize = 4;
 /// How many messages are acknowledged between two failures.
 const ACKNOWLEDGED: usize = 60;
+/// After each failure the log is read; after one of so many a server starts on it as well, which takes
+/// some seconds: its new segments are written on a file system in a file.
+const SERVED_EVERY: usize = 5;
 
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
@@ -180,14 +183,19 @@ fn what_was_acknowledged_survives_power_loss() {
                 stored.len()
             );
         }
+        if number % SERVED_EVERY == 0 {
+            goes_on(&after.0.join("data"), &messages);
+        }
         drop(after);
         fs::remove_file(copy).expect("nothing has it mounted");
     }
     is_over.store(true, Ordering::Relaxed);
     publishers.iter_mut().for_each(Publisher::join);
     println!(
-        "{IMAGES} power failures among {} acknowledged messages: none was lost",
-        total(&publishers)
+        "{IMAGES} power failures among {} acknowledged messages: none was lost, and after {} of them a \
+         server went on",
+        total(&publishers),
+        IMAGES / SERVED_EVERY
     );
 }
 
@@ -199,6 +207,66 @@ fn dump(data: &Path) -> Vec<String> {
         message["text"].as_str().expect("a text").to_owned()
     });
     lines.collect()
+}
+
+/// Reading a log changes nothing in it, and starting a server does: it cuts off what is torn, writes the
+/// last batch once more, and begins new segments. The server tells what was read before, and what comes
+/// now gets the next offset.
+fn goes_on(data: &Path, messages: &[String]) {
+    let flags = ["--data", text(data), "--retain-messages", "1000000"];
+    let mut server = Server::start(&flags);
+    let (told, end) = whole_history(&server);
+    assert!(
+        told == messages,
+        "{} messages are told where {} were read",
+        told.len(),
+        messages.len()
+    );
+    let arguments = ["sub", &server.url(), TOPIC, "--json", "--from", &end];
+    let mut follower = Heartwire::start(&arguments);
+    let stored = server.publish(TOPIC, "after the failure");
+    let (epoch, last) = end.split_once('.').expect("a cursor");
+    assert_eq!(last, messages.len().to_string(), "{end}");
+    assert_eq!(stored["epoch"], epoch, "{stored}");
+    assert_eq!(stored["offset"], messages.len() + 1, "{stored}");
+    assert_eq!(stored["durability"], "disk", "{stored}");
+    let line = follower.line().text;
+    let followed: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(
+        followed["cursor"],
+        *format!("{epoch}.{}", messages.len() + 1),
+        "{line}"
+    );
+    assert_eq!(followed["text"], "after the failure", "{line}");
+    follower.interrupt();
+    server.process.interrupt();
+    let last = dump(data).pop();
+    assert_eq!(last.as_deref(), Some("after the failure"));
+}
+
+fn text_of(value: &serde_json::Value) -> &str {
+    value.as_str().expect("a text")
+}
+
+/// All messages of the topic, oldest first, and the cursor behind them.
+fn whole_history(server: &Server) -> (Vec<String>, String) {
+    let (mut messages, mut next) = (Vec::new(), "0".to_owned());
+    loop {
+        let path = format!("/v1/topics/{TOPIC}?limit=1000&after={next}");
+        let (status, body) = server.http("GET", &path, "");
+        assert_eq!(status, 200, "{body}");
+        let page: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        let listed = page["messages"].as_array().expect("a list");
+        messages.extend(
+            listed
+                .iter()
+                .map(|message| text_of(&message["text"]).to_owned()),
+        );
+        text_of(&page["next"]).clone_into(&mut next);
+        if page["more"] == false {
+            return (messages, next);
+        }
+    }
 }
 
 /// A `heartwire.v1` connection spoken by hand: a link would try again by itself, and keep to itself
