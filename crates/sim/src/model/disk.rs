@@ -125,11 +125,12 @@ impl Disk {
 
     /// Reads back what a follower waits for.
     pub(super) fn read(&self, load: &Load) -> Vec<ReadBack> {
-        let found = |place: &DiskPlace| &self.durable[place.position as usize];
-        let places = load.places.iter();
-        places
-            .map(|place| Some(found(place).entry.clone()))
-            .collect()
+        let read = |place: &DiskPlace| {
+            let found = self.durable.get(place.position as usize);
+            let found = found.filter(|_| !place.is_lost());
+            found.map(|message| message.entry.clone())
+        };
+        load.places.iter().map(read).collect()
     }
 
     /// The position is a number over all segments.

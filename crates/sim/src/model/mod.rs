@@ -15,6 +15,7 @@
 mod disk;
 mod state;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use heartwire_proto::planted::{self, Bug};
@@ -80,7 +81,11 @@ impl Model for Search {
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         self.plant();
         let mut next = state.clone();
-        next.act(action);
+        if catch_unwind(AssertUnwindSafe(|| next.act(action))).is_err() {
+            // A panic is found like anything else, with the way there.
+            next = state.clone();
+            next.break_off();
+        }
         (next != *state).then_some(next)
     }
 
@@ -106,9 +111,10 @@ impl Model for Search {
             Property::always("I5: one live connection", |_, state: &State| {
                 state.live() <= 1
             }),
-            Property::always("no rule is broken, no link given up", |_, state: &State| {
-                !state.is_closed()
-            }),
+            Property::always(
+                "no rule is broken, no link given up, nothing panics",
+                |_, state: &State| !state.is_closed(),
+            ),
             Property::eventually(
                 "everything is stored and handed over",
                 |model: &Self, state: &State| state.is_done(&model.bounds),

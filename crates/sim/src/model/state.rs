@@ -443,6 +443,13 @@ impl State {
         }
     }
 
+    /// Something must not have happened and did, and nothing follows from it.
+    pub(super) fn break_off(&mut self) {
+        self.is_closed = true;
+        self.wires.clear();
+        self.crashes = 0;
+    }
+
     // ---- What must hold ----
 
     pub(super) fn is_in_order(&self) -> bool {
