@@ -23,6 +23,14 @@ pub(super) struct Damage {
     unknown: Vec<(TopicName, u64)>,
 }
 
+impl Damage {
+    /// Whether damage may have taken the first messages of a topic together with the index that named
+    /// them. Below a checkpoint they look trimmed then `[DISK-15]`.
+    pub(super) const fn hides_firsts(&self) -> bool {
+        self.is_accepted && self.flips > 1
+    }
+}
+
 impl Oracle {
     pub(crate) const fn bit_was_flipped(&mut self) {
         self.damage.flips += 1;
