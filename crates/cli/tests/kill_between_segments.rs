@@ -78,25 +78,19 @@ impl Moment {
                     .expect("publishes are acknowledged")
                     .expect("publishers go on");
             }
-            Self::Spared => wait_for_spare(folder, true).await,
+            Self::Spared => wait_for_spare(folder, true),
             Self::SpareTaken => {
-                wait_for_spare(folder, true).await;
-                wait_for_spare(folder, false).await;
+                wait_for_spare(folder, true);
+                wait_for_spare(folder, false);
             }
         }
     }
 }
 
-async fn wait_for_spare(folder: &Path, is_there: bool) {
+fn wait_for_spare(folder: &Path, is_there: bool) {
     let spare = folder.join("spare.tmp");
-    let comes = async {
-        while spare.exists() != is_there {
-            // Another process cannot be listened to.
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let came = tokio::time::timeout(PATIENCE, comes).await;
-    came.unwrap_or_else(|_| panic!("never: there is a spare file is {is_there}"));
+    let what = format!("whether there is a spare file is {is_there}");
+    tokio::task::block_in_place(|| wait_until(&what, || spare.exists() == is_there));
 }
 
 fn rounds() -> usize {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use heartwire_server::{PublishError, Retention};
 
 use crate::support::metrics::Scrape;
@@ -13,8 +13,6 @@ use crate::support::{Fixture, until, within};
 const MESSAGE_BYTES: usize = 1_000_000;
 /// How many such messages do not fit one segment.
 const BEYOND_ONE: usize = 70;
-/// How long whoever is refused leaves the server alone.
-const WAIT: Duration = Duration::from_millis(10);
 
 /// An empty folder of the test's own.
 fn folder(name: &str) -> PathBuf {
@@ -29,21 +27,20 @@ async fn keeping(folder: &Path, retention: Retention) -> Fixture {
 
 /// Publishes a message, and again as long as the next segment is not ready: that takes as long as the
 /// machine takes.
-async fn publish(server: &Fixture) -> Result<(), PublishError> {
-    loop {
+async fn publish(server: &Fixture) {
+    until("the next segment to be ready", async || {
         match server.hub.publish("large", vec![b'x'; MESSAGE_BYTES]).await {
-            Err(PublishError::Unavailable(_)) => tokio::time::sleep(WAIT).await,
-            stored => return stored.map(drop),
+            Err(PublishError::Unavailable(_)) => false,
+            stored => stored.map(|_| true).expect("there is room"),
         }
-    }
+    })
+    .await;
 }
 
 /// Publishes more than a segment holds.
 async fn fill_a_segment(server: &Fixture) {
     for _ in 0..BEYOND_ONE / 10 {
-        let stored = try_join_all((0..10).map(|_| publish(server)));
-        let stored = within("messages to be stored", stored).await;
-        stored.expect("there is room");
+        join_all((0..10).map(|_| publish(server))).await;
     }
 }
 
