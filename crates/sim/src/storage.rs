@@ -70,6 +70,12 @@ impl Storage {
             config: StoreConfig {
                 segment_bytes,
                 batch_bytes_max: segment_bytes / 2,
+                // Some logs are read when they are opened, the others when somebody comes by.
+                verified_bytes_max: if segment_bytes < 64 * 1024 {
+                    0
+                } else {
+                    1 << 20
+                },
                 ..StoreConfig::default()
             },
             running: None,

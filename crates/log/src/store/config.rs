@@ -27,6 +27,10 @@ pub struct StoreConfig {
     /// How many producers checkpoints keep, those that published last: 2,000,000, twice what the log
     /// remembers.
     pub producers_max: usize,
+    /// How much is read when a log is opened of segments whose index is whole, the newest first, so that
+    /// damage in them is met before it is served: 16 MiB, a hundredth of a second. A longer log is opened by
+    /// its indexes, and what is damaged in it is met when it is read.
+    pub verified_bytes_max: u64,
     /// How many segments a reader keeps open: 128.
     pub open_files_max: usize,
 }
@@ -54,6 +58,7 @@ impl Default for StoreConfig {
             topic_age_max: Duration::from_secs(60 * 24 * 3_600),
             producer_age_max: Duration::from_secs(48 * 3_600),
             producers_max: 2_000_000,
+            verified_bytes_max: 16 << 20,
             open_files_max: 128,
         }
     }

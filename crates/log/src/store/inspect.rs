@@ -8,7 +8,7 @@ use heartwire_proto::{LogId, Offset};
 use super::batch::{DiskPlace, SegmentId};
 use super::error::{Damage, OpenError, ReadError};
 use super::files::{Files, Kind};
-use super::load::Trust;
+use super::load::{INDEXES, Trust};
 use super::open::{held, holder};
 use super::reader::SegmentReader;
 use super::recover::{self, Read};
@@ -72,7 +72,7 @@ pub fn dump<D: Disk>(
 ) -> Result<Option<Vec<Damage>>, OpenError> {
     let files = Files::new(disk);
     let _lock = lock_or_look(&files)?;
-    let mut read = read(&files, Trust::Indexes, spread)?;
+    let mut read = read(&files, INDEXES, spread)?;
     let topics = read.state.take_topics();
     let Some(topic) = topics.iter().find(|told| told.name.as_topic() == topic) else {
         return Ok(None);

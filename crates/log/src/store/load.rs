@@ -18,11 +18,19 @@ use super::view::{IndexView, Layout};
 /// How much is believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Trust {
-    /// What an index says, if it is whole.
-    Indexes,
+    /// What an index says, if it is whole; but the newest segments are read, as far as so many bytes go.
+    Indexes {
+        /// The bytes.
+        verified_bytes_max: u64,
+    },
     /// Nothing that was not read.
     Nothing,
 }
+
+/// What the indexes say, wherever there are any.
+pub(super) const INDEXES: Trust = Trust::Indexes {
+    verified_bytes_max: 0,
+};
 
 /// A segment that was read.
 #[derive(Debug)]
@@ -127,13 +135,13 @@ pub(super) fn read_index<D: Disk>(
     Ok(layout.map(|layout| IndexFile { bytes, layout }))
 }
 
-/// Reads a segment.
+/// Reads a segment: its index alone, if that is whole and `reads_all` does not ask for more.
 pub(super) fn load<D: Disk>(
     files: &Files<D>,
     identity: &Identity,
     id: SegmentId,
     has_index: bool,
-    trust: Trust,
+    reads_all: bool,
 ) -> Result<Loaded, FileError> {
     let index = match has_index {
         true => read_index(files, identity.store, Kind::Index, id)?,
@@ -148,7 +156,7 @@ pub(super) fn load<D: Disk>(
     };
     let name = Kind::Segment.name(id);
     let file = files.open(&name)?;
-    if loaded.is_exact && trust == Trust::Indexes {
+    if loaded.is_exact && !reads_all {
         return Ok(loaded);
     }
     let read = file

@@ -5,7 +5,7 @@ use heartwire_disk::{Disk, LockError, Spread};
 use super::config::{Fresh, Opening, StoreConfig};
 use super::error::{FileError, OpenError};
 use super::files::{Files, META};
-use super::load::Trust;
+use super::load::{INDEXES, Trust};
 use super::meta::Identity;
 use super::recover::{self, Read};
 use super::recovered::{Lost, Recovered, RecoveredTopic, Report};
@@ -47,7 +47,9 @@ pub(super) fn open<D: Disk>(
     let files = Files::new(disk);
     let lock = lock(&files)?;
     let trust = match opening {
-        Opening::Careful => Trust::Indexes,
+        Opening::Careful => Trust::Indexes {
+            verified_bytes_max: config.verified_bytes_max,
+        },
         Opening::AcceptDataLoss => Trust::Nothing,
     };
     let mut read = match recover::read(&files, trust, spread)? {
@@ -124,7 +126,7 @@ pub fn reset_epochs<D: Disk>(
     config.check()?;
     let files = Files::new(disk);
     let _lock = lock(&files)?;
-    let Some(mut read) = recover::read(&files, Trust::Indexes, spread)? else {
+    let Some(mut read) = recover::read(&files, INDEXES, spread)? else {
         return Ok(0);
     };
     if !read.damage.is_empty() {

@@ -245,9 +245,15 @@ impl Read {
             .into_iter()
             .partition(|id| self.listing.has(Kind::Segment, *id));
         let (identity, listing) = (&self.identity, &self.listing);
+        let verified_from = match trust {
+            Trust::Nothing => 0,
+            Trust::Indexes { verified_bytes_max } => {
+                verified_from(files, &there, verified_bytes_max)?
+            }
+        };
         let loaded = spread.map(there.len(), |index| {
-            let id = there[index];
-            load(files, identity, id, listing.has(Kind::Index, id), trust)
+            let (id, reads_all) = (there[index], index >= verified_from);
+            load(files, identity, id, listing.has(Kind::Index, id), reads_all)
         });
         self.segments = loaded.into_iter().collect::<Result<_, _>>()?;
         for id in missing {
@@ -476,6 +482,26 @@ impl Read {
         hole.first
             .max((hole.last + 1).saturating_sub(count_max.max(1)))
     }
+}
+
+/// From which of the segments on all are read, so that it is not more than so many bytes.
+fn verified_from<D: Disk>(
+    files: &Files<D>,
+    segments: &[SegmentId],
+    bytes_max: u64,
+) -> Result<usize, FileError> {
+    use heartwire_disk::DiskFile as _;
+    let mut left = bytes_max;
+    for (at, id) in segments.iter().enumerate().rev() {
+        let name = Kind::Segment.name(*id);
+        let length = files.open(&name)?.len();
+        let length = length.map_err(|source| files.error("read", &name, source))?;
+        if length > left {
+            return Ok(at + 1);
+        }
+        left -= length;
+    }
+    Ok(0)
 }
 
 /// What the index of a segment says.

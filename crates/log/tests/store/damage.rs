@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use heartwire_disk::{CrashDisk, Disk, InTurn};
 use heartwire_log::store::{
-    OpenError, Opening, ReadError, Recovered, Report, SegmentReader, check, dump,
+    OpenError, Opening, ReadError, Recovered, Report, SegmentReader, Store, StoreConfig, check,
+    dump,
 };
 use heartwire_proto::Offset;
 use heartwire_proto::id::TopicRef;
@@ -147,6 +148,39 @@ fn one_flipped_bit_anywhere_is_noticed_and_costs_one_frame_at_most() {
             !is_closed,
             "an indexed log is read where it is whole"
         );
+    }
+}
+
+#[test]
+fn damage_in_the_newest_segments_is_met_at_a_start_though_they_have_indexes() {
+    let (disk, all) = a_log(true);
+    let segments = named(&disk, ".seg");
+    let open_with = |disk: &CrashDisk, verified_bytes_max: u64| {
+        let config = StoreConfig {
+            verified_bytes_max,
+            ..config()
+        };
+        Store::open(disk.kill(), config, fresh(), Opening::Careful, &InTurn)
+    };
+    let length = |name: &String| disk.contents(name).unwrap().len() as u64;
+    let newest = length(segments.last().unwrap());
+    let whole: u64 = segments.iter().map(length).sum();
+    let (store, recovered) = open_with(&disk.copy(), whole).unwrap();
+    assert!(recovered.report.is_clean(), "{}", recovered.report);
+    assert_eq!(contents(&store.reader(), &recovered), all);
+    drop(store);
+    for (at, name) in segments.iter().enumerate() {
+        let is_newest = at + 1 == segments.len();
+        for (verified, is_met) in [(whole, true), (newest, is_newest), (newest - 1, false)] {
+            let disk = disk.copy();
+            disk.flip_bit(name, 100, 3);
+            match open_with(&disk, verified) {
+                Err(OpenError::Damaged { damage, .. }) => {
+                    assert!(is_met && damage[0].file == *name, "{damage:?}");
+                }
+                opened => assert!(opened.is_ok() && !is_met, "{name} of {verified} bytes"),
+            }
+        }
     }
 }
 
