@@ -248,7 +248,7 @@ impl Read {
         let verified_from = match trust {
             Trust::Nothing => 0,
             Trust::Indexes { verified_bytes_max } => {
-                verified_from(files, &there, verified_bytes_max)?
+                verified_from(files, listing, &there, verified_bytes_max)?
             }
         };
         let loaded = spread.map(there.len(), |index| {
@@ -484,15 +484,19 @@ impl Read {
     }
 }
 
-/// From which of the segments on all are read, so that it is not more than so many bytes.
+/// From which of the segments on all are read, so that of those with an index it is not more than so
+/// many bytes. Those without one are read anyway.
 fn verified_from<D: Disk>(
     files: &Files<D>,
+    listing: &Listing,
     segments: &[SegmentId],
     bytes_max: u64,
 ) -> Result<usize, FileError> {
     use heartwire_disk::DiskFile as _;
     let mut left = bytes_max;
-    for (at, id) in segments.iter().enumerate().rev() {
+    let indexed = segments.iter().enumerate();
+    let indexed = indexed.filter(|(_, id)| listing.has(Kind::Index, **id));
+    for (at, id) in indexed.rev() {
         let name = Kind::Segment.name(*id);
         let length = files.open(&name)?.len();
         let length = length.map_err(|source| files.error("read", &name, source))?;

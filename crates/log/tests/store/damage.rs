@@ -185,6 +185,24 @@ fn damage_in_the_newest_segments_is_met_at_a_start_though_they_have_indexes() {
 }
 
 #[test]
+fn a_segment_that_a_crash_left_without_an_index_leaves_others_their_part() {
+    let (disk, _) = a_log(false);
+    let indexed = named(&disk, ".idx").pop().unwrap().replace(".idx", ".seg");
+    let last = named(&disk, ".seg").pop().unwrap();
+    assert!(indexed < last, "{last} has no index");
+    let config = StoreConfig {
+        verified_bytes_max: disk.contents(&indexed).unwrap().len() as u64,
+        ..config()
+    };
+    disk.flip_bit(&indexed, 100, 3);
+    let opened = Store::open(disk, config, fresh(), Opening::Careful, &InTurn);
+    let Err(OpenError::Damaged { damage, .. }) = opened else {
+        panic!("it was opened");
+    };
+    assert_eq!(damage[0].file, indexed);
+}
+
+#[test]
 fn one_flipped_bit_of_a_checkpoint_or_of_what_a_removed_segment_left_costs_nothing() {
     let (disk, all) = with_removed_segments();
     let (store, whole) = open(&disk.copy()).unwrap();
