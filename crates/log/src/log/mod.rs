@@ -166,12 +166,6 @@ impl Log {
         self.bytes
     }
 
-    /// What those take that were read back for followers, in bytes: no more than
-    /// [`warm_bytes_max`](LogConfig::warm_bytes_max), unless one read alone has more.
-    pub const fn warm_bytes(&self) -> usize {
-        self.warm.bytes()
-    }
-
     /// What the messages retained take of a disk.
     pub fn disk_usage(&self) -> DiskUsage {
         self.segments.usage()

@@ -95,10 +95,6 @@ pub(crate) struct Warm {
 }
 
 impl Warm {
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     pub(crate) fn want(&mut self, topic: TopicId, after: Offset) {
         if !self.loading.contains(&(topic, after)) {
             self.wanted.insert((topic, after));
@@ -112,6 +108,12 @@ impl Warm {
 }
 
 impl Log {
+    /// What those take that were read back for followers, in bytes: no more than
+    /// [`warm_bytes_max`](crate::LogConfig::warm_bytes_max), unless one read alone has more.
+    pub const fn warm_bytes(&self) -> usize {
+        self.warm.bytes
+    }
+
     /// Moves out what is to be read back: the driver answers each with [`loaded`](Self::loaded). No
     /// more than [`loads_max`](crate::LogConfig::loads_max) are on their way at a time. Topics for
     /// which somebody waits although nothing is cold any more are added to `warm`.

@@ -354,8 +354,7 @@ impl<D: Disk> Store<D> {
     /// Takes the outcome of a job.
     pub fn done(&mut self, done: Done<D>) -> Result<(), JobError> {
         let outcome = self.settle(done.0);
-        let has_no_space = matches!(outcome, Err(JobError::NoSpace(_)));
-        self.is_full = self.needs_segment() && (self.is_full || has_no_space);
+        self.is_full |= self.needs_segment() && matches!(outcome, Err(JobError::NoSpace(_)));
         outcome
     }
 

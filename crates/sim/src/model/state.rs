@@ -147,6 +147,9 @@ impl State {
     // ---- What may happen ----
 
     pub(super) fn actions(&self, actions: &mut Vec<Action>) {
+        if self.is_closed {
+            return;
+        }
         for (number, wire) in (0..).zip(&self.wires) {
             if wire.server.is_some() && !wire.up.is_empty() {
                 actions.push(Action::Up(number));
@@ -443,11 +446,9 @@ impl State {
         }
     }
 
-    /// Something must not have happened and did, and nothing follows from it.
-    pub(super) fn break_off(&mut self) {
+    /// Something that must not happen has, and nothing follows from it.
+    pub(super) const fn break_off(&mut self) {
         self.is_closed = true;
-        self.wires.clear();
-        self.crashes = 0;
     }
 
     // ---- What must hold ----
