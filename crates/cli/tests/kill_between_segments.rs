@@ -19,8 +19,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::{Heartwire, Server, Signal, wait_until};
-use heartwire::{Delivery, Link, Reconnect, SubFrom, Subscription};
+use common::{Server, Signal, is_whole, link, wait_until};
+use heartwire::{Delivery, Link, SubFrom, Subscription};
 use heartwire_testing::lasting_address;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -97,13 +97,6 @@ fn rounds() -> usize {
     let asked = std::env::var("HEARTWIRE_KILL_ROUNDS").ok();
     let asked = asked.map_or(0, |asked| asked.parse().expect("a number of rounds"));
     asked.max(MOMENTS.len())
-}
-
-fn link(server: &str) -> Link {
-    // Whoever is cut off comes back at once: a test has no herd.
-    let policy = Reconnect::fixed(Duration::from_millis(50), 1).unlimited();
-    let link = Link::builder(&format!("ws://{server}/websocket")).reconnect(policy);
-    link.connect().expect("a good address")
 }
 
 /// A message that says everywhere which one it is.
@@ -317,7 +310,11 @@ async fn what_was_acknowledged_survives_kill_minus_nine_while_segments_turn() {
     assert!(turned.removed >= 1, "{turned:?}");
     assert!(turned.reused >= 1, "{turned:?}");
     read_back(&address, &flags, &folder, &published).await;
-    is_whole(&folder, &published);
+    let ends = published.iter().enumerate();
+    is_whole(
+        &folder,
+        ends.map(|(number, last)| (topic(number), format!(" to {last}: "))),
+    );
     println!(
         "{} rounds of kill -9 in {:.1} s: {} messages in {} segments, {} of them filled, {} removed \
          and {} made of the files of others: nothing lost, doubled or out of order",
@@ -363,19 +360,3 @@ async fn read_back(address: &str, flags: &[&str], folder: &Path, published: &[us
 /// No more segments are left than what is retained may lie in: it takes up half of one, and no server
 /// but the last few has written less than that. One more stands ready.
 const SEGMENTS_LEFT: usize = 6;
-
-/// There is no damage, and each topic ends with the last message that was published.
-fn is_whole(folder: &Path, published: &[usize]) {
-    let folder = folder.to_str().expect("UTF-8");
-    let (code, output, errors) = Heartwire::run(&["log", "check", folder]);
-    assert_eq!(code, 0, "{output}\n{errors}");
-    assert!(!output.contains("damage"), "{output}");
-    for (number, published) in published.iter().enumerate() {
-        let told = output
-            .lines()
-            .find(|line| line.starts_with(&format!("topic {} ", topic(number))));
-        let told = told.unwrap_or_else(|| panic!("topic {number} is not in: {output}"));
-        let end = format!(" to {published}: ");
-        assert!(told.contains(&end), "{told}: {published} were published");
-    }
-}

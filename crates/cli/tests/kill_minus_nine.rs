@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use common::{Heartwire, Server, Signal, http};
-use heartwire::{Delivery, Link, Reconnect, SubFrom};
+use common::{Heartwire, Server, Signal, http, is_whole, link};
+use heartwire::{Delivery, Link, SubFrom};
 use heartwire_testing::lasting_address;
 use http::StatusCode;
 use serde_json::Value;
@@ -51,13 +51,6 @@ fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&folder);
     folder
-}
-
-fn link(server: &str) -> Link {
-    // Whoever is cut off comes back at once: a test has no herd.
-    let policy = Reconnect::fixed(Duration::from_millis(50), 1).unlimited();
-    let link = Link::builder(&format!("ws://{server}/websocket")).reconnect(policy);
-    link.connect().expect("a good address")
 }
 
 /// Publishes `0`, `1`, … to a topic until it is told to stop. Returns how many there are.
@@ -216,17 +209,14 @@ async fn read_back(address: &str, flags: &[&str], published: &[usize]) {
 /// The log is whole, and each topic ends with the last message that was published: whoever follows
 /// until all have come does not see what may have been stored twice behind them.
 fn nothing_but_these_is_on_disk(folder: &Path, published: &[usize]) {
-    let folder = folder.to_str().expect("UTF-8");
-    let (code, output, errors) = Heartwire::run(&["log", "check", folder]);
-    assert_eq!(code, 0, "{output}\n{errors}");
-    assert!(!output.contains("damage"), "{output}");
-    for (number, published) in published.iter().enumerate() {
-        let topic = format!("topic numbers:{number} ");
-        let told = output.lines().find(|line| line.starts_with(&topic));
-        let told = told.unwrap_or_else(|| panic!("no {topic}in: {output}"));
-        let all = format!(" offsets 1 to {published}: {published} messages, ");
-        assert!(told.contains(&all), "{told}: {published} were published");
-    }
+    let all = published.iter().enumerate();
+    is_whole(
+        folder,
+        all.map(|(number, count)| {
+            let says = format!(" offsets 1 to {count}: {count} messages, ");
+            (format!("numbers:{number}"), says)
+        }),
+    );
 }
 
 /// A back end that is posted to.

@@ -8,11 +8,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use heartwire::{Link, Reconnect};
 use rustix::process::{Pid, kill_process};
 
 pub use rustix::process::Signal;
@@ -365,6 +367,28 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never: {what}");
         // The one way to wait for another process that cannot be listened to.
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A link of the Rust client.
+pub fn link(server: &str) -> Link {
+    // Whoever is cut off comes back at once: a test has no herd.
+    let policy = Reconnect::fixed(Duration::from_millis(50), 1).unlimited();
+    let link = Link::builder(&format!("ws://{server}/websocket")).reconnect(policy);
+    link.connect().expect("a good address")
+}
+
+/// Checks a log on disk: there is no damage, and the line of each topic says this.
+pub fn is_whole(folder: &Path, topics: impl IntoIterator<Item = (String, String)>) {
+    let folder = folder.to_str().expect("UTF-8");
+    let (code, output, errors) = Heartwire::run(&["log", "check", folder]);
+    assert_eq!(code, 0, "{output}\n{errors}");
+    assert!(!output.contains("damage"), "{output}");
+    for (topic, says) in topics {
+        let begin = format!("topic {topic} ");
+        let told = output.lines().find(|line| line.starts_with(&begin));
+        let told = told.unwrap_or_else(|| panic!("no {topic} in: {output}"));
+        assert!(told.contains(&says), "{told}: {says} is expected");
     }
 }
 

@@ -10,6 +10,8 @@ use heartwire_proto::{Epoch, Seq, Time};
 use super::batch::SegmentId;
 use super::bytes::{Put as _, Take};
 use super::config::StoreConfig;
+use super::envelope;
+use super::files::Kind;
 use super::record::{Key, epoch};
 use super::recovered::SegmentInfo;
 use super::share::Topic;
@@ -50,6 +52,11 @@ pub(super) struct CheckpointView<'a> {
 }
 
 impl<'a> CheckpointView<'a> {
+    /// Reads the file of a checkpoint; `None` if it is damaged.
+    pub(super) fn of_file(store: u64, id: SegmentId, file: &'a [u8]) -> Option<Self> {
+        envelope::unwrap(Kind::Checkpoint, store, id, file).and_then(Self::parse)
+    }
+
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let mut take = Take(bytes);
         let time = Time::from_millis(take.u64()?);

@@ -253,8 +253,7 @@ fn fold_below<D: Disk>(
         .find(|before| *before <= id);
     if let Some(before) = before {
         let file = files.read(&Kind::Checkpoint.name(before))?;
-        let body = envelope::unwrap(Kind::Checkpoint, store, before, &file);
-        let view = body.and_then(CheckpointView::parse);
+        let view = CheckpointView::of_file(store, before, &file);
         let view = view.ok_or_else(|| damaged(Kind::Checkpoint, before))?;
         let (id, checkpoint) = (before, view);
         state.take_in(&Step::Checkpoint { id, checkpoint });
@@ -314,8 +313,7 @@ fn remove_old<D: Disk>(
         SegmentId(0) => Vec::new(),
         kept => files.read(&Kind::Checkpoint.name(kept))?,
     };
-    let body = envelope::unwrap(Kind::Checkpoint, identity.store, kept, &file);
-    let named: Vec<SegmentId> = match body.and_then(CheckpointView::parse) {
+    let named: Vec<SegmentId> = match CheckpointView::of_file(identity.store, kept, &file) {
         Some(view) => view.segments().map(|info| info.id).collect(),
         None => Vec::new(),
     };

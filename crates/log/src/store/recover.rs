@@ -11,7 +11,6 @@ use heartwire_disk::{Disk, Spread};
 use super::batch::SegmentId;
 use super::checkpoint::CheckpointView;
 use super::checksum::Hashes;
-use super::envelope;
 use super::error::{Damage, FileError, OpenError};
 use super::files::{Files, Kind, Listing, META};
 use super::load::{IndexFile, Loaded, Trust, load, read_index};
@@ -187,8 +186,7 @@ impl Read {
     }
 
     fn checkpoint_view<'a>(&self, file: &'a [u8]) -> Option<CheckpointView<'a>> {
-        let (store, id) = (self.identity.store, self.checkpoint);
-        envelope::unwrap(Kind::Checkpoint, store, id, file).and_then(CheckpointView::parse)
+        CheckpointView::of_file(self.identity.store, self.checkpoint, file)
     }
 
     /// The newest checkpoint that is whole.
@@ -391,8 +389,7 @@ impl Read {
         let older = |id: &SegmentId| *id < self.checkpoint;
         for id in self.listing.of(Kind::Checkpoint).filter(older) {
             let file = files.read(&Kind::Checkpoint.name(id))?;
-            let body = envelope::unwrap(Kind::Checkpoint, store, id, &file);
-            if body.and_then(CheckpointView::parse).is_none() {
+            if CheckpointView::of_file(store, id, &file).is_none() {
                 note(Kind::Checkpoint, id);
             }
         }
