@@ -52,6 +52,33 @@ impl FileError {
     }
 }
 
+/// What the system calls bytes that the device does not give back: a broken sector, or one that does
+/// not match its checksum. It has tried again by itself before it says so.
+#[cfg(target_os = "linux")]
+const UNREADABLE: &[i32] = &[
+    5,  /* EIO */
+    61, /* ENODATA */
+    74, /* EBADMSG */
+    84, /* EILSEQ */
+];
+#[cfg(all(unix, not(target_os = "linux")))]
+const UNREADABLE: &[i32] = &[5 /* EIO */];
+#[cfg(not(unix))]
+const UNREADABLE: &[i32] = &[1117 /* ERROR_IO_DEVICE */, 23 /* ERROR_CRC */];
+
+/// Whether an error of reading says that the device has lost these bytes, whoever asks for them. All
+/// else (no file handle left, no permission) says nothing of what stands there.
+pub fn is_unreadable(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .is_some_and(|code| UNREADABLE.contains(&code))
+}
+
+/// Such an error.
+pub(crate) fn unreadable() -> io::Error {
+    io::Error::from_raw_os_error(UNREADABLE[0])
+}
+
 impl From<FileError> for io::Error {
     /// Of the same kind, and with the same words.
     fn from(error: FileError) -> Self {

@@ -17,7 +17,7 @@ mod spread;
 use std::{fmt, io};
 
 pub use crash::{Calls, CrashDisk, CrashFile, CrashLock, Dice, Faults};
-pub use error::FileError;
+pub use error::{FileError, is_unreadable};
 pub use file::{FileDisk, FileLock, OsFile};
 pub use replace::{TEMPORARY, replace, replace_by};
 pub use spread::{InTurn, Spread, Threads};

@@ -16,7 +16,8 @@ pub struct Retention {
     /// newest message is kept even when it alone is larger.
     pub bytes_max: usize,
     /// How old a message may grow: 24 h, so that a client that slept over night misses nothing. Nobody
-    /// is given an older one; on disk it may take space until the newest of its segment is as old.
+    /// is given an older one; on disk it may take space until the newest of its segment is as old. It is
+    /// the log's time that counts: a server that starts goes on with that of the last message written.
     pub age_max: Duration,
 }
 

@@ -6,6 +6,9 @@
 //!   read ───────┘          └──► crash, or a sync that fails: any part of it, in any order
 //! ```
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use super::dice::Dice;
 
 /// A change that no sync has made durable.
@@ -21,6 +24,8 @@ pub(super) struct Content {
     cache: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Change>,
+    /// Bytes that cannot be read until they are written to: a device puts others in their place.
+    worn_out: BTreeSet<usize>,
 }
 
 impl Content {
@@ -28,7 +33,7 @@ impl Content {
         Self {
             durable: bytes.clone(),
             cache: bytes,
-            pending: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -43,6 +48,8 @@ impl Content {
         };
         change.apply(&mut self.cache);
         self.pending.push(change);
+        let is_spared = |at: &usize| !(position..position + bytes.len()).contains(at);
+        self.worn_out.retain(is_spared);
     }
 
     pub(super) fn set_len(&mut self, len: usize) {
@@ -74,6 +81,14 @@ impl Content {
                 *byte ^= mask;
             }
         }
+    }
+
+    pub(super) fn wear_out(&mut self, position: usize) {
+        self.worn_out.insert(position);
+    }
+
+    pub(super) fn is_worn_out(&self, range: Range<usize>) -> bool {
+        self.worn_out.range(range).next().is_some()
     }
 
     /// A sector goes to the device as it stood after any of the changes to it, each sector for

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::io::{Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::error::unreadable;
 use crate::{Disk, DiskFile, LockError};
 use folder::{Folder, Node, content};
 
@@ -160,6 +161,14 @@ impl CrashDisk {
     pub fn flip_bit(&self, name: &str, position: u64, bit: u8) {
         if let Some(node) = self.inner().folder.get(name) {
             content(node).flip(position as usize, 1 << (bit % 8));
+        }
+    }
+
+    /// The device does not give a byte of a file back any more, nor those that are read with it, until
+    /// somebody writes to it.
+    pub fn wear_out(&self, name: &str, position: u64) {
+        if let Some(node) = self.inner().folder.get(name) {
+            content(node).wear_out(position as usize);
         }
     }
 
@@ -362,6 +371,10 @@ impl DiskFile for CrashFile {
     fn read_at(&self, bytes: &mut [u8], position: u64) -> Result<()> {
         let inner = self.disk.call(Call::Read)?;
         let content = content(&self.node);
+        let position_end = (position as usize).saturating_add(bytes.len());
+        if content.is_worn_out(position as usize..position_end) {
+            return Err(unreadable());
+        }
         let there = content.cached().get(position as usize..).unwrap_or(&[]);
         let mut count = there.len().min(bytes.len());
         if inner.faults.short_reads {

@@ -67,3 +67,22 @@ fn a_copy_goes_its_own_way() {
     assert_eq!(copy.contents("a").unwrap(), b"old");
     assert_eq!(disk.contents("a").unwrap(), b"new");
 }
+
+#[test]
+fn what_the_device_does_not_give_back_fails_alone_until_it_is_written_to() {
+    let disk = CrashDisk::new();
+    disk.put("f", vec![7; 100]);
+    disk.wear_out("f", 50);
+    let file = disk.open("f").unwrap();
+    let mut bytes = [0; 10];
+    for (position, is_readable) in [(0, true), (40, true), (41, false), (50, false), (51, true)] {
+        let read = file.read_at(&mut bytes, position);
+        let is_unread = read.as_ref().err().is_some_and(crate::is_unreadable);
+        assert_eq!(is_unread, !is_readable, "{position}: {read:?}");
+    }
+    file.write_at(&[8], 50).unwrap();
+    file.read_at(&mut bytes, 41).unwrap();
+    assert_eq!(bytes, [7, 7, 7, 7, 7, 7, 7, 7, 7, 8]);
+    let refused = Error::from(ErrorKind::PermissionDenied);
+    assert!(!crate::is_unreadable(&refused));
+}

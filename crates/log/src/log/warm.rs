@@ -37,8 +37,9 @@ pub struct Load {
 
 impl Load {
     /// Reads the messages for [`Log::loaded`]: one for each place, `None` where the disk has lost it, up
-    /// to where the system refuses to read, which loses nothing. `report` is told at which offset what
-    /// was met.
+    /// to where the system refuses to read, which loses nothing. What the device does not give back is
+    /// lost to whoever waits for it, and stays where it is. `report` is told at which offset what was
+    /// met.
     pub fn read<D: Disk>(
         &self,
         reader: &SegmentReader<D>,
@@ -59,8 +60,8 @@ impl Load {
             let outcome = reader.read(&self.name, self.origin, first, places, &mut entries);
             messages.extend(entries.into_iter().map(Some));
             if let Err(error) = outcome {
-                let is_refused = matches!(error, ReadError::File(_))
-                    && !planted::has(Bug::RefusedReadTakenForLoss);
+                let is_refused =
+                    self.is_refused(&error) && !planted::has(Bug::RefusedReadTakenForLoss);
                 report(offset(messages.len()), error);
                 if is_refused {
                     break;
@@ -69,6 +70,16 @@ impl Load {
             }
         }
         messages
+    }
+
+    /// Whether an error leaves open what stands there.
+    fn is_refused(&self, error: &ReadError) -> bool {
+        match error {
+            ReadError::File(_) => true,
+            // A follower cannot wait for ever. A segment can, and is not given up for it.
+            ReadError::Unreadable(_) => self.purpose == Purpose::Move,
+            ReadError::Gone { .. } | ReadError::Damaged(_) => false,
+        }
     }
 }
 

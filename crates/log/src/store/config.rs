@@ -27,9 +27,10 @@ pub struct StoreConfig {
     /// How many producers checkpoints keep, those that published last: 2,000,000, twice what the log
     /// remembers.
     pub producers_max: usize,
-    /// How much is read when a log is opened of segments whose index is whole, the newest first, so that
-    /// damage in them is met before it is served: 16 MiB, a hundredth of a second. A longer log is opened by
-    /// its indexes, and what is damaged in it is met when it is read.
+    /// When a log is opened, the newest segments with an index are read as well, as long as they come
+    /// to no more bytes than these together: so damage in a short log is met before it is served.
+    /// 16 MiB, a hundredth of a second. Others are opened by their indexes, and what is damaged in them
+    /// is met when it is read.
     pub verified_bytes_max: u64,
     /// How many segments a reader keeps open: 128.
     pub open_files_max: usize,

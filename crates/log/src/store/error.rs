@@ -172,6 +172,10 @@ pub enum ReadError {
     /// The device's: the record does not hold what was written.
     #[error("damaged: {0}")]
     Damaged(Damage),
+    /// The device's: it does not give the record back. Another time it may, where the device is not a
+    /// disk but something that stands for one.
+    #[error("unreadable: {0}")]
+    Unreadable(Damage),
     /// Ours: the system refused.
     #[error(transparent)]
     File(#[from] FileError),

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use heartwire_disk::{Disk, DiskFile as _, FileError, LockError, TEMPORARY, replace, replace_by};
+use heartwire_disk::{
+    Disk, DiskFile as _, FileError, LockError, TEMPORARY, is_unreadable, replace, replace_by,
+};
 use heartwire_proto::planted::{self, Bug};
 
 use super::batch::SegmentId;
@@ -133,9 +135,13 @@ impl<D: Disk> Files<D> {
         opened.map_err(|source| self.error("open", name, source))
     }
 
+    /// All of a file that is read and written as a whole. One that the device does not give back is as
+    /// good as one that is damaged, and is read as an empty one, which none of them is.
     pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, FileError> {
-        let read = self.disk.read(name);
-        read.map_err(|source| self.error("read", name, source))
+        match self.disk.read(name) {
+            Err(error) if is_unreadable(&error) => Ok(Vec::new()),
+            read => read.map_err(|source| self.error("read", name, source)),
+        }
     }
 
     /// Puts a whole file there, durably, in place of whatever has the name. A crash leaves the one or

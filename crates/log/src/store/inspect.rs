@@ -125,7 +125,7 @@ impl Stretch<'_> {
                     damage.push(missing(segment));
                     self.skip();
                 }
-                Err(ReadError::Damaged(found)) => {
+                Err(ReadError::Damaged(found) | ReadError::Unreadable(found)) => {
                     damage.push(found);
                     self.skip();
                 }

@@ -62,6 +62,7 @@ mod scan;
 mod share;
 mod state;
 mod view;
+mod window;
 mod writer;
 
 pub use batch::{Batch, DiskPlace, Record, SegmentId};

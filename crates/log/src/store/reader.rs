@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use heartwire_disk::{Disk, DiskFile as _};
+use heartwire_disk::{Disk, DiskFile as _, is_unreadable};
 use heartwire_proto::{Epoch, Offset, TopicName};
 
 use super::batch::{DiskPlace, SegmentId};
@@ -87,10 +87,27 @@ impl<D: Disk> SegmentReader<D> {
             let group = group_bytes(rest);
             let (now, later) = rest.split_at(group.count);
             bytes.resize(group.bytes, 0);
-            let read = self.read_bytes(*start, &mut bytes);
-            read.and_then(|()| wanted.take_all(now, &bytes, self.store, entries))
-                .map_err(|error| self.unless_gone(start.segment, error))?;
+            let read = match self.read_bytes(*start, &mut bytes) {
+                // Only some of them may be unreadable.
+                Err(ReadError::Unreadable(_)) => self.read_singly(now, &mut wanted, entries),
+                read => read.and_then(|()| wanted.take_all(now, &bytes, self.store, entries)),
+            };
+            read.map_err(|error| self.unless_gone(start.segment, error))?;
             rest = later;
+        }
+        Ok(())
+    }
+
+    fn read_singly(
+        &self,
+        places: &[DiskPlace],
+        wanted: &mut Wanted<'_>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), ReadError> {
+        for place in places {
+            let mut bytes = vec![0; place.bytes as usize];
+            self.read_bytes(*place, &mut bytes)?;
+            wanted.take_all(&[*place], &bytes, self.store, entries)?;
         }
         Ok(())
     }
@@ -99,7 +116,7 @@ impl<D: Disk> SegmentReader<D> {
     /// may be writing to its file, and nothing of it is damaged. Where the system does not say, nobody
     /// knows.
     fn unless_gone(&self, id: SegmentId, error: ReadError) -> ReadError {
-        if !matches!(error, ReadError::Damaged(_)) {
+        if !matches!(error, ReadError::Damaged(_) | ReadError::Unreadable(_)) {
             return error;
         }
         self.forget(id);
@@ -112,6 +129,10 @@ impl<D: Disk> SegmentReader<D> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(damaged(place, "the segment ends before"))
             }
+            Err(error) if is_unreadable(&error) => Err(ReadError::Unreadable(damage(
+                place,
+                "the disk cannot read the record",
+            ))),
             read => {
                 let name = Kind::Segment.name(place.segment);
                 read.map_err(|source| self.files.error("read", &name, source).into())
@@ -132,7 +153,7 @@ impl<D: Disk> SegmentReader<D> {
             }
             opened => Arc::new(opened?),
         };
-        self.keep_open(id, &file, forgets);
+        drop(self.keep_open(id, &file, forgets));
         Ok(file)
     }
 
@@ -147,26 +168,29 @@ impl<D: Disk> SegmentReader<D> {
         Ok(Arc::clone(file))
     }
 
-    /// Keeps a file open, unless one was forgotten since: it may be this one.
-    fn keep_open(&self, id: SegmentId, file: &Arc<D::File>, forgets: u64) {
+    /// Keeps a file open, unless one was forgotten since: it may be this one. Returns the one that makes
+    /// room for it: closing a file may take long, and is for whoever holds no lock.
+    fn keep_open(&self, id: SegmentId, file: &Arc<D::File>, forgets: u64) -> Option<Arc<D::File>> {
         let mut open = self.open.lock().expect("keeping files open does not panic");
         if open.forgets != forgets {
-            return;
+            return None;
         }
         let now = open.uses;
-        if open.by_id.len() >= open.count_max {
-            let oldest = open.by_id.iter().min_by_key(|(_, (_, used))| *used);
-            let oldest = oldest.map(|(id, _)| *id);
-            oldest.and_then(|id| open.by_id.remove(&id));
-        }
-        open.by_id.insert(id, (Arc::clone(file), now));
+        let is_full = open.by_id.len() >= open.count_max && !open.by_id.contains_key(&id);
+        let by_use = open.by_id.iter().min_by_key(|(_, (_, used))| *used);
+        let oldest = by_use.map(|(id, _)| *id).filter(|_| is_full);
+        let closed = oldest.and_then(|oldest| open.by_id.remove(&oldest));
+        let twin = open.by_id.insert(id, (Arc::clone(file), now));
+        closed.or(twin).map(|(file, _)| file)
     }
 
     /// Closes a segment that is removed, so that its room is free when the last reader is done.
     pub(super) fn forget(&self, id: SegmentId) {
         let mut open = self.open.lock().expect("keeping files open does not panic");
-        open.by_id.remove(&id);
+        let closed = open.by_id.remove(&id);
         open.forgets += 1;
+        drop(open);
+        drop(closed);
     }
 }
 
@@ -247,10 +271,14 @@ impl Wanted<'_> {
 }
 
 fn damaged(place: DiskPlace, what: &'static str) -> ReadError {
-    ReadError::Damaged(Damage {
+    ReadError::Damaged(damage(place, what))
+}
+
+fn damage(place: DiskPlace, what: &'static str) -> Damage {
+    Damage {
         file: Kind::Segment.name(place.segment),
         position: u64::from(place.position),
         bytes: u64::from(place.bytes),
         what,
-    })
+    }
 }

@@ -6,7 +6,9 @@
 //!                                                      └─► where messages stand, by topic ─►─┘
 //! ```
 
-use heartwire_disk::{Disk, Spread};
+use std::io::ErrorKind;
+
+use heartwire_disk::{Disk, DiskFile as _, Spread, is_unreadable};
 
 use super::batch::SegmentId;
 use super::checkpoint::CheckpointView;
@@ -112,12 +114,13 @@ fn read_identity<D: Disk>(
 }
 
 fn read_header<D: Disk>(files: &Files<D>, id: SegmentId) -> Result<Vec<u8>, FileError> {
-    use heartwire_disk::DiskFile as _;
     let name = Kind::Segment.name(id);
     let file = files.open(&name)?;
     let mut header = vec![0; SEGMENT_HEADER_BYTES];
     match file.read_at(&mut header, 0) {
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof || is_unreadable(&error) => {
+            Ok(Vec::new())
+        }
         read => read
             .map(|()| header)
             .map_err(|source| files.error("read", &name, source)),
@@ -489,7 +492,6 @@ fn verified_from<D: Disk>(
     segments: &[SegmentId],
     bytes_max: u64,
 ) -> Result<usize, FileError> {
-    use heartwire_disk::DiskFile as _;
     let mut left = bytes_max;
     let indexed = segments.iter().enumerate();
     let indexed = indexed.filter(|(_, id)| listing.has(Kind::Index, **id));

@@ -28,9 +28,10 @@ use super::index::SegmentIndex;
 use super::meta::{Behind, Identity, SEGMENT_HEADER_BYTES};
 use super::record;
 use super::records::Records;
+use super::window::Window;
 
-/// How much is read at once, in bytes: it fits the caches next to the processor.
-const WINDOW_BYTES: usize = 512 * 1024;
+/// What is wrong with bytes that the device does not give back: damage, wherever they stand.
+const UNREADABLE: &str = "the disk cannot read these bytes";
 
 /// A part of a segment that is no frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,6 +139,10 @@ impl<F: DiskFile> Scan<'_, F> {
     }
 
     fn bad(&mut self, start: u32, end: u32, what: &'static str) {
+        let what = match self.window.has_unread(start, end) {
+            true => UNREADABLE,
+            false => what,
+        };
         self.scanned.bad.push(Region { start, end, what });
     }
 
@@ -225,6 +230,8 @@ impl<F: DiskFile> Scan<'_, F> {
                 self.bad(position, declared, "the frame is damaged");
                 self.bad(declared, end, "these bytes are no frame");
             }
+            // It may have been whole, and synced.
+            _ if self.window.has_unread(position, end) => self.bad(position, end, UNREADABLE),
             _ if end > position => {
                 self.scanned.tail = Some(Region {
                     start: position,
@@ -291,75 +298,6 @@ impl<F: DiskFile> Scan<'_, F> {
         let record = self.window.get(position, length as usize)?;
         let is_whole = record.is_some_and(|record| record::is_whole(record, salt, position));
         Ok(is_whole.then_some(length))
-    }
-}
-
-/// A piece of a file in memory.
-struct Window<'f, F> {
-    file: &'f F,
-    file_bytes: u32,
-    start: u32,
-    bytes: Vec<u8>,
-    /// How much of `bytes` is filled.
-    filled: usize,
-}
-
-impl<'f, F: DiskFile> Window<'f, F> {
-    fn new(file: &'f F) -> io::Result<Self> {
-        let length = file.len()?;
-        Ok(Self {
-            file,
-            file_bytes: u32::try_from(length).unwrap_or(u32::MAX),
-            start: 0,
-            bytes: Vec::new(),
-            filled: 0,
-        })
-    }
-
-    /// So many bytes from `position` on; `None` when the file ends before.
-    fn get(&mut self, position: u32, count: usize) -> io::Result<Option<&[u8]>> {
-        let left = (self.file_bytes as usize).saturating_sub(position as usize);
-        if count > left {
-            return Ok(None);
-        }
-        let is_inside =
-            position >= self.start && (position - self.start) as usize + count <= self.filled;
-        if !is_inside {
-            self.fill(position, count.max(WINDOW_BYTES.min(left)))?;
-        }
-        let at = (position - self.start) as usize;
-        Ok(Some(&self.bytes[at..at + count]))
-    }
-
-    /// Some bytes from `position` on; `None` at the end of the file.
-    fn some(&mut self, position: u32) -> io::Result<Option<&[u8]>> {
-        if position >= self.file_bytes {
-            return Ok(None);
-        }
-        self.get(position, 1)?;
-        let at = (position - self.start) as usize;
-        Ok(Some(&self.bytes[at..self.filled]))
-    }
-
-    /// Reads `count` bytes from `position` on, keeping those that are there.
-    fn fill(&mut self, position: u32, count: usize) -> io::Result<()> {
-        let filled_end = self.start as usize + self.filled;
-        let kept = match position >= self.start {
-            true => filled_end.saturating_sub(position as usize).min(count),
-            false => 0,
-        };
-        if kept > 0 && position > self.start {
-            let from = (position - self.start) as usize;
-            self.bytes.copy_within(from..from + kept, 0);
-        }
-        if self.bytes.len() < count {
-            self.bytes.resize(count, 0);
-        }
-        (self.start, self.filled) = (position, kept);
-        let read_at = u64::from(position) + kept as u64;
-        self.file.read_at(&mut self.bytes[kept..count], read_at)?;
-        self.filled = count;
-        Ok(())
     }
 }
 

@@ -14,3 +14,4 @@ mod interrupted_openings;
 mod reuse;
 mod round_trips;
 mod segments;
+mod unreadable;

@@ -59,7 +59,7 @@ fn report(load: &Load, offset: Offset, error: &ReadError) {
         ReadError::File(error) => {
             tracing::error!(topic = %load.name, %offset, %error, "a message could not be read, and is tried again");
         }
-        ReadError::Damaged(error) => {
+        ReadError::Damaged(error) | ReadError::Unreadable(error) => {
             tracing::error!(topic = %load.name, %offset, %error, "a message cannot be read");
         }
     }

@@ -62,8 +62,8 @@ pub(super) struct Ready<D: Disk> {
     pub(super) jobs: Vec<Job<D>>,
 }
 
-/// Opens the log in a folder, or makes a new one, and says what it held. Takes as long as reading what was not closed
-/// cleanly takes.
+/// Opens the log in a folder, or makes a new one, and says what it held. Takes as long as reading takes:
+/// the indexes, what was not closed cleanly, and the newest of what was.
 pub(crate) fn open(place: &Place, config: &HubConfig) -> Result<(Opened, Recovered), StoreError> {
     let disk = FileDisk::create(&place.folder).map_err(|source| StoreError::Folder {
         folder: place.folder.clone(),

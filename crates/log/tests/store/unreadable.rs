@@ -1,0 +1,229 @@
+//! The device does not give some bytes back: as if they were damaged, and no more than that
+//! `[DISK-14]`.
+
+use std::collections::BTreeSet;
+
+use heartwire_disk::{CrashDisk, Disk, InTurn};
+use heartwire_log::store::{
+    Damage, OpenError, Opening, ReadError, Recovered, SegmentReader, Store, StoreConfig, check,
+};
+use heartwire_log::{Load, Log, LogConfig};
+use heartwire_proto::Offset;
+use heartwire_proto::id::TopicRef;
+
+use super::support::*;
+
+/// What the device gives back or does not, as a whole, in bytes.
+const BLOCK_BYTES: u64 = 4 * 1024;
+const PER_FRAME: usize = 3;
+/// A frame of that many messages is shorter than a block, so that a block touches two at the most, and
+/// the one between.
+const HIT_MAX: usize = 3 * PER_FRAME;
+
+fn open_with(disk: &CrashDisk, opening: Opening, verified_bytes_max: u64) -> Opened<CrashDisk> {
+    let config = StoreConfig {
+        segment_bytes: 64 * 1024,
+        batch_bytes_max: 8 * 1024,
+        verified_bytes_max,
+        ..StoreConfig::default()
+    };
+    Store::open(disk.clone(), config, fresh(), opening, &InTurn)
+}
+
+/// Several segments of frames of three messages of three topics.
+fn a_long_log(is_closed: bool) -> (CrashDisk, Vec<Written>) {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open_with(&disk, Opening::Careful, 0).unwrap();
+    let (mut maker, mut all) = (Maker::new(), Vec::new());
+    for round in 0..60 {
+        let payload = format!("{round} {}", "u".repeat(1_000));
+        let make = |topic| maker.message(topic, &payload, None);
+        let records: [_; PER_FRAME] = ["a", "b", "c"].map(make);
+        all.extend(records.iter().filter_map(written));
+        commit(&mut store, &records).unwrap();
+        run_jobs(&mut store);
+    }
+    all.sort();
+    match is_closed {
+        true => store.close().unwrap(),
+        false => drop(store),
+    }
+    let disk = disk.kill();
+    assert!(named(&disk, ".seg").len() >= 3);
+    (disk, all)
+}
+
+/// Every block of every file, each in a log of its own in which it cannot be read.
+fn each_block_worn_out(disk: &CrashDisk, mut look: impl FnMut(&CrashDisk, &str, u64)) {
+    for name in disk.list().unwrap() {
+        let length = disk.contents(&name).unwrap().len() as u64;
+        for start in (0..length).step_by(BLOCK_BYTES as usize) {
+            let disk = disk.copy();
+            disk.wear_out(&name, start + (length - start).min(BLOCK_BYTES) / 2);
+            look(&disk, &name, start);
+        }
+    }
+}
+
+/// Reads everything, message by message where that does not do; returns what is there, and how many
+/// cannot be read.
+fn readable(reader: &SegmentReader<CrashDisk>, recovered: &Recovered) -> (Vec<Written>, usize) {
+    let (mut found, mut unreadable) = (Vec::new(), 0);
+    for topic in &recovered.topics {
+        let (name, origin) = (&topic.name, topic.origin);
+        for (first, places) in topic.stretches() {
+            let (mut next, mut rest) = (first.0, &places[..]);
+            while !rest.is_empty() {
+                let mut entries = Vec::new();
+                let outcome = reader.read(name, origin, Offset(next), rest, &mut entries);
+                let read = (next..).map(Offset).zip(&entries);
+                found.extend(read.map(|(at, entry)| of_entry(name, at, entry)));
+                let passed = match outcome {
+                    Ok(()) => entries.len(),
+                    Err(ReadError::Unreadable(_)) => entries.len() + 1,
+                    Err(error) => panic!("{error}"),
+                };
+                unreadable += passed - entries.len();
+                (next, rest) = (next + passed as u64, &rest[passed..]);
+            }
+        }
+    }
+    found.sort();
+    (found, unreadable)
+}
+
+/// Accepting costs the frames of the block at the most, says so, and has to be done once.
+fn accept(disk: &CrashDisk, all: &[Written], context: &str) {
+    let (store, recovered) = open_with(disk, Opening::AcceptDataLoss, 0).unwrap();
+    let found: BTreeSet<_> = contents(&store.reader(), &recovered).into_iter().collect();
+    let report = &recovered.report;
+    let mut lost = 0;
+    for written in all.iter().filter(|written| !found.contains(*written)) {
+        let is_named = report.lost.iter().any(|gap| {
+            let offsets = gap.first.0..=gap.last.0;
+            gap.topic.as_str() == written.topic && offsets.contains(&written.offset)
+        });
+        let mut renewed = report.new_epochs.iter();
+        let is_renewed = renewed.any(|topic| topic.as_str() == written.topic);
+        assert!(is_named || is_renewed, "{context}: {written:?}: {report}");
+        lost += 1;
+    }
+    assert!(lost <= HIT_MAX, "{context}: {lost} are lost");
+    drop(store);
+    let again = open_with(&disk.kill(), Opening::Careful, u64::MAX);
+    let (store, again) = again.unwrap_or_else(|error| panic!("{context}: {error}"));
+    let still: BTreeSet<_> = contents(&store.reader(), &again).into_iter().collect();
+    assert_eq!(still, found, "{context}");
+}
+
+#[test]
+fn what_a_start_meets_is_told_by_file_and_position_and_can_be_accepted() {
+    for is_closed in [true, false] {
+        let (disk, all) = a_long_log(is_closed);
+        let mut refused = 0;
+        each_block_worn_out(&disk, |disk, name, start| {
+            let context = format!("{name} at {start}, closed: {is_closed}");
+            let checked = check(disk.clone(), &InTurn).unwrap();
+            let told = checked.damage.iter().chain(&checked.rebuilt);
+            let mut told = told.chain(&checked.spare);
+            let is_told = told.any(|damage| damage.file == name);
+            assert!(is_told || name == "lock", "{context}: untold");
+            match open_with(disk, Opening::Careful, u64::MAX) {
+                Ok((store, recovered)) => {
+                    assert!(!name.ends_with(".seg"), "{context}: nobody noticed");
+                    assert_eq!(contents(&store.reader(), &recovered), all, "{context}");
+                }
+                Err(OpenError::Damaged { damage, .. }) => {
+                    let end = start + BLOCK_BYTES;
+                    let is_hit = |found: &Damage| {
+                        found.position < end && start < found.position + found.bytes
+                    };
+                    assert!(damage.iter().any(is_hit), "{context}: {damage:?}");
+                    accept(disk, &all, &context);
+                    refused += 1;
+                }
+                Err(error) => panic!("{context}: {error}"),
+            }
+        });
+        assert!(refused > 40, "{refused}");
+    }
+}
+
+#[test]
+fn only_the_message_itself_is_not_read_back() {
+    let (disk, all) = a_long_log(true);
+    let mut unreadable = 0;
+    each_block_worn_out(&disk, |disk, name, start| {
+        let opened = open_with(disk, Opening::Careful, 0);
+        let (store, recovered) = opened.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (found, missed) = readable(&store.reader(), &recovered);
+        assert!(missed <= 1, "{name} at {start}: {missed}");
+        assert_eq!(found.len() + missed, all.len(), "{name} at {start}");
+        unreadable += missed;
+    });
+    assert!(unreadable > 40, "{unreadable}");
+}
+
+/// A dozen segments of what retention lets go at once, but for a message of a topic of its own each.
+fn a_sparse_log() -> (Store<CrashDisk>, Log, CrashDisk) {
+    let disk = CrashDisk::new();
+    let (mut store, _) = open_with(&disk, Opening::Careful, 0).unwrap();
+    let mut maker = Maker::new();
+    for round in 0..200 {
+        let payload = format!("{round} {}", "u".repeat(1_000));
+        let kept = format!("kept:{}", round / 15);
+        let topics = ["a", "b", "c", &kept];
+        let make = |topic: &&str| maker.message(topic, &payload, None);
+        let records = match round % 15 {
+            0 => topics.iter().map(make).collect(),
+            _ => topics[..3].iter().map(make).collect::<Vec<_>>(),
+        };
+        commit(&mut store, &records).unwrap();
+        run_jobs(&mut store);
+    }
+    store.close().unwrap();
+    let (store, recovered) = open_with(&disk.kill(), Opening::Careful, 0).unwrap();
+    let mut config = LogConfig::default();
+    config.policy.retention.count_max = 1;
+    let (mut log, _) = Log::recover(config, recovered);
+    log.set_room(1 << 20, false);
+    (store, log, disk)
+}
+
+#[test]
+fn a_follower_is_told_of_a_gap_and_a_segment_is_not_given_up() {
+    let (store, mut log, disk) = a_sparse_log();
+    let reader = store.reader();
+    let topic = log.find(TopicRef::parse("kept:0").unwrap()).unwrap();
+    let mut loads = Vec::new();
+    log.sweep(64 * 1024, 1_000, &mut loads);
+    let moved = loads.iter().find(|load| load.topic == topic).unwrap();
+    let place = moved.places[0];
+    let middle = u64::from(place.position + place.bytes / 2);
+    disk.wear_out(&segment(place.segment.0), middle);
+    let mut errors = Vec::new();
+    let mut read = |load: &Load| {
+        let messages = load.read(&reader, |_, error| errors.push(error));
+        log.loaded(load, messages);
+    };
+    read(moved);
+    assert!(!log.has_batch(), "nothing is written of what may be there");
+
+    let seen = |log: &mut Log| {
+        let mut seen = Vec::new();
+        let outcome = log.read(topic, Offset(0), |offset, entry| {
+            seen.push((offset, entry.is_some()));
+            true
+        });
+        (seen, outcome.unwrap().is_cold)
+    };
+    assert_eq!(seen(&mut log), (Vec::new(), true));
+    let (mut loads, mut warm) = (Vec::new(), Vec::new());
+    log.take_loads(&mut loads, &mut warm);
+    let messages = loads[0].read(&reader, |_, error| errors.push(error));
+    log.loaded(&loads[0], messages);
+    assert_eq!(seen(&mut log), (vec![(Offset(1), false)], false));
+    assert_eq!(errors.len(), 2);
+    let is_unreadable = |error: &ReadError| matches!(error, ReadError::Unreadable(_));
+    assert!(errors.iter().all(is_unreadable), "{errors:?}");
+}
