@@ -17,7 +17,7 @@ use super::error::{Damage, FileError, JobError};
 use super::files::{Files, Kind, Listing};
 use super::frame::END_BYTES;
 use super::index::SegmentIndex;
-use super::load::{IndexFile, read_index};
+use super::load::{IndexFile, Scan, load, read_index};
 use super::meta::{Behind, Identity};
 use super::state::{Depth, State, Step};
 
@@ -247,23 +247,19 @@ fn fold_below<D: Disk>(
 ) -> Result<State, JobError> {
     let store = identity.store;
     let mut state = State::new(&Hashes::new(store), true);
-    let before = listing
-        .of(Kind::Checkpoint)
-        .rev()
-        .find(|before| *before <= id);
-    if let Some(before) = before {
-        let file = files.read(&Kind::Checkpoint.name(before))?;
-        let view = CheckpointView::of_file(store, before, &file);
-        let view = view.ok_or_else(|| damaged(Kind::Checkpoint, before))?;
-        let (id, checkpoint) = (before, view);
+    let before = checkpoint_before(files, store, id, listing)?;
+    if let Some((id, file)) = &before
+        && let Some(checkpoint) = CheckpointView::of_file(store, *id, file)
+    {
+        let id = *id;
         state.take_in(&Step::Checkpoint { id, checkpoint });
         // A checkpoint in between, which cannot be read any more, may have let some go.
-        let named = view.segments();
+        let named = checkpoint.segments();
         let is_gone = |id| listing.has(Kind::Gone, id) && !listing.has(Kind::Segment, id);
         let there = named.filter(|info| !is_gone(info.id));
         state.segments = there.map(|info| (info.id, info)).collect();
     }
-    let since = before.unwrap_or(SegmentId(0));
+    let since = before.map_or(SegmentId(0), |(id, _)| id);
     let is_between = |segment: &SegmentId| (since..id).contains(segment);
     let ids: BTreeSet<SegmentId> = [Kind::Segment, Kind::Index, Kind::Gone]
         .into_iter()
@@ -279,12 +275,51 @@ fn fold_below<D: Disk>(
         } else {
             return Err(damaged(Kind::Index, segment));
         };
-        let index = read_index(files, store, kind, segment)?;
-        let index = index.ok_or_else(|| damaged(kind, segment))?;
+        let index = match read_index(files, store, kind, segment)? {
+            None if kind == Kind::Index => index_again(files, identity, segment)?,
+            index => index.ok_or_else(|| damaged(kind, segment))?,
+        };
         let (id, index) = (segment, index.view());
         state.take_in(&Step::Index { id, index, depth });
     }
     Ok(state)
+}
+
+/// The newest checkpoint that is whole, up to a segment; the one before it stays for when it is not.
+fn checkpoint_before<D: Disk>(
+    files: &Files<D>,
+    store: u64,
+    id: SegmentId,
+    listing: &Listing,
+) -> Result<Option<(SegmentId, Vec<u8>)>, JobError> {
+    let mut newest_damaged = None;
+    for before in listing.of(Kind::Checkpoint).rev().filter(|at| *at <= id) {
+        let file = files.read(&Kind::Checkpoint.name(before))?;
+        if CheckpointView::of_file(store, before, &file).is_some() {
+            return Ok(Some((before, file)));
+        }
+        newest_damaged = newest_damaged.or(Some(before));
+    }
+    match newest_damaged {
+        Some(id) => Err(damaged(Kind::Checkpoint, id)),
+        None => Ok(None),
+    }
+}
+
+/// The index of a segment of which the file cannot be used any more: made of the segment once more,
+/// as long as nothing of that is damaged too.
+fn index_again<D: Disk>(
+    files: &Files<D>,
+    identity: Identity,
+    id: SegmentId,
+) -> Result<IndexFile, JobError> {
+    let loaded = load(files, &identity, id, true, true)?;
+    let is_whole = |scan: &Scan| scan.bad.is_empty() && scan.tail.is_none();
+    if !loaded.scanned.as_ref().is_some_and(is_whole) {
+        return Err(damaged(Kind::Index, id));
+    }
+    files.put(&Kind::Index.name(id), &loaded.index.bytes)?;
+    Ok(loaded.index)
 }
 
 fn damaged(kind: Kind, id: SegmentId) -> JobError {
@@ -297,22 +332,23 @@ fn damaged(kind: Kind, id: SegmentId) -> JobError {
 }
 
 /// Two checkpoints are kept, should the newer be damaged, and what the older needs: the indexes of
-/// segments that were there when it was written.
+/// segments that were there when it was written. One that is damaged is not kept.
 fn remove_old<D: Disk>(
     files: &Files<D>,
     identity: Identity,
     newest: SegmentId,
-) -> Result<(), FileError> {
+) -> Result<(), JobError> {
     let listing = files.list()?;
-    let mut older = listing.of(Kind::Checkpoint).rev().filter(|id| *id < newest);
-    let kept = older.next().unwrap_or(SegmentId(0));
-    for id in older {
+    let below = SegmentId(newest.0.saturating_sub(1));
+    let (kept, file) = match checkpoint_before(files, identity.store, below, &listing) {
+        Err(JobError::Damaged(_)) => None,
+        found => found?,
+    }
+    .unwrap_or_default();
+    let older = listing.of(Kind::Checkpoint).filter(|id| *id < newest);
+    for id in older.filter(|id| *id != kept) {
         files.remove(&Kind::Checkpoint.name(id))?;
     }
-    let file = match kept {
-        SegmentId(0) => Vec::new(),
-        kept => files.read(&Kind::Checkpoint.name(kept))?,
-    };
     let named: Vec<SegmentId> = match CheckpointView::of_file(identity.store, kept, &file) {
         Some(view) => view.segments().map(|info| info.id).collect(),
         None => Vec::new(),

@@ -302,6 +302,46 @@ fn a_damaged_checkpoint_is_replaced_by_the_one_before() {
     assert_eq!(again.topics, recovered.topics);
 }
 
+/// A file of the log rots while a store works with it. Segments go all the same, and once the next two
+/// checkpoints are there nothing is left of it.
+fn rots(choose: impl Fn(&CrashDisk) -> String) {
+    let (disk, mut store, mut maker) = an_empty_log();
+    let mut all = Vec::new();
+    for round in 0..4 {
+        let records = fill(&mut store, &mut maker, "a", 12);
+        all.extend(records.iter().filter_map(written));
+        store.remove(&[id(2 * round + 1), id(2 * round + 2)]);
+        if round == 2 {
+            disk.flip_bit(&choose(&disk), 40, 1);
+        }
+        run_jobs(&mut store);
+        let left = named(&disk, ".seg");
+        assert!(!left.contains(&segment(2 * round + 2)), "{left:?}");
+    }
+    let checked = check(disk.copy(), &InTurn).unwrap();
+    assert_eq!((checked.damage, checked.rebuilt), (vec![], vec![]));
+    assert_eq!(checked.spare, vec![]);
+    let (store, recovered) = reopened(&disk, store, true);
+    assert!(recovered.report.is_clean(), "{}", recovered.report);
+    let held = contents(&store.reader(), &recovered);
+    assert_eq!(held[..], all[all.len() - held.len()..]);
+    assert_eq!(ends(&recovered)["a"], 48);
+}
+
+#[test]
+fn a_checkpoint_that_rots_while_the_store_works_is_passed_over() {
+    rots(|disk| named(disk, ".ckpt").pop().unwrap());
+}
+
+#[test]
+fn an_index_that_rots_while_the_store_works_is_made_again() {
+    rots(|disk| {
+        let newest = named(disk, ".ckpt").pop().unwrap().replace(".ckpt", ".idx");
+        let mut since = named(disk, ".idx").into_iter();
+        since.find(|index| *index >= newest).unwrap()
+    });
+}
+
 #[test]
 fn a_segment_that_only_a_damaged_checkpoint_let_go_is_neither_missed_later_nor_remembered_for_ever()
 {
