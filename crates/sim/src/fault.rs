@@ -62,7 +62,7 @@ pub enum Fault {
     DiskFull,
     /// The system refused to read messages back.
     FailedRead,
-    /// A bit of an old segment, or of an index, flips.
+    /// A bit of an old segment, or of an index, flips, or cannot be read any more.
     BitFlip,
     /// The folder is replaced by an older copy of itself.
     OlderCopy,

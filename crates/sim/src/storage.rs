@@ -334,8 +334,9 @@ impl Storage {
         lengths.sum()
     }
 
-    /// Flips a bit somewhere in a segment or index that is not the newest; whether there was one.
-    pub(crate) fn flip_bit(&self, rng: &mut Rng) -> Option<String> {
+    /// Flips a bit somewhere in a segment or index that is not the newest, or lets the device not give it
+    /// back any more; says what has become of which, if there was one.
+    pub(crate) fn damage(&self, rng: &mut Rng) -> Option<String> {
         let mut files = self.disk.list().unwrap_or_default();
         files.retain(|name| name.ends_with(".seg") || name.ends_with(".idx"));
         files.sort();
@@ -349,7 +350,14 @@ impl Storage {
             return None;
         }
         let position = rng.below(length);
-        self.disk.flip_bit(name, position, rng.below(8) as u8);
-        Some(format!("{name} at {position}"))
+        // A draw that leaves those after it as they are.
+        let mut aside = Rng::new(rng.clone().u64());
+        let bit = rng.below(8) as u8;
+        if aside.below(3) == 0 {
+            self.disk.wear_out(name, position);
+            return Some(format!("cannot read {name} at {position} any more"));
+        }
+        self.disk.flip_bit(name, position, bit);
+        Some(format!("has flipped a bit of {name} at {position}"))
     }
 }

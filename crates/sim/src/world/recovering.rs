@@ -88,10 +88,10 @@ impl World {
                 }
             }
         } else if self.profile.strikes(Fault::BitFlip, &mut self.rng)
-            && let Some(place) = storage.flip_bit(&mut self.rng)
+            && let Some(what) = storage.damage(&mut self.rng)
         {
             self.count(Fault::BitFlip);
-            note!(self, "disk: a bit flips in {place}");
+            note!(self, "disk: {what}");
             self.oracle.bit_was_flipped();
         }
     }
