@@ -75,6 +75,7 @@ impl Log {
         let Some(mut topic) = self.topics.remove(id.0) else {
             return;
         };
+        self.by_length.remove(&(Reverse(length_class(&topic)), id));
         if let Some(disk) = topic.take_disk() {
             let (places, runs) = disk.into_parts();
             self.release(places.iter());
@@ -98,7 +99,7 @@ impl Log {
         let Some(topic) = self.topics.get_mut(id.0) else {
             return;
         };
-        let bytes_before = topic.bytes();
+        let (bytes_before, length_before) = (topic.bytes(), length_class(topic));
         let trimmed = change(topic, &self.segments);
         self.bytes = self.bytes - bytes_before + topic.bytes();
         self.stats.trimmed += trimmed.count;
@@ -110,6 +111,13 @@ impl Log {
                 self.by_class.insert((Reverse(class), id));
             }
             topic.class = class;
+        }
+        let length = length_class(topic);
+        if length != length_before {
+            self.by_length.remove(&(Reverse(length_before), id));
+            if length >= LENGTH_CLASS_MIN {
+                self.by_length.insert((Reverse(length), id));
+            }
         }
         self.release(trimmed.places);
     }
@@ -145,34 +153,35 @@ impl Log {
         }
     }
 
-    /// Trims the longest topics until the index fits its bound.
+    /// Trims the longest topics until the index fits its bound. The longest are those of the highest
+    /// length class, so that none is cut below half of another that stays. It ends when only the
+    /// newest message of each topic is left, of which there may be more than the index should hold.
     fn keep_within_index(&mut self) {
-        while self.index_len > self.config.index_max {
-            let Some(id) = self.longest() else {
-                return;
-            };
-            let trimmed = self.stats.trimmed;
+        while self.index_len > self.config.index_max
+            && let Some((Reverse(class), id)) = self.by_length.first().copied()
+        {
+            let excess = self.index_len - self.config.index_max;
+            let floor = (1_usize << (class - 1)) - 1;
             self.change(id, |topic, _| {
-                topic.trim_oldest(topic.retained_len() / 8 + 1)
+                topic.trim_oldest(excess.min(topic.retained_len() - floor))
             });
-            if self.stats.trimmed == trimmed {
-                // The newest message of each topic stays: there are as many topics as that.
-                return;
-            }
         }
     }
+}
 
-    /// The topic with the most messages on disk. Looked for only when the index is full, and then
-    /// an eighth of that topic goes, so that it is not looked for at every append.
-    fn longest(&self) -> Option<TopicId> {
-        let topics = self.topics.iter_from(0);
-        let on_disk = topics.filter(|(_, topic)| topic.is_on_disk());
-        let longest = on_disk.max_by_key(|(_, topic)| topic.retained_len())?;
-        Some(TopicId(longest.0))
+/// From this class on a topic has more than its newest message, which stays.
+pub(super) const LENGTH_CLASS_MIN: u32 = size_class(2);
+
+/// The size class of what a topic retains on disk, in messages; 0 for a topic in memory.
+pub(super) const fn length_class(topic: &TopicLog) -> u32 {
+    if topic.is_on_disk() {
+        size_class(topic.retained_len())
+    } else {
+        0
     }
 }
 
 /// 0 for nothing, else one more than the logarithm to base 2.
-const fn size_class(bytes: usize) -> u32 {
-    usize::BITS - bytes.leading_zeros()
+const fn size_class(size: usize) -> u32 {
+    usize::BITS - size.leading_zeros()
 }

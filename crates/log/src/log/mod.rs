@@ -100,6 +100,9 @@ pub struct Log {
     sweep: Sweep,
     /// Topics by size class, largest class first, so that room is taken from the large.
     by_class: BTreeSet<(Reverse<u32>, TopicId)>,
+    /// Topics on disk with more than their newest message, by the size class of how many they retain,
+    /// largest class first, so that room in the index is taken from the long.
+    by_length: BTreeSet<(Reverse<u32>, TopicId)>,
     /// When each topic has something to forget at the earliest.
     calendar: BTreeSet<(Time, TopicId)>,
     /// The latest time seen: ages are counted by a clock that never goes back.
@@ -139,6 +142,7 @@ impl Log {
             warm: Warm::default(),
             sweep: Sweep::default(),
             by_class: BTreeSet::new(),
+            by_length: BTreeSet::new(),
             calendar: BTreeSet::new(),
             clock: Time::ZERO,
             stats: Stats::default(),

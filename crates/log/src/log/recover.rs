@@ -1,8 +1,11 @@
 //! Going on from what a disk held.
 
+use std::cmp::Reverse;
+
 use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::{Time, TopicName};
 
+use super::forget::{LENGTH_CLASS_MIN, length_class};
 use super::{Backing, Log};
 use crate::config::LogConfig;
 use crate::producer::{ProducerKey, keep_latest};
@@ -37,6 +40,7 @@ impl Log {
         // Only once every message is counted: a segment of which one topic lets go may hold others'.
         let ids = restored.iter().map(|(_, id)| *id);
         log.calendar = ids.map(|id| (log.trim_restored(id), id)).collect();
+        log.by_length = log.lengths().collect();
         log.names.set(restored, &log.topics);
         log.keep_within_bounds();
         (log, recovered.key)
@@ -47,7 +51,7 @@ impl Log {
         self.clock
     }
 
-    /// Restores a topic, but for the books by name and by time, which are made of all at once.
+    /// Restores a topic, but for the books by name, time and length, which are made of all at once.
     fn restore_topic(&mut self, mut recovered: RecoveredTopic) -> (TopicName, TopicId) {
         if !recovered.gaps.is_empty() {
             // Each offset that is lost takes a place: no more of them than messages are retained.
@@ -64,6 +68,13 @@ impl Log {
         self.own_topics += usize::from(name.as_topic().is_reserved());
         let topic = TopicLog::restore(recovered, OnDisk::new(places));
         (name, TopicId(self.topics.insert(topic)))
+    }
+
+    /// All topics that are long enough to be trimmed, with the class of their length.
+    fn lengths(&self) -> impl Iterator<Item = (Reverse<u32>, TopicId)> {
+        let classes = self.topics.iter_from(0);
+        let classes = classes.map(|(key, topic)| (Reverse(length_class(topic)), TopicId(key)));
+        classes.filter(|(Reverse(class), _)| *class >= LENGTH_CLASS_MIN)
     }
 
     /// Returns when the topic has something to forget.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod full_index;
 mod reading;
 mod segments;
 mod shelf;
