@@ -93,16 +93,23 @@ impl Segments {
             .map_or(Time::ZERO, |segment| segment.last_append)
     }
 
-    /// The oldest segment, if it is to be emptied: all together hold less than a quarter of what
-    /// they take of the disk, and this one less than half.
-    pub(crate) fn sparse(&self, segment_bytes: u64) -> Option<SegmentId> {
+    /// The segment to empty, if all together hold less than a quarter of what they take of the disk:
+    /// of those that hold less than half and that `may_empty` allows, the oldest. The newest is the one
+    /// that is written to.
+    pub(crate) fn sparse(
+        &self,
+        segment_bytes: u64,
+        may_empty: impl Fn(SegmentId) -> bool,
+    ) -> Option<SegmentId> {
         let on_disk = self.by_id.len() as u64 * segment_bytes;
         let live: u64 = self.by_id.values().map(|segment| segment.live_bytes).sum();
-        let (id, oldest) = self.by_id.first_key_value()?;
-        let is_sparse = self.by_id.len() >= SEGMENTS_MIN
-            && live < on_disk / 4
-            && oldest.live_bytes < segment_bytes / 2;
-        is_sparse.then_some(*id)
+        if self.by_id.len() < SEGMENTS_MIN || live >= on_disk / 4 {
+            return None;
+        }
+        let mut written = self.by_id.iter().rev().skip(1).rev();
+        let sparse =
+            written.find(|(id, segment)| segment.live_bytes < segment_bytes / 2 && may_empty(**id));
+        sparse.map(|(id, _)| *id)
     }
 
     /// What is held, all together.

@@ -6,7 +6,10 @@
 //!      unused ◄── released ◄── commit: they stand in the newest segment ◄── pending ◄────┘
 //! ```
 
-use heartwire_proto::Offset;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use heartwire_proto::{Offset, Time};
 
 use super::Log;
 use super::warm::{Load, Purpose};
@@ -15,6 +18,9 @@ use crate::append::What;
 use crate::store::{DiskPlace, SegmentId};
 use crate::topic::{ReadBack, TopicId, TopicLog};
 
+/// How long a segment is left alone that the system refused to read, while others are emptied.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+
 /// A segment whose messages are being moved.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Sweep {
@@ -22,6 +28,8 @@ pub(crate) struct Sweep {
     at: Option<(SegmentId, u32)>,
     /// How many loads and moves are under way.
     under_way: usize,
+    /// Segments that the system refused to read, and until when they are left alone.
+    refused: BTreeMap<SegmentId, Time>,
 }
 
 impl Log {
@@ -33,24 +41,43 @@ impl Log {
     /// `segment_bytes` is how large the writer's segments are. Call it about once a second.
     pub fn sweep(&mut self, segment_bytes: u64, messages_max: usize, loads: &mut Vec<Load>) {
         if self.sweep.at.is_none() && self.sweep.under_way == 0 {
-            let sparse = self.segments.sparse(segment_bytes);
-            self.sweep.at = sparse.map(|segment| (segment, 0));
+            self.sweep.at = self.next_sparse(segment_bytes).map(|segment| (segment, 0));
         }
         let Some((segment, from)) = self.sweep.at else {
             return;
         };
         let room = Self::SWEEP_LOADS_MAX.saturating_sub(self.sweep.under_way);
-        let (mut next, mut looked) = (None, 0);
+        let (mut next, mut looked, mut found) = (None, 0, 0);
         for (key, topic) in self.topics.iter_from(from) {
-            if looked >= messages_max || loads.len() >= room {
+            if looked >= messages_max || found >= room {
                 next = Some((segment, key.index()));
                 break;
             }
             looked += topic.retained_len() + 1;
-            loads.extend(self.move_out(TopicId(key), topic, segment));
+            if let Some(load) = self.move_out(TopicId(key), topic, segment) {
+                loads.push(load);
+                found += 1;
+            }
         }
-        self.sweep.under_way += loads.len();
+        self.sweep.under_way += found;
         self.sweep.at = next;
+    }
+
+    /// The segment to empty next.
+    fn next_sparse(&mut self, segment_bytes: u64) -> Option<SegmentId> {
+        let (clock, refused) = (self.clock, &mut self.sweep.refused);
+        refused.retain(|_, until| *until > clock);
+        let may_empty = |id| !refused.contains_key(&id);
+        self.segments.sparse(segment_bytes, may_empty)
+    }
+
+    /// The system refuses to read from a segment. Others are emptied meanwhile.
+    fn leave_alone(&mut self, segment: SegmentId) {
+        let until = self.clock + REFUSED_FOR;
+        self.sweep.refused.insert(segment, until);
+        if self.sweep.at.is_some_and(|(at, _)| at == segment) {
+            self.sweep.at = None;
+        }
     }
 
     /// The first messages of a topic that stand in the segment. More of them are moved by the next
@@ -65,6 +92,9 @@ impl Log {
     /// retention has trimmed, with everything before them.
     pub(super) fn move_read(&mut self, load: &Load, messages: Vec<ReadBack>) {
         self.sweep.under_way -= 1;
+        if let Some(refused) = load.places.get(messages.len()) {
+            self.leave_alone(refused.segment);
+        }
         let topic = load.topic;
         for (index, (message, from)) in messages.into_iter().zip(&load.places).enumerate() {
             let (offset, from) = (Offset(load.after.0 + index as u64 + 1), *from);

@@ -295,23 +295,18 @@ impl TopicLog {
     }
 
     /// The first retained messages that stand one after the other in the segment: the offset before
-    /// the first, and their places. Only messages that were moved come before them.
+    /// the first, and their places. Others may come before them, in segments older or newer, and behind
+    /// them.
     pub(crate) fn places_in(
         &self,
         segment: SegmentId,
     ) -> Option<(Offset, impl Iterator<Item = DiskPlace>)> {
-        let places = self.disk.as_deref()?.places_after(self.base, self.base);
-        let moved = move |place: &DiskPlace| place.is_lost() || place.segment > segment;
-        let mut places = places
-            .enumerate()
-            .skip_while(move |(_, place)| moved(place));
-        let (index, first) = places
-            .next()
-            .filter(|(_, place)| place.segment == segment)?;
+        let stands = move |place: &DiskPlace| place.segment == segment && !place.is_lost();
+        let mut places = self.disk.as_deref()?.places_after(self.base, self.base);
+        let index = places.position(|place| stands(&place))?;
         let before = Offset(self.base.0 + index as u64);
-        let rest = places.map(|(_, place)| place);
-        let rest = rest.take_while(move |place| place.segment == segment && !place.is_lost());
-        Some((before, std::iter::once(first).chain(rest)))
+        let places = self.disk.as_deref()?.places_after(self.base, before);
+        Some((before, places.take_while(stands)))
     }
 
     /// Nothing stands any more where the message at `offset` did.

@@ -7,4 +7,5 @@ mod full_index;
 mod reading;
 mod segments;
 mod shelf;
+mod sweeping;
 mod writing;

@@ -187,8 +187,18 @@ pub(crate) fn texts(range: impl IntoIterator<Item = u32>) -> Vec<String> {
     range.into_iter().map(|n| n.to_string()).collect()
 }
 
+/// How large a segment of the shelf is said to be, in bytes: one with four messages is half full.
+pub(crate) const SEGMENT_BYTES: u64 = 800;
+
 /// Ten old messages, each in a segment that holds nothing else, and the topic they are of.
 pub(crate) fn sparse() -> (World, TopicId) {
+    let mut world = churning();
+    let old = world.add_sparse("old");
+    (world, old)
+}
+
+/// An empty log that keeps but the newest message of the topic `churn`.
+pub(crate) fn churning() -> World {
     let newest_only = Policy {
         retention: Retention {
             count_max: 1,
@@ -196,15 +206,34 @@ pub(crate) fn sparse() -> (World, TopicId) {
         },
         ..Policy::default()
     };
-    let mut world = World::new(|config| {
+    World::new(|config| {
         config
             .policies
             .push(("churn".parse().unwrap(), newest_only));
-    });
-    for n in 1..=10 {
-        world.publish("old", [n]);
-        world.publish("churn", [n, n, n]);
+    })
+}
+
+impl World {
+    /// Ten messages of a topic, each in a segment that holds nothing else.
+    pub(crate) fn add_sparse(&mut self, topic: &str) -> TopicId {
+        for n in 1..=10 {
+            self.publish(topic, [n]);
+            self.publish("churn", [n, n, n]);
+        }
+        self.log.find(TopicRef::parse(topic).unwrap()).unwrap()
     }
-    let old = world.log.find(TopicRef::parse("old").unwrap()).unwrap();
-    (world, old)
+
+    /// What a sweep wants read when a second has passed.
+    pub(crate) fn sweep(&mut self) -> Vec<Load> {
+        let mut loads = Vec::new();
+        self.log.sweep(SEGMENT_BYTES, 100, &mut loads);
+        loads
+    }
+
+    /// The segments that have become unused since they were asked for.
+    pub(crate) fn unused(&mut self) -> Vec<SegmentId> {
+        let mut unused = Vec::new();
+        self.log.take_unused(&mut unused);
+        unused
+    }
 }

@@ -455,6 +455,34 @@ fn a_moved_message_stands_where_it_was_written_last() {
 }
 
 #[test]
+fn a_message_moved_out_from_between_others_leaves_no_hole() {
+    let (disk, mut store, mut maker) = an_empty_log();
+    let mut slow = Vec::new();
+    let mut places = Vec::new();
+    for text in ["stays", "moves", "stays too"] {
+        let record = maker.message("slow", text, None);
+        places.extend(commit(&mut store, std::slice::from_ref(&record)).unwrap());
+        slow.push(record);
+        fill(&mut store, &mut maker, "fast", 8);
+    }
+    let emptied = places[1].segment;
+    assert!(places[0].segment < emptied && emptied < places[2].segment);
+    places[1] = commit(&mut store, &[moved(&slow[1])]).unwrap()[0];
+    run_jobs(&mut store);
+    store.remove(&[emptied]);
+    run_jobs(&mut store);
+    assert!(!named(&disk, ".seg").contains(&segment(emptied.0)));
+    for is_closed in [false, true, false] {
+        let opened = reopened(&disk, store, is_closed);
+        store = opened.0;
+        let topic = found(&opened.1, "slow");
+        assert_eq!((topic.base, topic.end), (Offset::ZERO, Offset(3)));
+        assert_eq!(topic.places.to_vec(), places);
+        assert!(opened.1.report.is_clean());
+    }
+}
+
+#[test]
 fn trimmed_messages_below_a_removed_segment_stay_trimmed() {
     let (disk, mut store, mut maker) = an_empty_log();
     fill(&mut store, &mut maker, "a", 12);
