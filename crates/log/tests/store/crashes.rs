@@ -29,9 +29,9 @@ impl Promises {
 
 /// Opens the log, looks whether it keeps all promises, and writes messages until the disk stops, or
 /// all are written; with jobs and a stop. Returns whether it opened. `life` tells its messages from
-/// those of other processes.
+/// those of other processes. Every other process reads all of the log when it opens it.
 fn run(disk: &CrashDisk, life: u64, promises: &mut Promises, context: &str) -> bool {
-    let Ok((mut store, recovered)) = open(disk) else {
+    let Ok((mut store, recovered)) = open_with(disk, by_turns(life)) else {
         return false;
     };
     check(&store.reader(), &recovered, promises, context);
@@ -103,7 +103,7 @@ fn what_was_acknowledged_survives_a_crash_between_any_two_calls() {
             let context = format!("stop {stop}, seed {seed}");
             run(&disk, 0, &mut promises, &context);
             let disk = disk.crash(seed);
-            let opened = open(&disk);
+            let opened = open_both_ways(&disk);
             let (store, recovered) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
             torn += u32::from(recovered.report.torn.is_some());
             check(&store.reader(), &recovered, &promises, &context);
@@ -138,7 +138,8 @@ fn what_was_seen_after_a_recovery_survives_every_later_crash() {
             };
         }
         let context = format!("seed {seed}, after all lives");
-        let (store, recovered) = open(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+        let opened = open_both_ways(&disk);
+        let (store, recovered) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
         check(&store.reader(), &recovered, &promises, &context);
     }
     assert!(opened > 1_200, "{opened} processes opened the log");
@@ -193,7 +194,7 @@ fn a_torn_batch_is_cut_and_its_bytes_are_counted() {
     let torn = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1 - end;
     disk.put(&name, bytes);
 
-    let (store, recovered) = open(&disk.kill()).unwrap();
+    let (store, recovered) = open_both_ways(&disk.kill()).unwrap();
     let cut = recovered.report.torn.clone().unwrap();
     assert_eq!((cut.file, cut.position, cut.bytes), (name, end, torn));
     assert_eq!(ends(&recovered)["a"], 1);

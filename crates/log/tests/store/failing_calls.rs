@@ -55,7 +55,8 @@ fn run(disk: &CrashDisk, oldest: SegmentId, promises: &mut Promises, context: &s
 
 /// Everything that was acknowledged is there, but for what may have stood in the removed segment.
 fn check(disk: &CrashDisk, promises: &Promises, context: &str) {
-    let (store, recovered) = open(disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+    let opened = open_both_ways(disk);
+    let (store, recovered) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
     let found: BTreeSet<Written> = contents(&store.reader(), &recovered).into_iter().collect();
     let is_removed = |lost: &&Written| {
         let mut topics = recovered.topics.iter();

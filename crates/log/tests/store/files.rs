@@ -259,13 +259,7 @@ fn sizes_that_make_no_sense_are_refused() {
         segment_bytes: 100,
         ..StoreConfig::default()
     };
-    let opened = Store::open(
-        CrashDisk::new(),
-        config,
-        fresh(),
-        Default::default(),
-        &InTurn,
-    );
+    let opened = open_with(&CrashDisk::new(), config);
     assert!(matches!(opened, Err(OpenError::SegmentBytes { .. })));
 }
 

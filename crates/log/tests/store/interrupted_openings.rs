@@ -65,7 +65,7 @@ fn open_and_leave(disk: &CrashDisk) {
 
 /// Everything is there without anybody being asked, and stays there whatever comes next.
 fn holds_all(disk: &CrashDisk, left: &Left, context: &str) {
-    let opened = open(disk);
+    let opened = open_both_ways(disk);
     let (store, recovered) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
     let found = contents(&store.reader(), &recovered);
     let lost = left.durable.iter().find(|written| !found.contains(written));
@@ -287,7 +287,8 @@ fn tells_what_is_lost(disk: &CrashDisk, left: &Left, context: &str) {
         recovered.report
     );
     drop(store);
-    let (_, again) = open(&disk.crash(7)).unwrap_or_else(|error| panic!("{context}: {error}"));
+    let again = open_both_ways(&disk.crash(7));
+    let (_, again) = again.unwrap_or_else(|error| panic!("{context}: {error}"));
     assert_eq!(
         again.topics, recovered.topics,
         "{context}: damage is met once"

@@ -70,9 +70,9 @@ impl Promises {
 
 /// Writes messages until the disk stops, or all are written, and lets go all segments but the newest
 /// two. Frames of former lives begin where later ones begin, or in the middle of them. Returns how
-/// many segments were made of others.
-fn run(disk: &CrashDisk, rounds: u64, promises: &mut Promises) -> u64 {
-    let Ok((mut store, recovered)) = open(disk) else {
+/// many segments were made of others. Every other life reads all of the log when it opens it.
+fn run(disk: &CrashDisk, life: u64, rounds: u64, promises: &mut Promises) -> u64 {
+    let Ok((mut store, recovered)) = open_with(disk, by_turns(life)) else {
         return 0;
     };
     promises.see(&store.reader(), &recovered);
@@ -104,11 +104,12 @@ fn run(disk: &CrashDisk, rounds: u64, promises: &mut Promises) -> u64 {
     store.segments_reused()
 }
 
-/// Whether a segment has the file of another.
-fn has_reused(disk: &CrashDisk) -> bool {
-    let names = named(disk, ".seg").into_iter();
-    let mut files = names.filter_map(|name| disk.contents(&name));
-    files.any(|bytes| bytes.starts_with(REUSED))
+/// How many segments have the file of another; and how many of those an index.
+fn count_reused(disk: &CrashDisk) -> (usize, usize) {
+    let mut names = named(disk, ".seg");
+    names.retain(|name| disk.contents(name).unwrap().starts_with(REUSED));
+    let has_index = |name: &&String| disk.contents(&name.replace(".seg", ".idx")).is_some();
+    (names.len(), names.iter().filter(has_index).count())
 }
 
 #[test]
@@ -151,25 +152,28 @@ fn the_file_of_a_removed_segment_is_the_next_one_and_there_is_one_spare() {
 fn a_crash_between_any_two_calls_brings_nothing_of_a_former_life_back() {
     const ROUNDS: u64 = 18;
     let whole = CrashDisk::new();
-    let reused = run(&whole, ROUNDS, &mut Promises::default());
+    let reused = run(&whole, 0, ROUNDS, &mut Promises::default());
     assert!(reused >= 3, "{reused} files were used again");
-    let (mut torn, mut stale) = (0, 0);
+    let (mut torn, mut stale, mut indexed) = (0, 0, 0);
     for stop in 0..whole.calls().changes() {
         for seed in 0..4 {
             let disk = CrashDisk::new();
             disk.set_faults(|faults| faults.changes_before_stop = Some(stop));
             let mut promises = Promises::default();
-            run(&disk, ROUNDS, &mut promises);
+            run(&disk, 0, ROUNDS, &mut promises);
             let context = format!("stop {stop}, seed {seed}");
             let disk = disk.crash(seed);
-            stale += u32::from(has_reused(&disk));
-            let opened = open(&disk);
+            let (reused, with_index) = count_reused(&disk);
+            stale += u32::from(reused > 0);
+            indexed += u32::from(with_index > 0);
+            let opened = open_both_ways(&disk);
             let (store, recovered) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
             torn += u32::from(recovered.report.torn.is_some());
             promises.check(&store.reader(), &recovered, &context);
         }
     }
     assert!(torn > 20 && stale > 200, "{torn} torn, {stale} stale");
+    assert!(indexed > 30, "{indexed} with an index");
 }
 
 #[test]
@@ -182,13 +186,13 @@ fn life_after_life_the_same_files_hold_what_was_acknowledged_last() {
         for life in 0..4 {
             let stop = disk.calls().changes() + 40 + dice.below(160);
             disk.set_faults(|faults| faults.changes_before_stop = Some(stop));
-            reused += run(&disk, 20, &mut promises);
+            reused += run(&disk, life, 20, &mut promises);
             let context = format!("seed {seed}, life {life}");
             let survivor = match dice.one_in(3) {
                 true => disk.kill(),
                 false => disk.crash(dice.roll()),
             };
-            let opened = open(&survivor);
+            let opened = open_both_ways(&survivor);
             let (store, recovered) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
             promises.check(&store.reader(), &recovered, &context);
             drop(store);
@@ -201,19 +205,19 @@ fn life_after_life_the_same_files_hold_what_was_acknowledged_last() {
 #[test]
 fn the_failure_of_any_call_costs_nothing_when_files_are_used_again() {
     let whole = CrashDisk::new();
-    run(&whole, 14, &mut Promises::default());
+    run(&whole, 0, 14, &mut Promises::default());
     for failing in 0..whole.calls().total() {
         let disk = CrashDisk::new();
         disk.set_faults(|faults| faults.calls_before_failure = Some(failing));
         let mut promises = Promises::default();
-        run(&disk, 14, &mut promises);
+        run(&disk, 0, 14, &mut promises);
         for is_killed in [true, false] {
             let disk = match is_killed {
                 true => disk.copy(),
                 false => disk.crash(failing),
             };
             let context = format!("call {failing} fails, killed: {is_killed}");
-            let opened = open(&disk);
+            let opened = open_both_ways(&disk);
             let (store, recovered) = opened.unwrap_or_else(|error| panic!("{context}: {error}"));
             promises.check(&store.reader(), &recovered, &context);
         }
@@ -278,7 +282,7 @@ fn reused() -> Reused {
 fn stale_bytes_are_neither_data_nor_damage() {
     let log = reused();
     assert!(check(log.disk.copy(), &InTurn).unwrap().damage.is_empty());
-    let (store, recovered) = open(&log.disk).unwrap();
+    let (store, recovered) = open_both_ways(&log.disk).unwrap();
     assert!(recovered.report.is_clean(), "{}", recovered.report);
     assert_eq!(contents(&store.reader(), &recovered), log.all);
     let length = log.disk.contents(&log.name).unwrap().len();
@@ -315,7 +319,8 @@ fn one_flipped_bit_in_a_reused_segment_is_noticed_unless_it_is_stale() {
                 let found = contents(&store.reader(), &recovered);
                 assert!(log.all.len() - found.len() <= 1, "{context}");
                 drop(store);
-                open(&disk.kill()).unwrap_or_else(|error| panic!("{context}: {error}"));
+                let again = open_both_ways(&disk.kill());
+                again.unwrap_or_else(|error| panic!("{context}: {error}"));
                 refused += 1;
             }
             Err(error) => panic!("{context}: {error}"),
@@ -336,6 +341,9 @@ fn a_header_that_is_hit_is_damage_and_its_frames_are_kept() {
         assert_eq!((damage.len(), damage[0].position), (1, 0), "{damage:?}");
         let (store, recovered) = open_as(&disk, Opening::AcceptDataLoss).unwrap();
         assert_eq!(contents(&store.reader(), &recovered), log.all);
+        drop(store);
+        let (_, again) = open_both_ways(&disk.kill()).unwrap();
+        assert_eq!(again.topics, recovered.topics);
     }
 }
 
@@ -384,7 +392,7 @@ fn a_segment_without_index_behind_a_newer_one_may_hold_stale_bytes_too() {
     let index = log.name.replace(".seg", ".idx");
     let _ = copy.remove(&index);
     copy.put(&log.name, bytes.clone());
-    let (store, recovered) = open(&copy.copy()).unwrap();
+    let (store, recovered) = open_both_ways(&copy.copy()).unwrap();
     assert!(recovered.report.is_clean(), "{}", recovered.report);
     assert_eq!(contents(&store.reader(), &recovered), all);
     // What would be a torn batch in the last segment is damage there.

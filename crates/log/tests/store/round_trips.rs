@@ -33,7 +33,7 @@ fn a_new_folder_becomes_a_log_and_stays_that_log() {
 fn messages_are_read_back_by_place_and_after_any_kind_of_stop() {
     for is_closed in [true, false] {
         let (disk, all) = a_log(is_closed);
-        let (store, recovered) = open(&disk).unwrap();
+        let (store, recovered) = open_both_ways(&disk).unwrap();
         assert_eq!(contents(&store.reader(), &recovered), all);
         assert!(recovered.report.is_clean(), "{}", recovered.report);
         let [first, second] = recovered.producers[..] else {

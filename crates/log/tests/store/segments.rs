@@ -202,8 +202,7 @@ fn a_checkpoint_keeps_no_more_producers_than_it_may_those_that_published_last() 
         producers_max: 3,
         ..config()
     };
-    let opened = Store::open(disk.clone(), bounds, fresh(), Opening::Careful, &InTurn);
-    let (mut store, _) = opened.unwrap();
+    let (mut store, _) = open_with(&disk, bounds).unwrap();
     run_jobs(&mut store);
     let mut maker = Maker::new();
     for n in 0..6 {

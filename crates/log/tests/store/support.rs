@@ -25,6 +25,23 @@ pub(crate) fn config() -> StoreConfig {
     }
 }
 
+/// The same for who reads everything at a start, as the server does of a short log: damage behind an
+/// index is met then.
+pub(crate) fn verifying() -> StoreConfig {
+    StoreConfig {
+        verified_bytes_max: u64::MAX,
+        ..config()
+    }
+}
+
+/// The one or the other, by turns.
+pub(crate) fn by_turns(turn: u64) -> StoreConfig {
+    match turn % 2 {
+        0 => config(),
+        _ => verifying(),
+    }
+}
+
 pub(crate) fn fresh() -> Fresh {
     Fresh {
         store: 0xFEED_0001,
@@ -42,6 +59,23 @@ pub(crate) fn open<D: Disk>(disk: &D) -> Opened<D> {
 
 pub(crate) fn open_as<D: Disk>(disk: &D, opening: Opening) -> Opened<D> {
     Store::open(disk.clone(), config(), fresh(), opening, &InTurn)
+}
+
+pub(crate) fn open_with<D: Disk>(disk: &D, config: StoreConfig) -> Opened<D> {
+    Store::open(disk.clone(), config, fresh(), Opening::Careful, &InTurn)
+}
+
+/// Opens a log in which nothing is damaged that was not accepted. Who reads everything that has an index
+/// finds what the indexes say.
+pub(crate) fn open_both_ways(disk: &CrashDisk) -> Opened<CrashDisk> {
+    let read = open_with(&disk.copy(), verifying());
+    let opened = open(disk);
+    match (&read, &opened) {
+        (Ok((_, read)), Ok((_, opened))) => assert_eq!(read, opened),
+        (Err(error), _) => panic!("when everything is read: {error}"),
+        (Ok(_), Err(_)) => {}
+    }
+    opened
 }
 
 /// An empty log on a disk of its own, and who makes messages for it.
@@ -338,7 +372,7 @@ pub(crate) fn reopened(
     is_closed: bool,
 ) -> (Store<CrashDisk>, Recovered) {
     end(store, is_closed);
-    open(disk).unwrap()
+    open_both_ways(disk).unwrap()
 }
 
 pub(crate) fn id(number: u32) -> SegmentId {
