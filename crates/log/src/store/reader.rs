@@ -282,3 +282,29 @@ fn damage(place: DiskPlace, what: &'static str) -> Damage {
         what,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use heartwire_disk::CrashDisk;
+
+    use super::*;
+
+    /// Otherwise whoever opens a segment just before it is removed keeps its file open, and its room taken,
+    /// with nobody left to close it.
+    #[test]
+    fn a_file_that_was_opened_before_one_was_forgotten_is_not_kept() {
+        let disk = CrashDisk::new();
+        let id = SegmentId(1);
+        disk.put(&Kind::Segment.name(id), vec![0]);
+        let files = Files::new(disk);
+        let opened = files.open(&Kind::Segment.name(id));
+        let file = Arc::new(opened.expect("it was put there"));
+        let reader = SegmentReader::new(files, 1, 8);
+        let forgets = reader.open_file(id).expect_err("nothing is open");
+        reader.forget(id);
+        reader.keep_open(id, &file, forgets);
+        let forgets = reader.open_file(id).expect_err("nothing stays open");
+        reader.keep_open(id, &file, forgets);
+        reader.open_file(id).expect("nothing was forgotten since");
+    }
+}
