@@ -1,5 +1,5 @@
-//! Every order of two messages, a cut and a crash. `cargo xtask test --only simulate` tries three, two
-//! and two.
+//! Every order of two messages, a cut and a crash. `cargo xtask test --only simulate` tries more: three
+//! messages, a cut and two crashes, and two messages, two cuts and a crash.
 
 use heartwire_sim::model::{Bounds, check};
 
