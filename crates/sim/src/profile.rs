@@ -23,6 +23,8 @@ pub(crate) enum Backend {
     Disk {
         /// How large a segment is.
         segment_bytes: u32,
+        /// How much of the segments with indexes is read when the log is opened, in bytes.
+        verified_bytes_max: u64,
     },
 }
 
@@ -70,7 +72,7 @@ impl Profile {
         };
         // What is drawn from it leaves the other draws as they are.
         let mut aside = Rng::new(rng.clone().u64());
-        if let Backend::Disk { segment_bytes } = &mut profile.backend
+        if let Backend::Disk { segment_bytes, .. } = &mut profile.backend
             && aside.coin()
         {
             // Small messages fill small segments, so that there are many, and files are used again.
@@ -113,6 +115,15 @@ impl Profile {
             let log = &mut Arc::make_mut(&mut profile.hub).log;
             log.hot_bytes_max = aside.pick(&[0, 4_000, log.hot_bytes_max, log.hot_bytes_max]);
         }
+        if let Backend::Disk {
+            segment_bytes,
+            verified_bytes_max,
+        } = &mut profile.backend
+        {
+            // Damage behind an index is met at a start, or when somebody comes by.
+            let newest = aside.between(1, 3) * u64::from(*segment_bytes);
+            *verified_bytes_max = aside.pick(&[0, newest, u64::MAX]);
+        }
         profile
     }
 
@@ -139,7 +150,10 @@ fn draw_backend(rng: &mut Rng) -> Backend {
     match rng.below(6) {
         0 => Backend::Memory,
         1 => Backend::Ideal,
-        _ => Backend::Disk { segment_bytes },
+        _ => Backend::Disk {
+            segment_bytes,
+            verified_bytes_max: 0,
+        },
     }
 }
 
@@ -176,7 +190,7 @@ fn hub_config(rng: &mut Rng, backend: Backend) -> HubConfig {
         load_bytes_max: rng.pick(&[2_000, 256 * 1024]),
         ..LogConfig::default()
     };
-    if let Backend::Disk { segment_bytes } = backend {
+    if let Backend::Disk { segment_bytes, .. } = backend {
         // A segment takes a few batches, as the server sees to with larger numbers.
         config.log.pending_max = 100;
         config.log.pending_bytes_max = segment_bytes as usize / 4;

@@ -220,7 +220,10 @@ pub(crate) struct Waiting {
 impl Server {
     pub(crate) fn new(config: Arc<HubConfig>, backend: Backend, rng: &mut Rng) -> Self {
         let storage = match backend {
-            Backend::Disk { segment_bytes } => Some(Storage::new(segment_bytes)),
+            Backend::Disk {
+                segment_bytes,
+                verified_bytes_max,
+            } => Some(Storage::new(segment_bytes, verified_bytes_max)),
             Backend::Memory | Backend::Ideal => None,
         };
         Self {

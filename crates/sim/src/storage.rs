@@ -64,18 +64,13 @@ pub(crate) enum Loaded {
 }
 
 impl Storage {
-    pub(crate) fn new(segment_bytes: u32) -> Self {
+    pub(crate) fn new(segment_bytes: u32, verified_bytes_max: u64) -> Self {
         Self {
             disk: CrashDisk::new(),
             config: StoreConfig {
                 segment_bytes,
                 batch_bytes_max: segment_bytes / 2,
-                // Some logs are read when they are opened, the others when somebody comes by.
-                verified_bytes_max: if segment_bytes < 64 * 1024 {
-                    0
-                } else {
-                    1 << 20
-                },
+                verified_bytes_max,
                 ..StoreConfig::default()
             },
             running: None,
