@@ -9,6 +9,11 @@ use heartwire_proto::Seq;
 use super::HubState;
 use crate::counts::Outcome;
 
+/// How many messages a sweep looks at under the hub's lock once a second: about a millisecond.
+const SWEEP_MESSAGES_MAX: usize = 1 << 18;
+/// How many it looks at with whatever else is done, while it is under way: about 60 µs.
+const SWEEP_ON_MESSAGES_MAX: usize = 1 << 14;
+
 impl<H: Clone> HubState<H> {
     /// Appends a message that does not come from a client with numbers of its own: over HTTP, or
     /// from inside the process. It is stored once the log is committed through its place's LSN.
@@ -76,11 +81,12 @@ impl<H: Clone> HubState<H> {
         self.log.take_unused(unused);
     }
 
-    /// Moves out what is to be read back from disk for followers that are behind; each is answered
-    /// with [`loaded`](Self::loaded).
+    /// Moves out what is to be read back from disk, for followers that are behind and for a sweep that is
+    /// under way; each is answered with [`loaded`](Self::loaded). Call it after everything else.
     pub fn take_loads(&mut self, loads: &mut Vec<Load>) {
         let mut warm = Vec::new();
         self.log.take_loads(loads, &mut warm);
+        self.log.go_on_sweeping(SWEEP_ON_MESSAGES_MAX, loads);
         for id in warm {
             self.wake_waiting(id);
         }
@@ -93,12 +99,11 @@ impl<H: Clone> HubState<H> {
         self.wake_waiting(load.topic);
     }
 
-    /// Goes on emptying segments that hold few messages; see [`Log::sweep`](heartwire_log::Log::sweep). Call it about once a
-    /// second.
+    /// Begins to empty segments that hold few messages, or goes on with it; see
+    /// [`Log::sweep`](heartwire_log::Log::sweep). Call it about once a second; in between,
+    /// [`take_loads`](Self::take_loads) goes on.
     pub fn sweep(&mut self, segment_bytes: u64, loads: &mut Vec<Load>) {
-        // About a millisecond under the hub's lock.
-        const MESSAGES_AT_ONCE: usize = 1 << 18;
-        self.log.sweep(segment_bytes, MESSAGES_AT_ONCE, loads);
+        self.log.sweep(segment_bytes, SWEEP_MESSAGES_MAX, loads);
     }
 
     fn wake_waiting(&mut self, id: TopicId) {

@@ -112,6 +112,11 @@ impl Segments {
         sparse.map(|(id, _)| *id)
     }
 
+    /// Whether any message that is retained stands in it.
+    pub(crate) fn holds(&self, id: SegmentId) -> bool {
+        self.by_id.get(&id).is_some_and(|segment| segment.live > 0)
+    }
+
     /// What is held, all together.
     pub(crate) fn usage(&self) -> DiskUsage {
         DiskUsage {

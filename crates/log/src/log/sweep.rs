@@ -2,9 +2,15 @@
 //!
 //! ```text
 //!   sparse ──► sweep: its messages, topic by topic ──► Load ──► (the driver reads) ──► loaded
-//!                                                                                        │
+//!                 ▲                                                                      │
+//!     go_on_sweeping, once all of them are                                               │
+//!                 │                                                                      │
 //!      unused ◄── released ◄── commit: they stand in the newest segment ◄── pending ◄────┘
 //! ```
+//!
+//! A few loads are under way at a time, and the next are handed out when those have been written again:
+//! so it goes as fast as the disk. Whatever holds it up (no room, a read that is refused, nothing that is
+//! to be moved) ends that until the next call of `sweep`, so that nothing is tried in a circle.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +34,10 @@ pub(crate) struct Sweep {
     at: Option<(SegmentId, u32)>,
     /// How many loads and moves are under way.
     under_way: usize,
+    /// Whether it goes on as soon as nothing is under way any more.
+    goes_on: bool,
+    /// How large the writer's segments are, in bytes, as was said last.
+    segment_bytes: u64,
     /// Segments that the system refused to read, and until when they are left alone.
     refused: BTreeMap<SegmentId, Time>,
 }
@@ -40,9 +50,40 @@ impl Log {
     /// topics until they hold `messages_max` together, and adds what is to be read to `loads`.
     /// `segment_bytes` is how large the writer's segments are. Call it about once a second.
     pub fn sweep(&mut self, segment_bytes: u64, messages_max: usize, loads: &mut Vec<Load>) {
-        if self.sweep.at.is_none() && self.sweep.under_way == 0 {
-            self.sweep.at = self.next_sparse(segment_bytes).map(|segment| (segment, 0));
+        self.sweep.segment_bytes = segment_bytes;
+        self.hand_out(messages_max, loads);
+    }
+
+    /// The same between those calls, when what was handed out has been moved. Call it whenever something
+    /// was [loaded](Self::loaded) or [committed](Self::commit), or oftener: it looks at topics only where
+    /// a segment is being emptied, and nothing is under way.
+    pub fn go_on_sweeping(&mut self, messages_max: usize, loads: &mut Vec<Load>) {
+        if self.sweep.goes_on && self.sweep.under_way == 0 && self.has_spare_room() {
+            self.hand_out(messages_max, loads);
         }
+    }
+
+    /// Whether new messages find room while the next segment is being made, however much is moved before.
+    fn has_spare_room(&self) -> bool {
+        self.room_left() >= self.sweep.segment_bytes / 2
+    }
+
+    /// Of a log that accepts nothing, nothing is moved: it is about to end, or nothing can be written.
+    fn hand_out(&mut self, messages_max: usize, loads: &mut Vec<Load>) {
+        if !self.accepting {
+            return;
+        }
+        let is_over = |at: &mut (SegmentId, u32)| !self.segments.holds(at.0);
+        self.sweep.at.take_if(is_over);
+        if self.sweep.at.is_none() && self.sweep.under_way == 0 {
+            self.sweep.at = self.next_sparse().map(|segment| (segment, 0));
+        }
+        self.look(messages_max, loads);
+        self.sweep.goes_on = self.sweep.at.is_some() || self.sweep.under_way > 0;
+    }
+
+    /// Looks for messages that stand in the segment.
+    fn look(&mut self, messages_max: usize, loads: &mut Vec<Load>) {
         let Some((segment, from)) = self.sweep.at else {
             return;
         };
@@ -64,17 +105,18 @@ impl Log {
     }
 
     /// The segment to empty next.
-    fn next_sparse(&mut self, segment_bytes: u64) -> Option<SegmentId> {
+    fn next_sparse(&mut self) -> Option<SegmentId> {
         let (clock, refused) = (self.clock, &mut self.sweep.refused);
         refused.retain(|_, until| *until > clock);
         let may_empty = |id| !refused.contains_key(&id);
-        self.segments.sparse(segment_bytes, may_empty)
+        self.segments.sparse(self.sweep.segment_bytes, may_empty)
     }
 
     /// The system refuses to read from a segment. Others are emptied meanwhile.
     fn leave_alone(&mut self, segment: SegmentId) {
         let until = self.clock + REFUSED_FOR;
         self.sweep.refused.insert(segment, until);
+        self.sweep.goes_on = false;
         if self.sweep.at.is_some_and(|(at, _)| at == segment) {
             self.sweep.at = None;
         }
@@ -108,6 +150,7 @@ impl Log {
             let bytes = message.as_ref();
             let bytes = bytes.map_or(load.name.as_topic().as_str().len(), Entry::memory_bytes);
             if !self.has_room(bytes) {
+                self.sweep.goes_on = false;
                 return;
             }
             let what = match message {

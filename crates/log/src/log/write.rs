@@ -134,6 +134,14 @@ impl Log {
             && self.pending_bytes + bytes <= self.config.pending_bytes_max / 2
     }
 
+    /// How much of the disk's room nothing waits for, in bytes; none without a disk.
+    pub(super) fn room_left(&self) -> u64 {
+        match self.backing {
+            Backing::Disk { room_bytes, .. } => room_bytes.saturating_sub(self.waiting_bytes()),
+            Backing::Memory => 0,
+        }
+    }
+
     /// What waits to be written takes so much of the disk at the most.
     fn waiting_bytes(&self) -> u64 {
         (self.pending_bytes + self.pending.len() * RECORD_OVERHEAD_BYTES_MAX) as u64

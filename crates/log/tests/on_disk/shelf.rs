@@ -11,21 +11,38 @@ use heartwire_proto::{LogId, Offset, Seq, Time, WallTime};
 
 pub(crate) const PER_SEGMENT: usize = 4;
 
-/// Everything ever written, four messages to a segment.
-#[derive(Default)]
+/// Everything ever written.
 pub(crate) struct Shelf {
+    /// How many messages a segment takes.
+    pub per_segment: usize,
     pub written: Vec<Entry>,
     pub numbers: Vec<(ProducerId, Seq)>,
     /// What was named as lost.
     pub lost: Vec<Offset>,
 }
 
+impl Default for Shelf {
+    fn default() -> Self {
+        Self {
+            per_segment: PER_SEGMENT,
+            written: Vec::new(),
+            numbers: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+}
+
 impl Shelf {
+    /// How large a segment is said to be, in bytes: twice of what its messages take.
+    pub(crate) const fn segment_bytes(&self) -> u64 {
+        self.per_segment as u64 * 200
+    }
+
     pub(crate) fn place(&self) -> DiskPlace {
         let number = self.written.len();
         DiskPlace {
-            segment: SegmentId((number / PER_SEGMENT) as u32 + 1),
-            position: (number % PER_SEGMENT) as u32,
+            segment: SegmentId((number / self.per_segment) as u32 + 1),
+            position: (number % self.per_segment) as u32,
             bytes: 100,
         }
     }
@@ -47,7 +64,7 @@ impl Shelf {
     }
 
     pub(crate) fn entry(&self, place: DiskPlace) -> Entry {
-        let number = (place.segment.0 as usize - 1) * PER_SEGMENT + place.position as usize;
+        let number = (place.segment.0 as usize - 1) * self.per_segment + place.position as usize;
         self.written[number].clone()
     }
 }
@@ -187,9 +204,6 @@ pub(crate) fn texts(range: impl IntoIterator<Item = u32>) -> Vec<String> {
     range.into_iter().map(|n| n.to_string()).collect()
 }
 
-/// How large a segment of the shelf is said to be, in bytes: one with four messages is half full.
-pub(crate) const SEGMENT_BYTES: u64 = 800;
-
 /// Ten old messages, each in a segment that holds nothing else, and the topic they are of.
 pub(crate) fn sparse() -> (World, TopicId) {
     let mut world = churning();
@@ -226,7 +240,15 @@ impl World {
     /// What a sweep wants read when a second has passed.
     pub(crate) fn sweep(&mut self) -> Vec<Load> {
         let mut loads = Vec::new();
-        self.log.sweep(SEGMENT_BYTES, 100, &mut loads);
+        self.log
+            .sweep(self.shelf.segment_bytes(), 1_000, &mut loads);
+        loads
+    }
+
+    /// What it wants read besides, when what it wanted before has been moved.
+    pub(crate) fn go_on_sweeping(&mut self) -> Vec<Load> {
+        let mut loads = Vec::new();
+        self.log.go_on_sweeping(1_000, &mut loads);
         loads
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use heartwire_log::store::SegmentId;
+use heartwire_log::{Load, Log};
 
 use super::shelf::*;
 
@@ -76,4 +77,113 @@ fn a_segment_that_the_system_refuses_to_read_keeps_no_others() {
     world.expire();
     world.add_sparse("more");
     assert_eq!(world.sweep()[0].places[0].segment, SegmentId(1));
+}
+
+/// A first segment with one message each of a hundred topics, and ten with one message each.
+fn world_of_many() -> World {
+    let mut world = churning();
+    world.shelf.per_segment = 200;
+    for topic in 0..100 {
+        world.publish(&format!("slow{topic}"), [1]);
+        world.publish("churn", [1]);
+    }
+    for n in 1..=10 {
+        world.publish("old", [n]);
+        world.publish("churn", 0..199);
+    }
+    world
+}
+
+fn bring_all(world: &mut World, loads: &[Load]) {
+    for load in loads {
+        world.bring(load);
+    }
+}
+
+#[test]
+fn a_segment_of_many_topics_is_emptied_as_fast_as_they_are_read_and_written() {
+    let mut world = world_of_many();
+    let mut loads = world.sweep();
+    for _ in 0..100_usize.div_ceil(Log::SWEEP_LOADS_MAX) {
+        assert_eq!(world.unused(), []);
+        assert_eq!(world.go_on_sweeping(), [], "they are under way");
+        assert!(loads.len() <= Log::SWEEP_LOADS_MAX);
+        bring_all(&mut world, &loads);
+        assert_eq!(world.go_on_sweeping(), [], "they are not written yet");
+        world.write();
+        loads = world.go_on_sweeping();
+    }
+    assert_eq!(world.unused(), [SegmentId(1)]);
+
+    // The others follow, until they are too few.
+    for segment in [2, 3, 4, 5].map(SegmentId) {
+        bring_all(&mut world, &loads);
+        world.write();
+        loads = world.go_on_sweeping();
+        assert_eq!(world.unused(), [segment]);
+    }
+    assert_eq!(loads, []);
+}
+
+#[test]
+fn a_sweep_that_is_held_up_goes_on_with_the_next_second() {
+    type HoldUp = fn(&mut World, &[Load]);
+    let hold_ups: [(&str, HoldUp); 3] = [
+        ("no room", |world, loads| {
+            world.log.set_room(600, false);
+            bring_all(world, loads);
+            world.log.set_room(1 << 20, false);
+        }),
+        ("a read that is refused", |world, loads| {
+            bring_all(world, &loads[1..]);
+            world.log.loaded(&loads[0], Vec::new());
+        }),
+        ("a log that is about to end", |world, loads| {
+            bring_all(world, loads);
+            world.log.set_accepting(false);
+        }),
+    ];
+    for (what, hold_up) in hold_ups {
+        let mut world = world_of_many();
+        let loads = world.sweep();
+        hold_up(&mut world, &loads);
+        world.write();
+        assert_eq!(world.go_on_sweeping(), [], "{what}");
+        world.log.set_accepting(true);
+        assert_ne!(world.sweep(), [], "{what}");
+    }
+}
+
+#[test]
+fn a_sweep_leaves_room_for_new_messages_until_the_next_segment_stands_ready() {
+    let mut world = world_of_many();
+    let loads = world.sweep();
+    bring_all(&mut world, &loads);
+    world.write();
+    let half = world.shelf.segment_bytes() / 2;
+    world.log.set_room(half - 1, false);
+    assert_eq!(world.go_on_sweeping(), []);
+    world.log.set_room(half, false);
+    assert_ne!(world.go_on_sweeping(), []);
+}
+
+#[test]
+fn a_sweep_that_looks_at_few_topics_at_once_comes_to_the_last() {
+    let mut world = world_of_many();
+    let mut loads = world.sweep();
+    while world.unused().is_empty() {
+        assert_ne!(loads, []);
+        bring_all(&mut world, &loads);
+        world.write();
+        loads.clear();
+        world.log.go_on_sweeping(40, &mut loads);
+    }
+    // The only message of the next segment is one of the last topic, and this was the first look.
+    let mut looks = 1;
+    while loads.is_empty() && looks < 10 {
+        world.log.go_on_sweeping(40, &mut loads);
+        looks += 1;
+    }
+    assert_eq!((loads.len(), looks), (1, 6), "twenty topics at a time");
+    assert_eq!(loads[0].places[0].segment, SegmentId(2));
 }
