@@ -37,7 +37,8 @@ pub struct Policy {
     /// How much of it.
     pub retention: Retention,
     /// When a message counts as stored: [`Durability::Memory`] at once, everything else after the
-    /// disk's sync, as one server is no quorum. In a log without a disk every topic is in memory.
+    /// disk's sync, as one server is no quorum. In a log without a disk every topic is in memory; beside
+    /// one, a topic that the disk held at the start stays there.
     pub durability: Durability,
 }
 

@@ -202,13 +202,22 @@ impl Log {
     }
 
     /// When a message published to the topic counts as stored. The server's own topics are in memory:
-    /// what they tell is true of one process.
+    /// what they tell is true of one process. A topic that the disk held stays there, whatever its rule
+    /// says.
     pub fn durability(&self, topic: TopicRef<'_>) -> Durability {
-        if self.is_on_disk() && !topic.is_reserved() {
-            self.config.policy(topic).durability
-        } else {
-            Durability::Memory
+        if !self.is_on_disk() || topic.is_reserved() {
+            return Durability::Memory;
         }
+        match self.config.policy(topic).durability {
+            Durability::Memory if self.has_on_disk(topic) => Durability::Disk,
+            durability => durability,
+        }
+    }
+
+    fn has_on_disk(&self, topic: TopicRef<'_>) -> bool {
+        let id = self.names.get(topic, &self.topics);
+        let held = id.and_then(|id| self.topics.get(id.0));
+        held.is_some_and(TopicLog::is_on_disk)
     }
 
     /// The writer has so much room behind what is committed; `is_full` when it tried for more in

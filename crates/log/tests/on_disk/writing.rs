@@ -1,9 +1,10 @@
 //! Appends are written in their order, and refused before the writer is in trouble.
 
-use heartwire_log::{AppendError, Committed, Fate, Lsn, Now, ProducerKey};
+use heartwire_log::store::{Places, RecoveredTopic};
+use heartwire_log::{AppendError, Committed, Fate, Log, Lsn, Now, ProducerKey};
 use heartwire_proto::frame::Durability;
 use heartwire_proto::id::TopicRef;
-use heartwire_proto::{Offset, Seq, Time, WallTime};
+use heartwire_proto::{Epoch, Offset, Seq, Time, WallTime};
 
 use super::shelf::*;
 
@@ -30,6 +31,38 @@ fn topics_in_memory_wait_for_no_disk() {
     );
     assert_eq!(world.write(), [slow.topic]);
     assert_eq!(world.shelf.written.len(), 1, "memory is not written");
+}
+
+#[test]
+fn a_topic_that_the_disk_held_stays_there_though_a_new_rule_says_memory() {
+    let mut world = World::new(|_| {});
+    let topic = |name: &str| RecoveredTopic {
+        name: name.parse().unwrap(),
+        origin: Epoch::from_random(1),
+        epoch: Epoch::from_random(1),
+        base: Offset(1),
+        end: Offset(1),
+        last_append: Time::ZERO,
+        places: Places::default(),
+        gaps: Vec::new(),
+    };
+    let recovered = found(vec![topic("memory:old")], Vec::new());
+    let config = world.log.config().clone();
+    (world.log, _) = Log::recover(config, recovered);
+    world.log.set_room(500, false);
+    let durability = |log: &Log, name| log.durability(TopicRef::parse(name).unwrap());
+    assert_eq!(durability(&world.log, "memory:old"), Durability::Disk);
+    assert_eq!(durability(&world.log, "memory:new"), Durability::Memory);
+    let payload = "x".repeat(1_000);
+    assert_eq!(
+        world.append("memory:old", &payload),
+        Err(AppendError::Congested),
+        "the disk has no room for it"
+    );
+    let place = world.append("memory:new", &payload).unwrap();
+    assert_eq!(world.log.fate(place.lsn), Fate::Durable);
+    let place = world.append("memory:old", "short").unwrap();
+    assert_eq!(world.log.fate(place.lsn), Fate::Pending, "it is synced");
 }
 
 #[test]
