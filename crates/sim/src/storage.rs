@@ -197,7 +197,7 @@ impl Storage {
 
     // ---- Reading back ----
 
-    /// Takes what followers wait for; how many loads there are.
+    /// Takes what followers wait for, and what a sweep goes on with; how many loads there are.
     pub(crate) fn take_loads(&mut self, hub: &mut HubState<WireId>) -> usize {
         let mut loads = Vec::new();
         hub.take_loads(&mut loads);

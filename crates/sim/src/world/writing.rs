@@ -164,7 +164,7 @@ impl World {
         }
     }
 
-    /// Reads back what followers wait for.
+    /// Reads back what followers wait for, and what is to be moved.
     pub(crate) fn call_readers(&mut self, sweeps: bool) {
         let Some(storage) = &mut self.server.storage else {
             return;
