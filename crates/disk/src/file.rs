@@ -28,15 +28,10 @@ impl FileDisk {
         })
     }
 
-    /// The folder, which is made, with those above it, if it does not exist.
+    /// The folder, which is made, with those above it, if it does not exist. It is durable then.
     pub fn create(folder: impl Into<PathBuf>) -> io::Result<Self> {
         let folder = folder.into();
-        let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-        let new: Vec<&Path> = folder.ancestors().take_while(is_new).collect();
-        fs::create_dir_all(&folder)?;
-        for made in new.iter().rev() {
-            sync_names(made.parent().unwrap_or(Path::new("")))?;
-        }
+        make_durable(&folder, sync_names)?;
         Self::open(folder)
     }
 
@@ -92,6 +87,10 @@ impl Disk for FileDisk {
 
     fn sync_folder(&self) -> io::Result<()> {
         sync_names(&self.folder)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        free_bytes(&self.folder)
     }
 
     fn lock(&self, name: &str, holder: &str) -> Result<FileLock, LockError> {
@@ -184,6 +183,37 @@ fn restrict(options: &mut OpenOptions) {
 #[cfg(not(unix))]
 fn restrict(_: &mut OpenOptions) {}
 
+/// Makes a folder, and those above it, one after the other, each of which is durable before there is
+/// anything in it; `sync` makes the names in a folder durable.
+fn make_durable(folder: &Path, sync: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
+    let found = missing
+        .last()
+        .map_or(folder, |outermost| outermost.parent().unwrap_or(folder));
+    // Whoever made it may have been interrupted before this. Where it may not be done, nobody of ours has
+    // made it: the folder around may be closed to us, be read-only, or lie on another device.
+    let _ = sync(&found.join(".."));
+    for new in missing.into_iter().rev() {
+        fs::create_dir_all(new)?;
+        sync(new.parent().unwrap_or(Path::new("")))?;
+    }
+    Ok(())
+}
+
+/// What is kept for the system's administrator counts as taken: who runs as one leaves it alone as well.
+#[cfg(unix)]
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let told = rustix::fs::statvfs(folder).ok()?;
+    // A file system that does not count its blocks has none.
+    (told.f_blocks > 0).then(|| told.f_bavail.saturating_mul(told.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free_bytes(_: &Path) -> Option<u64> {
+    None
+}
+
 #[cfg(unix)]
 fn sync_names(folder: &Path) -> io::Result<()> {
     let folder = match folder.as_os_str().is_empty() {
@@ -239,5 +269,74 @@ mod positioned {
             position += count as u64;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// What became of making a folder in an empty one.
+    struct Made {
+        outcome: io::Result<()>,
+        /// What was synced, in order, by its path in the empty folder.
+        synced: Vec<String>,
+    }
+
+    impl Made {
+        /// `there` was there before; syncing fails if `fails` says so.
+        fn new(there: &str, folder: &str, fails: bool) -> Self {
+            let temporary = tempfile::tempdir().expect("it can be made");
+            let root = fs::canonicalize(temporary.path()).expect("it is there");
+            fs::create_dir_all(root.join(there)).expect("it can be made");
+            let synced = RefCell::new(Vec::new());
+            let outcome = make_durable(&root.join(folder), |folder| {
+                let path = fs::canonicalize(folder).expect("it is there");
+                let path = path.strip_prefix(&root).map_or("above", text);
+                synced.borrow_mut().push(path.to_owned());
+                match fails {
+                    true => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
+                    false => Ok(()),
+                }
+            });
+            let synced = synced.into_inner();
+            Self { outcome, synced }
+        }
+    }
+
+    fn text(path: &Path) -> &str {
+        path.to_str().expect("UTF-8")
+    }
+
+    #[test]
+    fn a_folder_that_an_earlier_start_made_is_durable_before_it_is_used() {
+        let made = Made::new("a/b", "a/b", false);
+        made.outcome.expect("it is there");
+        assert_eq!(made.synced, ["a"]);
+    }
+
+    #[test]
+    fn folders_that_are_made_are_durable_one_after_the_other_and_so_is_the_one_around_them() {
+        let made = Made::new("a", "a/b/c", false);
+        made.outcome.expect("they can be made");
+        assert_eq!(made.synced, ["", "a", "a/b"]);
+    }
+
+    #[test]
+    fn the_folder_around_one_that_is_there_may_be_closed_and_around_a_new_one_not() {
+        let made = Made::new("a", "a", true);
+        made.outcome.expect("it is there");
+        let made = Made::new("", "a", true);
+        let error = made.outcome.expect_err("it would not be durable");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(made.synced, ["above", ""]);
+    }
+
+    #[test]
+    fn the_system_tells_what_is_free() {
+        let disk = FileDisk::open(std::env::temp_dir()).expect("it is there");
+        assert_eq!(disk.free_bytes().is_some(), cfg!(unix));
     }
 }

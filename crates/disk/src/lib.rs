@@ -55,6 +55,10 @@ pub trait Disk: fmt::Debug + Clone + Send + Sync + 'static {
     /// Makes the folder's names durable.
     fn sync_folder(&self) -> io::Result<()>;
 
+    /// How many bytes files of the folder may still take, as far as anybody can tell: a quota may be
+    /// smaller, and somebody else may take them first. `None` where nobody tells.
+    fn free_bytes(&self) -> Option<u64>;
+
     /// Locks a file, which is created if need be, and leaves `holder` in it for others to read. The
     /// lock ends with the process at the latest.
     fn lock(&self, name: &str, holder: &str) -> Result<Self::Lock, LockError>;

@@ -23,6 +23,10 @@ pub use dice::Dice;
 pub struct Faults {
     /// Files have no more room than so many bytes, in all.
     pub capacity_bytes: Option<u64>,
+    /// Nobody is told how much room is left.
+    pub hide_free_bytes: bool,
+    /// No file can be created or opened, as when the process has all the descriptors it may have.
+    pub fail_opens: bool,
     /// Nothing can be changed.
     pub read_only: bool,
     /// So many calls, of whatever kind, pass; the next fails, and those after it pass again.
@@ -245,14 +249,25 @@ impl Inner {
 
     /// Refuses a file's growth that does not fit.
     fn grow(&self, before: usize, after: usize) -> Result<()> {
-        let Some(capacity) = self.faults.capacity_bytes else {
-            return Ok(());
-        };
-        let used: usize = self.folder.nodes().map(|n| content(n).cached().len()).sum();
-        if after > before && (used - before + after) as u64 > capacity {
-            return Err(Error::from(ErrorKind::StorageFull));
+        match self.free_bytes() {
+            Some(free) if after > before && (after - before) as u64 > free => {
+                Err(Error::from(ErrorKind::StorageFull))
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let used: usize = self.folder.nodes().map(|n| content(n).cached().len()).sum();
+        let capacity = self.faults.capacity_bytes?;
+        Some(capacity.saturating_sub(used as u64))
+    }
+
+    fn check_opens(&self) -> Result<()> {
+        match self.faults.fail_opens {
+            true => Err(Error::other("too many open files")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -267,11 +282,13 @@ impl Disk for CrashDisk {
     fn open(&self, name: &str) -> Result<CrashFile> {
         let inner = self.call(Call::Other)?;
         let node = inner.folder.get(name).ok_or(ErrorKind::NotFound)?;
+        inner.check_opens()?;
         Ok(self.file(node))
     }
 
     fn create(&self, name: &str) -> Result<CrashFile> {
         let mut inner = self.call(Call::Name)?;
+        inner.check_opens()?;
         if inner.folder.get(name).is_some() {
             return Err(Error::from(ErrorKind::AlreadyExists));
         }
@@ -296,6 +313,15 @@ impl Disk for CrashDisk {
     fn sync_folder(&self) -> Result<()> {
         self.call(Call::FolderSync)?.folder.sync();
         Ok(())
+    }
+
+    /// Asking counts as no call, and never fails.
+    fn free_bytes(&self) -> Option<u64> {
+        let inner = self.inner();
+        match inner.faults.hide_free_bytes {
+            true => None,
+            false => inner.free_bytes(),
+        }
     }
 
     fn lock(&self, name: &str, holder: &str) -> std::result::Result<CrashLock, LockError> {

@@ -27,10 +27,26 @@ fn a_full_disk_refuses_growth_and_takes_what_fits() {
     let disk = CrashDisk::new();
     disk.set_faults(|faults| faults.capacity_bytes = Some(100));
     let file = disk.create("a").unwrap();
+    assert_eq!(disk.free_bytes(), Some(100));
     file.write_at(&[1; 100], 0).unwrap();
+    assert_eq!(disk.free_bytes(), Some(0));
     let refused = file.write_at(&[1; 1], 100).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::StorageFull);
     file.write_at(&[2; 100], 0).unwrap();
+    disk.set_faults(|faults| faults.hide_free_bytes = true);
+    assert_eq!(disk.free_bytes(), None);
+}
+
+#[test]
+fn without_descriptors_open_files_go_on_and_no_other_is_opened() {
+    let disk = CrashDisk::new();
+    let file = disk.create("a").unwrap();
+    disk.set_faults(|faults| faults.fail_opens = true);
+    file.write_at(b"on", 0).unwrap();
+    assert!(disk.open("a").is_err() && disk.create("b").is_err());
+    assert_eq!(disk.open("c").unwrap_err().kind(), ErrorKind::NotFound);
+    disk.set_faults(|faults| faults.fail_opens = false);
+    disk.create("b").unwrap();
 }
 
 #[test]
