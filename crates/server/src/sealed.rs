@@ -11,7 +11,7 @@
 
 use std::io;
 
-use heartwire_disk::{Disk, DiskFile as _, replace};
+use heartwire_disk::{Disk, DiskFile as _, TEMPORARY, replace};
 
 const CHECKSUM: &str = "crc32c ";
 
@@ -28,8 +28,11 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// Its lines; none when there is no file.
+    /// Its lines; none when there is no file. Whoever asks has the folder for itself: what a process was
+    /// writing when it ended is removed.
     pub(crate) fn read(&self, disk: &impl Disk) -> io::Result<String> {
+        // It is usually not there, and only takes space.
+        let _ = disk.remove(&format!("{}{TEMPORARY}", self.name));
         let file = match disk.open(self.name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
             opened => opened?,
@@ -146,6 +149,7 @@ mod tests {
             let is_new = FILE.read(&disk).expect("it is whole") == "2\n";
             assert!(is_new || !is_written, "{changes} changes, seed {seed}");
             seen[usize::from(is_new)] = true;
+            assert!(!disk.list().expect("it works").contains(&"file.tmp".into()));
             FILE.write(&disk, "3\n")
                 .expect("what was left over is no hindrance");
         }

@@ -87,16 +87,26 @@ impl Listing {
     fn add(&mut self, name: String) {
         if name == META {
             self.has_meta = true;
-        } else if name.ends_with(TEMPORARY) {
+        } else if is_temporary(&name) {
             self.temporary.push(name);
-        } else if let Some((number, ending)) = name.split_once('.')
-            && let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.ending() == ending)
-            && let Ok(id @ 1..) = number.parse::<u32>()
-            && kind.name(SegmentId(id)) == name
-        {
-            self.numbered.insert((kind, SegmentId(id)));
+        } else if let Some(numbered) = numbered(&name) {
+            self.numbered.insert(numbered);
         }
     }
+}
+
+/// What a file's name says of it, if it is one of a log's numbered files.
+fn numbered(name: &str) -> Option<(Kind, SegmentId)> {
+    let (number, ending) = name.split_once('.')?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.ending() == ending)?;
+    let id = SegmentId(number.parse().ok().filter(|id| *id > 0)?);
+    (kind.name(id) == name).then_some((kind, id))
+}
+
+/// Whether the file was being made, or spared, by a log. Others have files of such names as well.
+fn is_temporary(name: &str) -> bool {
+    let made = name.strip_suffix(TEMPORARY);
+    name == SPARE || made.is_some_and(|made| made == META || numbered(made).is_some())
 }
 
 /// The folder. Cheap to clone.
@@ -232,12 +242,26 @@ mod tests {
             "x.seg",
             "00000009.ckpt",
             "00000008.seg.tmp",
+            "00000008.ckpt.tmp",
+            "meta.tmp",
+            "spare.tmp",
             "notes.txt",
+            "notes.tmp",
+            "8.seg.tmp",
+            "x.00000008.seg.tmp",
+            "lock.tmp",
+            ".tmp",
         ] {
             listing.add(name.to_owned());
         }
         assert!(listing.has_meta);
-        assert_eq!(listing.temporary, ["00000008.seg.tmp"]);
+        let temporary = [
+            "00000008.seg.tmp",
+            "00000008.ckpt.tmp",
+            "meta.tmp",
+            "spare.tmp",
+        ];
+        assert_eq!(listing.temporary, temporary);
         assert_eq!(listing.numbered.len(), 3);
         assert!(listing.has(Kind::Segment, SegmentId(7)));
         assert_eq!(listing.next_id(), SegmentId(10));

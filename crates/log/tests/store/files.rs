@@ -289,3 +289,30 @@ fn a_file_with_the_number_0_is_left_alone() {
     assert_eq!(contents(&store.reader(), &recovered), all);
     assert!(disk.contents("00000000.seg").is_some());
 }
+
+#[test]
+fn a_start_removes_what_a_log_was_making_and_leaves_files_of_others_with_such_names_alone() {
+    let (disk, _) = a_log(true);
+    let of_the_log = [
+        "meta.tmp",
+        "spare.tmp",
+        "00000009.seg.tmp",
+        "00000009.ckpt.tmp",
+    ];
+    let of_others = [
+        "report.tmp",
+        "9.seg.tmp",
+        "00000009.tmp",
+        "00000009.seg.tmp.tmp",
+    ];
+    for name in of_the_log.iter().chain(&of_others) {
+        disk.put(name, b"left over".to_vec());
+    }
+    open(&disk).unwrap();
+    for name in of_the_log {
+        assert!(disk.contents(name).is_none(), "{name}");
+    }
+    for name in of_others {
+        assert!(disk.contents(name).is_some(), "{name}");
+    }
+}
