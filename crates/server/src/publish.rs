@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use heartwire_hub::{Append, AppendError, Outcome};
 use heartwire_log::Fate;
+use heartwire_log::store::RECORD_OVERHEAD_BYTES_MAX;
 use heartwire_proto::frame::{Message, Publisher};
 use heartwire_proto::id::TopicRef;
+use heartwire_proto::limits::HEADER_BYTES_MAX;
 use heartwire_proto::{Cursor, Epoch, Offset};
 
 use crate::metrics::Origin;
@@ -65,6 +67,13 @@ pub enum PublishError {
     /// The log cannot take it at the moment; nothing was stored.
     #[error("the log cannot take the message at the moment: {0}")]
     Unavailable(AppendError),
+    /// There is no room for it, and more cannot be made at the moment, for another reason than want of
+    /// space; it is tried again every second. Nothing was stored.
+    #[error("the log has no room for the message until its next segment can be made: {reason}")]
+    NoRoom {
+        /// What failed, and what the system said.
+        reason: Arc<str>,
+    },
     /// The disk failed while it was being stored. Whether it is there shows when the log is opened
     /// again.
     #[error(
@@ -142,12 +151,23 @@ impl Shared {
         })
     }
 
-    /// Why the log refuses a message. It accepts nothing for one of two reasons, and knows neither.
+    /// Why the log refuses a message. It accepts nothing for one of two reasons, and has no room for one
+    /// of two, and knows neither.
     fn refusal(&self, error: AppendError) -> PublishError {
         match error {
             AppendError::NotAccepting => self.disk_failure().unwrap_or(PublishError::Draining),
+            AppendError::Congested => self.room_failure().unwrap_or(error.into()),
             other => other.into(),
         }
+    }
+
+    /// What whoever publishes a large message is told while there is no room for it and no more can be
+    /// made.
+    pub(crate) fn room_failure(&self) -> Option<PublishError> {
+        let largest = self.hub_config.limits.message_bytes_max + HEADER_BYTES_MAX;
+        let bytes = (largest + RECORD_OVERHEAD_BYTES_MAX) as u64;
+        let reason = self.storage.as_ref()?.room_failure(bytes)?;
+        Some(PublishError::NoRoom { reason })
     }
 
     /// What whoever publishes is told since the disk has failed; nothing as long as it works.

@@ -170,6 +170,19 @@ impl<D: Disk> Files<D> {
         replace(&self.disk, name, fill)
     }
 
+    /// Fails where fewer bytes are free than a new file is about to take. Where nobody can tell, it is to
+    /// be tried.
+    pub(super) fn check_space(&self, name: &str, bytes: u64) -> Result<(), FileError> {
+        match self.disk.free_bytes() {
+            Some(free) if free < bytes => {
+                let what = format!("it takes {bytes} bytes, and {free} are free");
+                let source = io::Error::new(io::ErrorKind::StorageFull, what);
+                Err(self.error("create", name, source))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The same with the spare file, which holds anything; `None` if there is none.
     pub(super) fn prepare_spare(
         &self,

@@ -25,6 +25,10 @@ use super::state::{Depth, State, Step};
 /// do not wait behind a whole segment.
 const ZEROS_BYTES: usize = 4 << 20;
 
+/// A new segment is not begun where it would leave less than this part of itself free, 1 MiB of 64: the
+/// file system's own books take some, and so do indexes and checkpoints.
+const SPARED_PART: u32 = 64;
+
 /// A piece of work for a helper. It takes as long as the disk takes, and needs no lock.
 #[derive(Debug)]
 pub struct Job<D: Disk> {
@@ -88,6 +92,14 @@ impl From<&IndexFile> for Unwritten {
     }
 }
 
+/// Which of the three a job is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) enum JobKind {
+    Prepare,
+    Seal,
+    Checkpoint,
+}
+
 /// What became of a [`Job`].
 #[derive(Debug)]
 pub struct Done<D: Disk>(pub(super) Outcome<D>);
@@ -110,6 +122,16 @@ pub(super) enum Outcome<D: Disk> {
         /// How long the checkpoint is, in bytes.
         made: Result<u64, JobError>,
     },
+}
+
+impl<D: Disk> Outcome<D> {
+    pub(super) const fn kind(&self) -> JobKind {
+        match self {
+            Self::Prepared { .. } => JobKind::Prepare,
+            Self::Sealed { .. } => JobKind::Seal,
+            Self::Checkpointed { .. } => JobKind::Checkpoint,
+        }
+    }
 }
 
 /// The file of a segment that takes frames.
@@ -155,7 +177,8 @@ impl<D: Disk> Job<D> {
     }
 }
 
-/// Makes a segment of the spare file, or of a new one.
+/// Makes a segment of the spare file, or of a new one. What does not fit is not begun where that can be
+/// told: each attempt would fill the disk, for everybody who uses it.
 fn prepare<D: Disk>(
     files: &Files<D>,
     identity: Identity,
@@ -170,7 +193,8 @@ fn prepare<D: Disk>(
     let reused = files.prepare_spare(&name, fill(Behind::Stale));
     let prepared = match reused {
         Ok(None) => files
-            .prepare(&name, fill(Behind::Zeros))
+            .check_space(&name, u64::from(bytes + bytes / SPARED_PART))
+            .and_then(|()| files.prepare(&name, fill(Behind::Zeros)))
             .map(|file| (file, Behind::Zeros)),
         Ok(Some(file)) => Ok((file, Behind::Stale)),
         Err(error) => Err(error),

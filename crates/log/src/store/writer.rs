@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use heartwire_disk::{Disk, DiskFile as _, Spread};
 use heartwire_proto::Time;
@@ -21,7 +22,7 @@ use super::error::{JobError, OpenError, WriteError};
 use super::files::{Files, Kind};
 use super::frame_writer::FrameWriter;
 use super::index::SegmentIndex;
-use super::job::{Done, Job, Outcome, Prepared, Task, Unwritten};
+use super::job::{Done, Job, JobKind, Outcome, Prepared, Task, Unwritten};
 use super::meta::{Behind, Identity, SEGMENT_HEADER_BYTES};
 use super::open;
 use super::reader::SegmentReader;
@@ -44,8 +45,8 @@ pub struct Store<D: Disk> {
     phase: Phase,
     active: Option<Open<D>>,
     prepared: Option<Open<D>>,
-    /// A segment is wanting, and there was no space for it.
-    is_full: bool,
+    /// Why the last job of a kind failed; nothing of those whose last one succeeded.
+    failing: BTreeMap<JobKind, Failing>,
     /// Segments that are full, and whose index has not been written.
     full: BTreeMap<SegmentId, Unwritten>,
     /// Segments that have no index file: those above, and any whose index could not be written.
@@ -81,6 +82,13 @@ struct Open<D: Disk> {
     file: D::File,
     index: Box<SegmentIndex>,
     bytes: u32,
+}
+
+/// Why a job failed.
+#[derive(Debug)]
+struct Failing {
+    why: Arc<str>,
+    is_no_space: bool,
 }
 
 /// What the helper has been given, and what is due.
@@ -126,7 +134,7 @@ impl<D: Disk> Store<D> {
             phase: Phase::Synced,
             active: None,
             prepared: None,
-            is_full: false,
+            failing: BTreeMap::new(),
             unindexed: full.keys().copied().collect(),
             indexed: read
                 .state
@@ -273,11 +281,23 @@ impl<D: Disk> Store<D> {
         self.prepared.is_none()
     }
 
-    /// Whether the disk is full: from when space was wanting until a segment stands ready. That another
-    /// job finds the little space it takes, or fails for another reason, says nothing of the room for a
-    /// segment.
-    pub const fn is_full(&self) -> bool {
-        self.is_full
+    /// Whether the disk is full: the last attempt to prepare a segment found no space. What becomes of
+    /// other jobs says nothing of the room for a segment.
+    pub fn is_full(&self) -> bool {
+        let failing = self.failing.get(&JobKind::Prepare);
+        failing.is_some_and(|failing| failing.is_no_space)
+    }
+
+    /// Why no segment stands ready, if the last attempt to prepare one failed, for want of space or
+    /// otherwise. There may be room in the present one.
+    pub fn prepare_failure(&self) -> Option<&Arc<str>> {
+        let failing = self.failing.get(&JobKind::Prepare);
+        failing.map(|failing| &failing.why)
+    }
+
+    /// Whether there is a kind of job of which the last one failed.
+    pub fn is_upkeep_failing(&self) -> bool {
+        !self.failing.is_empty()
     }
 
     /// Nothing in these segments is retained: they go, once a checkpoint has what else is in them.
@@ -353,8 +373,12 @@ impl<D: Disk> Store<D> {
 
     /// Takes the outcome of a job.
     pub fn done(&mut self, done: Done<D>) -> Result<(), JobError> {
+        let kind = done.0.kind();
         let outcome = self.settle(done.0);
-        self.is_full |= self.needs_segment() && matches!(outcome, Err(JobError::NoSpace(_)));
+        match &outcome {
+            Ok(()) => self.failing.remove(&kind),
+            Err(error) => self.failing.insert(kind, Failing::of(error)),
+        };
         outcome
     }
 
@@ -363,7 +387,6 @@ impl<D: Disk> Store<D> {
             Outcome::Prepared { id, made } => {
                 self.jobs.is_preparing = false;
                 self.prepare(id, made?);
-                self.is_full = false;
             }
             Outcome::Sealed { id, index, made } => {
                 let facts_bytes = index.facts_bytes;
@@ -443,6 +466,15 @@ impl<D: Disk> Store<D> {
         files.remove_spare()?;
         files.sync_folder()?;
         Ok(())
+    }
+}
+
+impl Failing {
+    fn of(error: &JobError) -> Self {
+        Self {
+            why: error.to_string().into(),
+            is_no_space: matches!(error, JobError::NoSpace(_)),
+        }
     }
 }
 

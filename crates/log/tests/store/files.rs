@@ -181,57 +181,6 @@ fn a_log_on_a_full_disk_is_opened_and_read() {
     assert!(store.room_bytes() > 0 && named(&disk, ".idx").len() == 3);
 }
 
-/// What became of each of the jobs that a store has, and whether the disk was full afterwards.
-fn outcomes(store: &mut Store<CrashDisk>) -> Vec<(Result<(), JobError>, bool)> {
-    let jobs = store.take_jobs().into_iter();
-    jobs.map(|job| (store.done(job.run()), store.is_full()))
-        .collect()
-}
-
-#[test]
-fn a_disk_is_full_until_a_segment_stands_ready_whatever_else_is_done() {
-    let (disk, _) = a_log(false);
-    let (mut store, recovered) = open(&disk).unwrap();
-    assert!(!store.is_full(), "nothing was tried yet");
-    let files = disk.list().unwrap();
-    let used = files.iter().map(|name| disk.contents(name).unwrap().len());
-    let used = used.sum::<usize>() as u64;
-
-    // There is space for the indexes that are wanting, and none for a segment.
-    disk.set_faults(|faults| faults.capacity_bytes = Some(used + 800));
-    let tried = outcomes(&mut store);
-    assert!(
-        matches!(
-            &tried[..],
-            [(Err(JobError::NoSpace(_)), true), (Ok(()), true), ..]
-        ),
-        "{tried:?}"
-    );
-
-    // That something else fails says nothing of the space.
-    disk.set_faults(|faults| faults.read_only = true);
-    let tried = outcomes(&mut store);
-    assert!(
-        matches!(&tried[..], [(Err(JobError::File(_)), true)]),
-        "{tried:?}"
-    );
-
-    disk.set_faults(|faults| (faults.read_only, faults.capacity_bytes) = (false, None));
-    let tried = outcomes(&mut store);
-    assert!(matches!(&tried[..], [(Ok(()), false)]), "{tried:?}");
-    run_jobs(&mut store);
-    assert!(!store.is_full(), "a segment stands ready");
-
-    // Messages have their room, though a checkpoint finds none.
-    store.remove(&[recovered.segments[0].id]);
-    disk.set_faults(|faults| faults.capacity_bytes = Some(0));
-    let tried = outcomes(&mut store);
-    assert!(
-        matches!(&tried[..], [(Err(JobError::NoSpace(_)), false)]),
-        "{tried:?}"
-    );
-}
-
 #[test]
 fn frames_of_another_place_or_another_store_are_not_taken_for_its_own() {
     let (disk, all) = a_log(true);

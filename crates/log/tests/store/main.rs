@@ -15,3 +15,4 @@ mod reuse;
 mod round_trips;
 mod segments;
 mod unreadable;
+mod upkeep;

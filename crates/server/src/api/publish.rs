@@ -215,7 +215,7 @@ impl From<PublishError> for HttpError {
             PublishError::Failed | PublishError::DiskFailed { .. } => {
                 Self::unavailable("disk-failed", message, RETRY_AFTER)
             }
-            PublishError::Unavailable(_) | PublishError::Slow => {
+            PublishError::Unavailable(_) | PublishError::NoRoom { .. } | PublishError::Slow => {
                 Self::unavailable("unavailable", message, RETRY_AFTER)
             }
         }

@@ -36,6 +36,10 @@ pub(super) async fn readiness(State(shared): State<Arc<Shared>>) -> Result<Respo
         let message = "the disk is full: messages are refused until there is room again";
         return Err(HttpError::unavailable("disk-full", message, RETRY_AFTER));
     }
+    if let Some(failure) = shared.room_failure() {
+        let message = failure.to_string();
+        return Err(HttpError::unavailable("unavailable", message, RETRY_AFTER));
+    }
     if !is_accepting {
         let message = "the log takes no messages at the moment";
         return Err(HttpError::unavailable("unavailable", message, RETRY_AFTER));

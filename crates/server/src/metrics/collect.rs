@@ -317,6 +317,15 @@ fn log(page: &mut Page, shared: &Shared, seen: &Seen) {
         "1 while messages are refused for want of space.",
     )
     .value(u8::from(seen.is_disk_full));
+    let is_failing = shared
+        .storage
+        .as_ref()
+        .is_some_and(crate::storage::Storage::is_upkeep_failing);
+    page.gauge(
+        "heartwire_log_upkeep_failing",
+        "1 while segments, indexes or checkpoints cannot be made, or segments removed.",
+    )
+    .value(u8::from(is_failing));
     page.histogram(
         "heartwire_log_sync_seconds",
         "Time that one write and sync of the log took.",

@@ -16,6 +16,7 @@
 mod helper;
 mod loader;
 mod open;
+mod room;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -38,6 +39,7 @@ use crate::sync::lock;
 use open::Ready;
 pub use open::StoreError;
 pub(crate) use open::{Opened, open};
+use room::Room;
 
 /// How long a stop waits until what was appended is on disk.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
@@ -57,6 +59,7 @@ pub(crate) struct Storage {
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Why nothing is written any more.
     failure: Arc<OnceLock<String>>,
+    room: Arc<Mutex<Room>>,
     is_closed: watch::Receiver<bool>,
 }
 
@@ -84,6 +87,7 @@ impl Storage {
     fn start<D: Disk>(ready: Ready<D>, shared: &Weak<Shared>) -> Self {
         let signal = Arc::new(Signal::default());
         let failure = Arc::new(OnceLock::new());
+        let room = Arc::new(Mutex::new(Room::of(&ready.store)));
         let (closed, is_closed) = watch::channel(false);
         let segment_bytes = ready.segment_bytes;
         let loads = loader::start(&ready.store.reader(), ready.loads_max, shared);
@@ -92,6 +96,7 @@ impl Storage {
             shared.clone(),
             signal.clone(),
             failure.clone(),
+            room.clone(),
             closed,
         );
         Self {
@@ -100,6 +105,7 @@ impl Storage {
             segment_bytes,
             writer: Mutex::new(Some(writer)),
             failure,
+            room,
             is_closed,
         }
     }
@@ -134,6 +140,18 @@ impl Storage {
     /// Why nothing is written any more, if that is so.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// Why there is no room for a message that takes so many bytes of the log, if more cannot be made at
+    /// the moment.
+    pub(crate) fn room_failure(&self, bytes: u64) -> Option<Arc<str>> {
+        lock(&self.room).wanting_for(bytes)
+    }
+
+    /// Whether anything that is done beside writing has failed, and not succeeded since: it is tried
+    /// again every second.
+    pub(crate) fn is_upkeep_failing(&self) -> bool {
+        lock(&self.room).is_upkeep_failing()
     }
 
     /// Writes what was appended, and ends the log cleanly, so that the next start is quick.

@@ -1,6 +1,6 @@
 //! The thread that writes: what was appended while the last sync ran is the next batch.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use super::Signal;
 use super::helper::Helper;
 use super::open::Ready;
-use crate::shared::Shared;
+use super::room::Room;
+use crate::shared::{HubGuard, Shared};
+use crate::sync::lock;
 
 /// How soon a job that failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -24,6 +26,7 @@ pub(super) fn start<D: Disk>(
     shared: Weak<Shared>,
     signal: Arc<Signal>,
     failure: Arc<OnceLock<String>>,
+    room: Arc<Mutex<Room>>,
     closed: watch::Sender<bool>,
 ) -> JoinHandle<()> {
     let thread = thread::Builder::new().name("heartwire-write".into());
@@ -37,6 +40,7 @@ pub(super) fn start<D: Disk>(
             shared,
             signal,
             failure,
+            room,
             batch: Batch::default(),
             places: Vec::new(),
             unused: Vec::new(),
@@ -54,6 +58,7 @@ struct Writer<D: Disk> {
     shared: Weak<Shared>,
     signal: Arc<Signal>,
     failure: Arc<OnceLock<String>>,
+    room: Arc<Mutex<Room>>,
     /// What was taken from the log and is not durable yet; empty in between.
     batch: Batch,
     places: Vec<DiskPlace>,
@@ -123,8 +128,8 @@ impl<D: Disk> Writer<D> {
             }
         }
         self.offer_jobs();
-        if has_changed {
-            self.tell_room();
+        if has_changed && let Some(shared) = self.shared.upgrade() {
+            shared.hub(|hub| self.tell_room(hub));
         }
     }
 
@@ -138,11 +143,10 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    fn tell_room(&self) {
-        let (room, is_full) = (self.store.room_bytes(), self.store.is_full());
-        if let Some(shared) = self.shared.upgrade() {
-            shared.hub(|hub| hub.set_room(room, is_full));
-        }
+    /// Tells the hub what room is left, and whoever asks why it is no more.
+    fn tell_room(&self, hub: &mut HubGuard<'_>) {
+        hub.set_room(self.store.room_bytes(), self.store.is_full());
+        *lock(&self.room) = Room::of(&self.store);
     }
 
     /// Takes from the log what is to be written next; whether there was anything.
@@ -182,11 +186,10 @@ impl<D: Disk> Writer<D> {
     /// that the next batch need not wait.
     fn commit(&mut self) {
         let through = std::mem::take(&mut self.batch.through);
-        let (room, is_full) = (self.store.room_bytes(), self.store.is_full());
         if let Some(shared) = self.shared.upgrade() {
             shared.hub_calling(|hub| {
                 hub.commit(through, &self.places);
-                hub.set_room(room, is_full);
+                self.tell_room(hub);
             });
             shared.waiting.stored(through);
         }
