@@ -39,7 +39,8 @@ impl DiskPlace {
 /// on its way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Batch {
-    /// Everything up to this number becomes durable with the batch.
+    /// Everything up to this number becomes durable with the batch; 0 as long as nothing was taken into
+    /// it.
     pub through: Lsn,
     /// What is to be written.
     pub records: Vec<Record>,
@@ -54,6 +55,12 @@ impl Batch {
     /// that its sync takes anyway.
     pub const BYTES_MAX: usize = 1 << 20;
 
+    /// Whether something was taken into it. It may hold no record all the same, and is then to be
+    /// committed without writing.
+    pub fn is_taken(&self) -> bool {
+        self.through != Lsn(0)
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
@@ -66,6 +73,7 @@ impl Batch {
 
     /// Empties it, to be used again.
     pub fn clear(&mut self) {
+        self.through = Lsn(0);
         self.records.clear();
         self.bytes = 0;
     }

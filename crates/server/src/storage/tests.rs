@@ -123,6 +123,17 @@ async fn readiness(shared: &Arc<Shared>) -> (StatusCode, String) {
     (status, String::from_utf8(body).expect("JSON"))
 }
 
+/// Publishes a message by a hub that is told, as often as it takes, that there is room.
+async fn publish_beyond_room(shared: Arc<Shared>) -> Result<Position, PublishError> {
+    loop {
+        shared.hub(|hub| hub.set_room(u64::MAX, false));
+        match begin_to_publish(&shared, MESSAGE) {
+            Ok(stored) => break stored.await,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
 async fn publish(shared: &Arc<Shared>, message: &str) -> Result<Position, PublishError> {
     begin_to_publish(shared, message)?.await
 }
@@ -186,4 +197,31 @@ async fn a_log_that_cannot_make_its_next_segment_says_why_once_it_has_no_room() 
         .expect("there is room again");
     assert_eq!(readiness(&shared).await.0, StatusCode::OK);
     assert!(is_failing(0).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retention_makes_room_for_a_batch_that_waits_on_a_full_disk() {
+    let disk = CrashDisk::new();
+    let capacity = 4 * u64::from(SEGMENT_BYTES);
+    let shared = start_small_on(&disk, |faults| faults.capacity_bytes = Some(capacity));
+    for message in [MESSAGE, "m"] {
+        let refusal = publish_until_refused(&shared, message).await;
+        assert_eq!(refusal, PublishError::Unavailable(AppendError::DiskFull));
+    }
+
+    // The hub takes a message for which there is no room at all, and the writer is left with it.
+    let stored = tokio::spawn(publish_beyond_room(shared.clone()));
+    until("the writer has it", || {
+        let hub = shared.lock_hub();
+        !hub.is_stored() && !hub.log().has_batch()
+    })
+    .await;
+
+    let now = shared.clock.time() + 2 * shared.hub_config.log.policy.retention.age_max;
+    while shared.hub(|hub| hub.expire(now)) {}
+    shared.storage.as_ref().expect("it is on disk").raise();
+    let stored = tokio::time::timeout(PATIENCE, stored).await;
+    let stored = stored.expect("it waits no more");
+    let stored = stored.expect("nothing panics");
+    stored.expect("there is room for it");
 }

@@ -5,7 +5,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use heartwire_disk::Disk;
-use heartwire_log::Lsn;
 use heartwire_log::store::{Batch, DiskPlace, SegmentId, Store, WriteError};
 use tokio::sync::watch;
 
@@ -100,7 +99,8 @@ impl<D: Disk> Writer<D> {
 
     fn turn(&mut self) -> Turn {
         self.help();
-        if self.batch.through == Lsn(0) && !self.take() {
+        self.take();
+        if !self.batch.is_taken() {
             return Turn::Idle;
         }
         match self.write() {
@@ -149,14 +149,17 @@ impl<D: Disk> Writer<D> {
         *lock(&self.room) = Room::of(&self.store);
     }
 
-    /// Takes from the log what is to be written next; whether there was anything.
-    fn take(&mut self) -> bool {
+    /// Takes from the log what is to be written next, unless a batch waits to be written again; and in
+    /// every case the segments that may go, as that batch may wait for their space.
+    fn take(&mut self) {
         let Some(shared) = self.shared.upgrade() else {
-            return false;
+            return;
         };
         let mut hub = shared.lock_hub();
         hub.take_unused(&mut self.unused);
-        let took = shared.config.gate.is_open() && hub.take_batch(&mut self.batch);
+        if !self.batch.is_taken() && shared.config.gate.is_open() {
+            hub.take_batch(&mut self.batch);
+        }
         drop(hub);
         if !self.unused.is_empty() {
             self.store.remove(&self.unused);
@@ -164,7 +167,6 @@ impl<D: Disk> Writer<D> {
             // The next turn may come only after a long rest.
             self.offer_jobs();
         }
-        took
     }
 
     fn write(&mut self) -> Result<(), WriteError> {
@@ -185,7 +187,7 @@ impl<D: Disk> Writer<D> {
     /// The batch is durable: followers are woken, publishers answered. Their own tasks do it, so
     /// that the next batch need not wait.
     fn commit(&mut self) {
-        let through = std::mem::take(&mut self.batch.through);
+        let through = self.batch.through;
         if let Some(shared) = self.shared.upgrade() {
             shared.hub_calling(|hub| {
                 hub.commit(through, &self.places);
