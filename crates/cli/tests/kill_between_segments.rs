@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::{Server, Signal, is_whole, link, wait_until};
+use common::{Server, Signal, assert_whole, link, wait_until};
 use heartwire::{Delivery, Link, SubFrom, Subscription};
 use heartwire_testing::lasting_address;
 use tokio::sync::watch;
@@ -311,7 +311,7 @@ async fn what_was_acknowledged_survives_kill_minus_nine_while_segments_turn() {
     assert!(turned.reused >= 1, "{turned:?}");
     read_back(&address, &flags, &folder, &published).await;
     let ends = published.iter().enumerate();
-    is_whole(
+    assert_whole(
         &folder,
         ends.map(|(number, last)| (topic(number), format!(" to {last}: "))),
     );

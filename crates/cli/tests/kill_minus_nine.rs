@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use common::{Heartwire, Server, Signal, http, is_whole, link};
+use common::{Heartwire, Server, Signal, assert_whole, http, link};
 use heartwire::{Delivery, Link, SubFrom};
 use heartwire_testing::lasting_address;
 use http::StatusCode;
@@ -171,7 +171,7 @@ async fn what_was_acknowledged_survives_kill_minus_nine() {
     server.process.signal(Signal::KILL);
     server.process.exit();
     read_back(&address, &flags, &all_published).await;
-    nothing_but_these_is_on_disk(&folder, &all_published);
+    assert_nothing_else_on_disk(&folder, &all_published);
     println!(
         "{} rounds of kill -9 in {:.1} s: {} messages published, followed and read back, none \
          lost, doubled or out of order",
@@ -208,9 +208,9 @@ async fn read_back(address: &str, flags: &[&str], published: &[usize]) {
 
 /// The log is whole, and each topic ends with the last message that was published: whoever follows
 /// until all have come does not see what may have been stored twice behind them.
-fn nothing_but_these_is_on_disk(folder: &Path, published: &[usize]) {
+fn assert_nothing_else_on_disk(folder: &Path, published: &[usize]) {
     let all = published.iter().enumerate();
-    is_whole(
+    assert_whole(
         folder,
         all.map(|(number, count)| {
             let says = format!(" offsets 1 to {count}: {count} messages, ");

@@ -31,7 +31,8 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 /// How many power failures there are.
 const IMAGES: usize = 20;
 const PUBLISHERS: usize = 4;
-/// How many messages are acknowledged between two failures.
+/// Before each failure so many times its number of messages are acknowledged, at the least. It is about a
+/// thousand from one to the next, as publishing goes on while what the one before left is read.
 const ACKNOWLEDGED: usize = 60;
 /// After each failure the log is read; after one of so many a server starts on it as well, which takes
 /// some seconds: its new segments are written on a file system in a file.

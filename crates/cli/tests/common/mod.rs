@@ -379,7 +379,7 @@ pub fn link(server: &str) -> Link {
 }
 
 /// Checks a log on disk: there is no damage, and the line of each topic says this.
-pub fn is_whole(folder: &Path, topics: impl IntoIterator<Item = (String, String)>) {
+pub fn assert_whole(folder: &Path, topics: impl IntoIterator<Item = (String, String)>) {
     let folder = folder.to_str().expect("UTF-8");
     let (code, output, errors) = Heartwire::run(&["log", "check", folder]);
     assert_eq!(code, 0, "{output}\n{errors}");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
+use heartwire_hub::AppendError;
 use heartwire_server::{PublishError, Retention};
 
 use crate::support::metrics::Scrape;
@@ -30,7 +31,7 @@ async fn keeping(folder: &Path, retention: Retention) -> Fixture {
 async fn publish(server: &Fixture) {
     until("the next segment to be ready", async || {
         match server.hub.publish("large", vec![b'x'; MESSAGE_BYTES]).await {
-            Err(PublishError::Unavailable(_)) => false,
+            Err(PublishError::Unavailable(AppendError::Congested)) => false,
             stored => stored.map(|_| true).expect("there is room"),
         }
     })
