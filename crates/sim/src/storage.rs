@@ -1,6 +1,7 @@
 //! The server's log on a simulated disk: the real store, and what its threads would do beside it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use heartwire_disk::{CrashDisk, Disk as _, DiskFile as _, InTurn};
 use heartwire_hub::{HubState, Lsn, ProducerKey};
@@ -16,6 +17,14 @@ use crate::wire::WireId;
 
 /// About how many changes of files and names the longest job makes: a checkpoint that lets segments go.
 const JOB_CHANGES: u64 = 14;
+
+/// How long the header of a segment is, in bytes.
+const SEGMENT_HEADER_BYTES: usize = 64;
+/// How a frame begins, and how long its header is, in bytes.
+const FRAME_MAGIC: &[u8] = b"HwF1";
+const FRAME_HEADER_BYTES: usize = 24;
+/// What a start reads at once where the device does not give back everything, in bytes.
+const BLOCK_BYTES: u64 = 4 * 1024;
 
 /// What the store's threads hold while a process lives.
 #[derive(Debug)]
@@ -52,6 +61,15 @@ pub(crate) enum Begun {
     Written,
     /// Nothing more can be written.
     Failed,
+}
+
+/// What was done to the device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Hit {
+    /// What, and where, for the trace.
+    pub(crate) what: String,
+    /// How many records the frames have that were hit; none if it was something else.
+    pub(crate) records: u64,
 }
 
 /// How a reader's turn ended.
@@ -330,8 +348,8 @@ impl Storage {
     }
 
     /// Flips a bit somewhere in a segment or index that is not the newest, or lets the device not give it
-    /// back any more; says what has become of which, if there was one.
-    pub(crate) fn damage(&self, rng: &mut Rng) -> Option<String> {
+    /// back any more, if there is one.
+    pub(crate) fn damage(&self, rng: &mut Rng) -> Option<Hit> {
         let mut files = self.disk.list().unwrap_or_default();
         files.retain(|name| name.ends_with(".seg") || name.ends_with(".idx"));
         files.sort();
@@ -340,19 +358,45 @@ impl Storage {
             return None;
         }
         let name = &files[rng.below(files.len() as u64) as usize];
-        let length = self.disk.contents(name)?.len() as u64;
-        if length == 0 {
+        let bytes = self.disk.contents(name)?;
+        if bytes.is_empty() {
             return None;
         }
-        let position = rng.below(length);
+        let position = rng.below(bytes.len() as u64);
         // A draw that leaves those after it as they are.
         let mut aside = Rng::new(rng.clone().u64());
         let bit = rng.below(8) as u8;
-        if aside.below(3) == 0 {
+        let (hit, what) = if aside.below(3) == 0 {
             self.disk.wear_out(name, position);
-            return Some(format!("cannot read {name} at {position} any more"));
-        }
-        self.disk.flip_bit(name, position, bit);
-        Some(format!("has flipped a bit of {name} at {position}"))
+            let block = position / BLOCK_BYTES * BLOCK_BYTES;
+            (block..block + BLOCK_BYTES, "cannot be read any more")
+        } else {
+            self.disk.flip_bit(name, position, bit);
+            (position..position + 1, "has a flipped bit")
+        };
+        Some(Hit {
+            what: format!("{name} {what} at {position}"),
+            records: match name.ends_with(".seg") {
+                true => records_in(&bytes, hit),
+                false => 0,
+            },
+        })
     }
+}
+
+/// How many records the frames of a segment have that any of these bytes are of; none beside the frames
+/// `[DISK-5]` `[DISK-6]`.
+fn records_in(segment: &[u8], hit: Range<u64>) -> u64 {
+    let (mut start, mut records) = (SEGMENT_HEADER_BYTES, 0);
+    while let Some(header) = segment.get(start..start + FRAME_HEADER_BYTES)
+        && header.starts_with(FRAME_MAGIC)
+    {
+        let number = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| header[at + byte]));
+        let end = start + FRAME_HEADER_BYTES + number(4) as usize;
+        if (start as u64) < hit.end && hit.start < end as u64 {
+            records += u64::from(number(8));
+        }
+        start = end;
+    }
+    records
 }

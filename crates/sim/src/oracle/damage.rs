@@ -1,7 +1,8 @@
-//! What a damaged disk may take: what it says, and nothing as long as no bit was flipped. How much one
-//! bit may take, the tests of the store know (`log/tests/store/damage.rs`).
+//! What a damaged disk may take: what it says, and nothing as long as it was not hit; and as long as it was
+//! hit once, no more than the frames there. What one hit may take beside others, the tests of the store know
+//! (`log/tests/store`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heartwire_log::store::Report;
 use heartwire_proto::TopicName;
@@ -9,12 +10,18 @@ use heartwire_proto::frame::Gap;
 
 use super::{Mark, Oracle, Published};
 
-/// Bits that were flipped, and what that cost.
+/// Bits that were flipped or cannot be read any more, and what that cost.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Damage {
-    pub(super) flips: u64,
+    pub(super) hits: u64,
+    /// How many records the frames have that the last of them was in.
+    hit_records: u64,
     /// A server was started with data loss accepted.
     pub(super) is_accepted: bool,
+    /// The same, and nobody has looked yet what it found.
+    is_unseen: bool,
+    /// How far topics went when damage by several hits had been accepted.
+    hiding: BTreeMap<TopicName, u64>,
     /// A process ended while it wrote a batch, and since then none has found all batches whole.
     may_be_torn: bool,
     /// Messages that were named as lost.
@@ -24,16 +31,25 @@ pub(super) struct Damage {
 }
 
 impl Damage {
-    /// Whether damage may have taken the first messages of a topic together with the index that named
-    /// them. Below a checkpoint they look trimmed then `[DISK-15]`.
-    pub(super) const fn hides_firsts(&self) -> bool {
-        self.is_accepted && self.flips > 1
+    /// Whether damage may have taken the first messages of a topic up to `last` together with the index
+    /// that named them. Below a checkpoint they look trimmed then `[DISK-15]`.
+    pub(super) fn hides_firsts(&self, topic: &TopicName, last: u64) -> bool {
+        self.hiding.get(topic).is_some_and(|end| last <= *end)
+    }
+
+    /// How many messages may be lost at the most, where that is known: what a second hit costs depends
+    /// on whether it was in the index that names the frames of the first, or in a checkpoint.
+    pub(super) fn lost_max(&self) -> Option<u64> {
+        (self.hits == 1).then_some(self.hit_records)
     }
 }
 
 impl Oracle {
-    pub(crate) const fn bit_was_flipped(&mut self) {
-        self.damage.flips += 1;
+    /// A bit was flipped or cannot be read any more, in frames of so many records, or elsewhere, where
+    /// there are none.
+    pub(crate) const fn device_was_hit(&mut self, records: u64) {
+        self.damage.hits += 1;
+        self.damage.hit_records = records;
     }
 
     /// A process has ended that was writing a batch, or the folder may be as one left it.
@@ -42,11 +58,12 @@ impl Oracle {
     }
 
     pub(crate) const fn may_be_damaged(&self) -> bool {
-        self.damage.flips > 0
+        self.damage.hits > 0
     }
 
     pub(crate) const fn damage_was_accepted(&mut self) {
         self.damage.is_accepted = true;
+        self.damage.is_unseen = true;
     }
 
     /// What a new process says of the log that it found.
@@ -75,16 +92,23 @@ impl Oracle {
         for topic in &report.new_epochs {
             self.damage.unknown.push((topic.clone(), self.now));
         }
+        self.judge_lost();
     }
 
-    /// The topics that a new process has found after it accepted damage. Of one that is gone with
-    /// all its messages and its index nobody can know the name, but its followers are told of
-    /// another epoch.
-    pub(crate) fn found(&mut self, report: &Report, topics: &BTreeSet<TopicName>) {
+    /// The topics that a new process has found, and where they end. Of one that is gone with all its
+    /// messages and its index, when damage is accepted, nobody can know the name, but its followers are
+    /// told of another epoch.
+    pub(crate) fn found(&mut self, report: &Report, ends: &BTreeMap<TopicName, u64>) {
+        if std::mem::take(&mut self.damage.is_unseen) && self.damage.hits > 1 {
+            for (name, end) in ends {
+                let known = self.damage.hiding.entry(name.clone()).or_default();
+                *known = (*known).max(*end);
+            }
+        }
         if report.accepted.is_empty() {
             return;
         }
-        let gone = self.counts.keys().filter(|name| !topics.contains(*name));
+        let gone = self.counts.keys().filter(|name| !ends.contains_key(*name));
         let gone = gone.map(|name| (name.clone(), self.now));
         self.damage.unknown.extend(gone);
     }
@@ -98,11 +122,23 @@ impl Oracle {
     }
 
     pub(super) fn damaged(&mut self, topic: &TopicName, offset: u64) {
-        if self.damage.flips == 0 {
+        if self.damage.hits == 0 {
             let what = format!("{topic:?} has lost {offset}, and nothing was damaged");
             self.violate("I3", what);
         }
         self.damage.lost.insert((topic.clone(), offset));
+        self.judge_lost();
+    }
+
+    /// One hit takes no more than the frames that it is in.
+    fn judge_lost(&mut self) {
+        let lost = self.damage.lost.len() as u64;
+        if let Some(most) = self.damage.lost_max().filter(|most| lost > *most) {
+            self.violate(
+                "I3",
+                format!("{lost} messages are named as lost to a hit in frames of {most} records"),
+            );
+        }
     }
 
     /// Whether damage took what stood there.
@@ -127,5 +163,70 @@ impl Oracle {
             // Nobody saw where it stood.
             false => self.damage.lost.iter().any(|(name, _)| name == topic),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heartwire_log::store::Lost;
+    use heartwire_proto::frame::GapReason;
+    use heartwire_proto::{Cursor, Epoch, Offset};
+
+    use super::*;
+
+    fn news() -> TopicName {
+        "news".parse().expect("it keeps to the charset")
+    }
+
+    /// What the oracle says of messages that are told as trimmed, up to `last`, to one who has nothing.
+    fn told_trimmed(hits: u64, last: u64) -> Option<String> {
+        let mut oracle = Oracle {
+            retained_min: 100,
+            ..Oracle::default()
+        };
+        (0..hits).for_each(|_| oracle.device_was_hit(1));
+        oracle.damage_was_accepted();
+        oracle.found(&Report::default(), &BTreeMap::from([(news(), 10)]));
+        oracle.begins(0, &news(), Some(Cursor::Start));
+        let gap = Gap {
+            epoch: Epoch::from_random(1),
+            first: Offset(1),
+            last: Some(Offset(last)),
+            reason: GapReason::Retention,
+        };
+        oracle.gap(0, &news(), gap);
+        oracle.violation().map(ToString::to_string)
+    }
+
+    #[test]
+    fn what_several_hits_may_hide_was_there_when_they_were_accepted() {
+        assert_eq!(told_trimmed(2, 10), None);
+        assert_ne!(told_trimmed(2, 11), None);
+        assert_ne!(told_trimmed(1, 10), None);
+    }
+
+    /// What the oracle says of a start that names so many messages as lost.
+    fn named_lost(hits: &[u64], count: u64) -> Option<String> {
+        let mut oracle = Oracle::default();
+        hits.iter()
+            .for_each(|records| oracle.device_was_hit(*records));
+        let lost = Lost {
+            topic: news(),
+            first: Offset(1),
+            last: Offset(count),
+        };
+        oracle.recovered(&Report {
+            lost: vec![lost],
+            ..Report::default()
+        });
+        oracle.violation().map(ToString::to_string)
+    }
+
+    #[test]
+    fn one_hit_takes_no_more_than_the_frames_that_it_is_in() {
+        assert_eq!(named_lost(&[3], 3), None);
+        assert_ne!(named_lost(&[3], 4), None);
+        assert_ne!(named_lost(&[0], 1), None);
+        assert_eq!(named_lost(&[3, 0], 4), None, "it may have hit the index");
     }
 }

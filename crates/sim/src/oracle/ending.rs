@@ -36,6 +36,7 @@ impl Oracle {
         }
         self.judge_unwritten(topics);
         self.judge_stored(topics, &retained);
+        self.judge_missing(topics, &retained);
     }
 
     /// Every publisher was told what became of each of its messages, or has died.
@@ -131,6 +132,33 @@ impl Oracle {
             self.violate(
                 "I3",
                 format!("{mark} was acknowledged and is not in {topic:?}"),
+            );
+        }
+    }
+
+    /// Where damage took messages of which nobody can say how many, they are no more than the frame held
+    /// that was hit: of those that are missing, each but so many has a place that was trimmed.
+    fn judge_missing(&mut self, topics: &[FinalTopic], retained: &BTreeSet<Mark>) {
+        let Some(most) = self.damage.lost_max().filter(|_| self.losses.is_empty()) else {
+            return;
+        };
+        let mut missing: BTreeMap<&TopicName, u64> = BTreeMap::new();
+        for (mark, published) in &self.published {
+            let is_stored = published.fate == Fate::Stored && !published.is_shared;
+            if is_stored && !retained.contains(mark) {
+                *missing.entry(&published.topic).or_default() += 1;
+            }
+        }
+        for topic in topics {
+            if let Some(count) = missing.get_mut(&topic.name) {
+                *count = count.saturating_sub(topic.base.0);
+            }
+        }
+        let lost: u64 = missing.values().sum();
+        if lost > most {
+            self.violate(
+                "I3",
+                format!("{lost} messages are missing, and a bit has hit a frame of {most} records"),
             );
         }
     }

@@ -316,13 +316,15 @@ impl Oracle {
                 let published = self.counts.get(topic).copied().unwrap_or_default();
                 if gap.first != next || last < next {
                     Err("it does not begin where the client stands")
-                } else if last.0 + self.retained_min > published && !self.damage.hides_firsts() {
+                } else if last.0 + self.retained_min > published
+                    && !self.damage.hides_firsts(topic, last.0)
+                {
                     Err("so many were retained that none can have been trimmed")
                 } else {
                     Ok(())
                 }
             }
-            GapReason::Damage if self.damage.flips == 0 => Err("nothing was damaged"),
+            GapReason::Damage if self.damage.hits == 0 => Err("nothing was damaged"),
             GapReason::Damage if gap.first != next => {
                 Err("it does not begin where the client stands")
             }

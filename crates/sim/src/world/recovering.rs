@@ -11,6 +11,7 @@ use crate::oracle::Fate;
 use crate::profile::Backend;
 use crate::rng::Rng;
 use crate::server::{Process, empty_hub};
+use crate::storage::Hit;
 use crate::trace::note;
 use crate::wire::{Piece, Way};
 
@@ -88,11 +89,11 @@ impl World {
                 }
             }
         } else if self.profile.strikes(Fault::BitFlip, &mut self.rng)
-            && let Some(what) = storage.damage(&mut self.rng)
+            && let Some(Hit { what, records }) = storage.damage(&mut self.rng)
         {
             self.count(Fault::BitFlip);
-            note!(self, "disk: {what}");
-            self.oracle.bit_was_flipped();
+            note!(self, "disk: {what}, with {records} records");
+            self.oracle.device_was_hit(records);
         }
     }
 
@@ -164,8 +165,9 @@ impl World {
             recovered.report
         );
         self.oracle.recovered(&recovered.report);
-        let topics = recovered.topics.iter().map(|topic| topic.name.clone());
-        self.oracle.found(&recovered.report, &topics.collect());
+        let topics = recovered.topics.iter();
+        let ends = topics.map(|topic| (topic.name.clone(), topic.end.0));
+        self.oracle.found(&recovered.report, &ends.collect());
         self.server.hub = HubState::recover(self.profile.hub.clone(), recovered);
         self.call_helper();
     }
