@@ -70,7 +70,8 @@ pub enum Fault {
     ColdRead,
     /// The file of a removed segment became that of a new one.
     ReusedFile,
-    /// The server's process ends in good order, and leaves a closed log.
+    /// The server's process ends in good order: everything is stored, everybody told goodbye, and the log
+    /// closed.
     CleanStop,
 }
 

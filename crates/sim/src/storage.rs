@@ -159,6 +159,21 @@ impl Storage {
         self.done(done, hub)
     }
 
+    /// The helper does everything that there is to do; whether anything of it was done.
+    pub(crate) fn help_all(&mut self, hub: &mut HubState<WireId>) -> bool {
+        self.take_jobs();
+        let mut is_done = false;
+        for _ in 0..self.jobs.len() {
+            is_done |= self.help(hub).is_ok();
+        }
+        is_done
+    }
+
+    /// Whether a batch waits for room.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.batch.through != Lsn(0)
+    }
+
     fn done(&mut self, done: Done<CrashDisk>, hub: &mut HubState<WireId>) -> Result<(), JobError> {
         let Some(running) = &mut self.running else {
             return Ok(());
@@ -295,16 +310,17 @@ impl Storage {
         }
     }
 
-    /// The process ends in good order: its jobs are done, and the log is closed. What fails costs the
-    /// next start nothing but time.
+    /// The process ends in good order: the job that is under way is done, others are not begun, and the log
+    /// is closed. What fails costs the next start nothing but time.
     pub(crate) fn stop(&mut self) -> Result<(), WriteError> {
         let Some(Running { mut store, .. }) = self.running.take() else {
             return Ok(());
         };
-        for job in self.jobs.drain(..) {
+        if let Some(job) = self.jobs.pop_front() {
             // What it could not do, the next start does.
             let _ = store.done(job.run());
         }
+        self.jobs.clear();
         match store.failure() {
             Some(_) => Ok(()),
             None => store.close(),

@@ -335,6 +335,9 @@ impl World {
         }
         self.count(Fault::ServerCrash);
         let has_power = self.rng.coin();
+        if has_power {
+            self.stop_in_order();
+        }
         self.crash(has_power);
     }
 

@@ -1,9 +1,11 @@
 //! The end of a server's process, and what the next one finds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use heartwire_hub::{HubState, Lsn};
 use heartwire_log::store::{FileError, OpenError, Opening, Recovered};
+use heartwire_proto::{Close, CloseCode};
 
 use super::{Happening, Heal, World};
 use crate::fault::Fault;
@@ -11,9 +13,12 @@ use crate::oracle::Fate;
 use crate::profile::Backend;
 use crate::rng::Rng;
 use crate::server::{Process, empty_hub};
-use crate::storage::Hit;
+use crate::storage::{Begun, Hit};
 use crate::trace::note;
 use crate::wire::{Piece, Way};
+
+/// When clients are told to come back to a server that stops, in milliseconds from then.
+const RETURN_MS: [u64; 2] = [1_000, 6_000];
 
 impl World {
     /// The server's process is gone; with power, its kernel resets what it had.
@@ -69,9 +74,6 @@ impl World {
     }
 
     fn leave_disk(&mut self, has_power: bool) {
-        if has_power && self.is_chaos && !self.server.is_writing {
-            self.stop_in_order();
-        }
         let Some(storage) = &mut self.server.storage else {
             return;
         };
@@ -97,16 +99,62 @@ impl World {
         }
     }
 
-    /// Perhaps the process does not die but stops.
-    fn stop_in_order(&mut self) {
-        // A draw that leaves those after it as they are.
+    /// Perhaps the process is not killed, but asked to stop, and does what the server does then: what was
+    /// read is stored and acknowledged, everybody is told goodbye, and the log is closed. All of that takes
+    /// no time. A disk that fails makes a crash of it.
+    pub(crate) fn stop_in_order(&mut self) {
+        // Draws that leave those after them as they are.
         let mut aside = Rng::new(self.rng.clone().u64());
-        if self.profile.strikes(Fault::CleanStop, &mut aside)
-            && let Some(storage) = &mut self.server.storage
-        {
+        let has_log = self.server.storage.is_some() && self.server.fails_at.is_none();
+        let is_able = self.server.runs() && has_log;
+        if !is_able || !self.profile.strikes(Fault::CleanStop, &mut aside) {
+            return;
+        }
+        self.count(Fault::CleanStop);
+        if !self.store_all(&mut aside) {
+            return self.fail();
+        }
+        self.settle();
+        self.say_goodbye(&mut aside);
+        if let Some(storage) = &mut self.server.storage {
             let closed = storage.stop();
-            self.count(Fault::CleanStop);
             note!(self, "server: stops in good order, {closed:?}");
+        }
+    }
+
+    /// Writes until nothing waits, or there is no room for what does; no when the disk fails.
+    fn store_all(&mut self, aside: &mut Rng) -> bool {
+        loop {
+            if std::mem::take(&mut self.server.is_writing) {
+                // Nobody has seen yet how the sync would have ended that was under way.
+                let succeeds = !self.profile.strikes(Fault::FailedSync, aside);
+                if !self.sync(succeeds) {
+                    return false;
+                }
+                self.answer_publisher();
+            }
+            let Some(storage) = &mut self.server.storage else {
+                return true;
+            };
+            match storage.begin(&mut self.server.hub) {
+                Begun::Written => self.server.is_writing = true,
+                Begun::Failed => return false,
+                // A full segment waits for the next one to be made.
+                Begun::Nothing
+                    if storage.is_held_up() && storage.help_all(&mut self.server.hub) => {}
+                Begun::Nothing => return true,
+            }
+        }
+    }
+
+    /// Every connection is closed, and told when to come back `[CLOSE-5]`.
+    fn say_goodbye(&mut self, aside: &mut Rng) {
+        for (wire, mut conn) in std::mem::take(&mut self.server.conns) {
+            let delay = Duration::from_millis(aside.between(RETURN_MS[0], RETURN_MS[1]));
+            let close = Close::new(CloseCode::DRAINING, "draining").retry_after(delay);
+            conn.connection.close(close, self.time());
+            self.pump(wire, &mut conn);
+            self.part(wire, conn, Piece::End);
         }
     }
 

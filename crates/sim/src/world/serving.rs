@@ -76,7 +76,7 @@ impl World {
         self.begin_writing();
     }
 
-    fn part(&mut self, wire: WireId, mut conn: Conn, last: Piece) {
+    pub(super) fn part(&mut self, wire: WireId, mut conn: Conn, last: Piece) {
         note!(
             self,
             "wire {wire}: the server lets go, {:?}",
@@ -216,7 +216,7 @@ impl World {
     }
 
     /// Fills and writes until nothing is left, or the socket is full; no when it is broken.
-    fn pump(&mut self, wire: WireId, conn: &mut Conn) -> bool {
+    pub(super) fn pump(&mut self, wire: WireId, conn: &mut Conn) -> bool {
         let time = self.time();
         loop {
             if conn.may_have_more {

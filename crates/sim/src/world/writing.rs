@@ -94,7 +94,7 @@ impl World {
     }
 
     /// Whether what was written is durable.
-    fn sync(&mut self, succeeds: bool) -> bool {
+    pub(super) fn sync(&mut self, succeeds: bool) -> bool {
         match &mut self.server.storage {
             Some(storage) => storage.finish(&mut self.server.hub, !succeeds).is_ok(),
             None if succeeds => {
@@ -106,7 +106,7 @@ impl World {
     }
 
     /// A failed sync is final: nothing more is accepted until another process begins.
-    fn fail(&mut self) {
+    pub(super) fn fail(&mut self) {
         self.count(Fault::FailedSync);
         self.disk_calm_since = u64::MAX;
         self.server.hub.set_accepting(false);
@@ -221,7 +221,7 @@ impl World {
     // ---- The server's own publisher ----
 
     /// Tells the server's own publisher what is stored.
-    fn answer_publisher(&mut self) {
+    pub(super) fn answer_publisher(&mut self) {
         while let Some(first) = self.server.waiting.front()
             && self.server.hub.log().fate(first.place.lsn) == Written::Durable
             && let Some(Waiting { mark, topic, place }) = self.server.waiting.pop_front()
