@@ -1,7 +1,7 @@
 //! The folder: who has it, what it is, whether there is room `[DISK-2]` `[DISK-3]` `[DISK-4]`.
 
 use heartwire_disk::{CrashDisk, Disk, FileDisk, InTurn};
-use heartwire_log::store::{JobError, OpenError, Opening, Store, StoreConfig, WriteError, check};
+use heartwire_log::store::{JobError, OpenError, Opening, StoreConfig, WriteError, check};
 
 use super::support::*;
 
