@@ -111,18 +111,14 @@ impl Profile {
             profile.mean_ms[Fault::FailedRead.index()] = Some(aside.pick(&[8_000, 30_000]));
         }
         profile.per_mille[Fault::CleanStop.index()] = aside.pick(&[0, 400]);
-        if matches!(profile.backend, Backend::Disk { .. }) {
-            let log = &mut Arc::make_mut(&mut profile.hub).log;
-            log.hot_bytes_max = aside.pick(&[0, 4_000, log.hot_bytes_max, log.hot_bytes_max]);
-        }
         if let Backend::Disk {
             segment_bytes,
             verified_bytes_max,
         } = &mut profile.backend
         {
-            // Damage behind an index is met at a start, or when somebody comes by.
-            let newest = aside.between(1, 3) * u64::from(*segment_bytes);
-            *verified_bytes_max = aside.pick(&[0, newest, u64::MAX]);
+            let log = &mut Arc::make_mut(&mut profile.hub).log;
+            log.hot_bytes_max = aside.pick(&[0, 4_000, log.hot_bytes_max, log.hot_bytes_max]);
+            *verified_bytes_max = draw_verified(*segment_bytes, &mut aside);
         }
         profile
     }
@@ -155,6 +151,12 @@ fn draw_backend(rng: &mut Rng) -> Backend {
             verified_bytes_max: 0,
         },
     }
+}
+
+/// Damage behind an index is met when somebody comes by, or at a start, in the newest segments or in all.
+fn draw_verified(segment_bytes: u32, rng: &mut Rng) -> u64 {
+    let newest = rng.between(1, 3) * u64::from(segment_bytes);
+    rng.pick(&[0, newest, u64::MAX])
 }
 
 fn hub_config(rng: &mut Rng, backend: Backend) -> HubConfig {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use heartwire_disk::{CrashDisk, Disk as _, DiskFile as _, InTurn};
-use heartwire_hub::{HubState, Lsn, ProducerKey};
+use heartwire_hub::{HubState, ProducerKey};
 use heartwire_log::store::{
     Batch, DiskPlace, Done, Fresh, Job, JobError, OpenError, Opening, ReadError, Recovered,
     SegmentId, SegmentReader, Store, StoreConfig, WriteError, reset_epochs,
@@ -171,7 +171,7 @@ impl Storage {
 
     /// Whether a batch waits for room.
     pub(crate) fn is_held_up(&self) -> bool {
-        self.batch.through != Lsn(0)
+        self.batch.is_taken()
     }
 
     fn done(&mut self, done: Done<CrashDisk>, hub: &mut HubState<WireId>) -> Result<(), JobError> {
@@ -191,7 +191,7 @@ impl Storage {
         let mut unused: Vec<SegmentId> = Vec::new();
         hub.take_unused(&mut unused);
         running.store.remove(&unused);
-        if self.batch.through == Lsn(0) && !hub.take_batch(&mut self.batch) {
+        if !self.batch.is_taken() && !hub.take_batch(&mut self.batch) {
             return Begun::Nothing;
         }
         if self.batch.is_empty() {

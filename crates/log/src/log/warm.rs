@@ -17,7 +17,7 @@ use heartwire_proto::{Epoch, Offset, TopicName};
 
 use super::Log;
 use crate::store::{DiskPlace, ReadError, SegmentReader};
-use crate::topic::{ReadBack, Run, TopicId, TopicLog};
+use crate::topic::{ReadBack, TopicId, TopicLog, WarmRun};
 
 /// Neighbouring messages of a topic that somebody waits for, and where they stand.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -197,7 +197,7 @@ impl Log {
         }
         let bytes = messages.iter().flatten();
         let bytes = bytes.map(crate::Entry::memory_bytes).sum();
-        let run = Run {
+        let run = WarmRun {
             messages,
             bytes,
             used,
@@ -253,7 +253,7 @@ impl Log {
         }
     }
 
-    pub(super) fn forget_run(&mut self, run: &Run, id: TopicId, before: Offset) {
+    pub(super) fn forget_run(&mut self, run: &WarmRun, id: TopicId, before: Offset) {
         self.warm.order.remove(&(run.used, id, before));
         self.warm.bytes -= run.bytes;
     }

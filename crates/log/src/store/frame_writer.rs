@@ -6,7 +6,7 @@ use heartwire_proto::planted::{self, Bug};
 use super::batch::Record;
 use super::checksum::Salt;
 use super::frame::{END_BYTES, FRAME_HEADER_BYTES, FrameHeader};
-use super::index::{GROUP, Placed, SegmentIndex};
+use super::index::{GROUP, PlacedRecord, SegmentIndex};
 use super::record::{self, View};
 
 /// One frame: encoded first, which tells how long it is, and sealed when its place is known.
@@ -104,10 +104,10 @@ impl FrameWriter {
 }
 
 /// Takes a record that was encoded from the front of `rest`, which stands at `position`.
-fn take_placed<'a>(record: &Record, rest: &mut &'a [u8], position: &mut u32) -> Placed<'a> {
+fn take_placed<'a>(record: &Record, rest: &mut &'a [u8], position: &mut u32) -> PlacedRecord<'a> {
     let length = record::length_of(rest).expect("it was encoded here");
     let (bytes, behind) = rest.split_at(length);
-    let placed = Placed {
+    let placed = PlacedRecord {
         view: View::of(record, bytes).expect("it was encoded here"),
         position: *position,
         bytes: length as u32,

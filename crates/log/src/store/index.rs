@@ -60,13 +60,13 @@ struct Run {
 
 /// A record, and where it stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Placed<'a> {
+pub(super) struct PlacedRecord<'a> {
     pub(super) view: View<'a>,
     pub(super) position: u32,
     pub(super) bytes: u32,
 }
 
-impl<'a> Placed<'a> {
+impl<'a> PlacedRecord<'a> {
     fn key(&self) -> Option<Key<'a>> {
         match self.view {
             View::Message(message) => Some(message.key),
@@ -125,14 +125,14 @@ impl SegmentIndex {
     /// Takes in records of one frame. Those that name no topic are refused.
     pub(super) fn add(
         &mut self,
-        records: &[Placed<'_>],
+        records: &[PlacedRecord<'_>],
         time: Time,
-        mut refuse: impl FnMut(&Placed<'_>),
+        mut refuse: impl FnMut(&PlacedRecord<'_>),
     ) {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         let mut keys: Vec<Hashed<'_>> = Vec::with_capacity(records.len());
-        let named = records.iter().filter_map(Placed::key);
+        let named = records.iter().filter_map(PlacedRecord::key);
         keys.extend(named.map(|key| self.topics.hashed(key)));
         self.topics.numbers(&keys, &mut found);
         self.touch(&found);
@@ -153,7 +153,7 @@ impl SegmentIndex {
     }
 
     #[inline]
-    fn add_message(&mut self, topic: u32, message: &MessageView<'_>, record: &Placed<'_>) {
+    fn add_message(&mut self, topic: u32, message: &MessageView<'_>, record: &PlacedRecord<'_>) {
         let tally = self.tally(topic);
         tally.last_append = tally.last_append.max(message.at);
         let (offset, position) = (message.offset.0, record.position);
@@ -163,7 +163,7 @@ impl SegmentIndex {
         }
     }
 
-    fn add_other(&mut self, view: View<'_>, record: &Placed<'_>, time: Time) -> Option<()> {
+    fn add_other(&mut self, view: View<'_>, record: &PlacedRecord<'_>, time: Time) -> Option<()> {
         match view {
             View::Message(_) => return None,
             View::Moved(message) => {

@@ -1,6 +1,6 @@
 //! The records of a frame that is whole, in groups.
 
-use super::index::{GROUP, Placed};
+use super::index::{GROUP, PlacedRecord};
 use super::record::{self, View};
 
 /// Goes through the records of a frame.
@@ -10,7 +10,7 @@ pub(super) struct Records<'a> {
     /// Where the body stands in its file.
     position: u32,
     at: usize,
-    group: Vec<Placed<'a>>,
+    group: Vec<PlacedRecord<'a>>,
     /// Position and length of those that say nothing that can be understood.
     pub(super) senseless: Vec<(u32, u32)>,
 }
@@ -27,7 +27,7 @@ impl<'a> Records<'a> {
     }
 
     /// The next few; `None` at the end.
-    pub(super) fn group(&mut self) -> Option<&[Placed<'a>]> {
+    pub(super) fn group(&mut self) -> Option<&[PlacedRecord<'a>]> {
         self.group.clear();
         while self.group.len() < GROUP {
             let Some(length) = self.body.get(self.at..).and_then(record::length_of) else {
@@ -35,7 +35,7 @@ impl<'a> Records<'a> {
             };
             let (position, bytes) = (self.position + self.at as u32, length as u32);
             match View::parse(&self.body[self.at..self.at + length]) {
-                Some(view) => self.group.push(Placed {
+                Some(view) => self.group.push(PlacedRecord {
                     view,
                     position,
                     bytes,

@@ -16,7 +16,7 @@ use super::envelope;
 use super::load::Loaded;
 use super::places::{IndexedRun, Places, SharedIndex};
 use super::recovered::RecoveredTopic;
-use super::share::{Placed, Share, Topic};
+use super::share::{PlacedRun, Share, Topic};
 use super::state::State;
 
 /// What a topic holds.
@@ -41,7 +41,7 @@ impl Indexes {
     }
 
     /// The places of runs, one after the other.
-    fn places(&self, runs: &[Placed]) -> Places {
+    fn places(&self, runs: &[PlacedRun]) -> Places {
         Places::indexed(runs.iter().map(|placed| {
             let at = self.0.binary_search_by_key(&placed.segment, |(id, _)| *id);
             let at = at.expect("a run is of a segment that was folded");
@@ -98,7 +98,7 @@ impl Share {
 
     /// The runs in the order of lives, those of one life in the order in which they were folded, and
     /// where those of each life begin.
-    fn runs_by_life(&self) -> (Vec<Placed>, Vec<u32>) {
+    fn runs_by_life(&self) -> (Vec<PlacedRun>, Vec<u32>) {
         let bounds = bounds(self.lives.len(), self.runs.iter().map(|placed| placed.life));
         let (mut next, mut sorted) = (bounds.clone(), self.runs.clone());
         for placed in &self.runs {
@@ -113,12 +113,12 @@ impl Share {
 impl Topic {
     /// The messages up to its end without a hole. What lies below a hole was trimmed, and is still
     /// there only because its segment is.
-    fn retain(&self, runs: &[Placed], indexes: &Indexes) -> Retained {
+    fn retain(&self, runs: &[PlacedRun], indexes: &Indexes) -> Retained {
         if !self.moved.is_empty() || !self.lost.is_empty() {
             return self.retain_between_losses(runs, indexes);
         }
         let (mut base, mut first) = (self.end, runs.len());
-        while let Some(Placed { run, .. }) = runs[..first].last()
+        while let Some(PlacedRun { run, .. }) = runs[..first].last()
             && run.last() == base
         {
             (base, first) = (run.first - 1, first - 1);
@@ -131,7 +131,7 @@ impl Topic {
     }
 
     /// The same where messages were written again, or lost, which is rare.
-    fn retain_between_losses(&self, runs: &[Placed], indexes: &Indexes) -> Retained {
+    fn retain_between_losses(&self, runs: &[PlacedRun], indexes: &Indexes) -> Retained {
         let offsets = runs
             .iter()
             .flat_map(|placed| placed.run.first..=placed.run.last());

@@ -39,7 +39,7 @@ pub(super) struct Topic {
 
 /// Messages of one topic that stand in one segment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Placed {
+pub(super) struct PlacedRun {
     pub(super) life: u32,
     pub(super) segment: SegmentId,
     pub(super) run: Run,
@@ -86,7 +86,7 @@ pub(super) struct Share {
     topic_of: Vec<u32>,
     /// The messages of all lives, in the order in which they were folded. Where each of them stands
     /// stays in the indexes, so that folding touches little memory.
-    pub(super) runs: Vec<Placed>,
+    pub(super) runs: Vec<PlacedRun>,
     /// Topics by name.
     names: HashTable<u32>,
     pub(super) topics: Vec<Topic>,
@@ -172,7 +172,7 @@ impl Share {
             topic.end = topic.end.max(run.last());
             topic.last_message = (step.id, ends.1);
             if step.depth == Depth::Places {
-                self.runs.push(Placed {
+                self.runs.push(PlacedRun {
                     life: topic.life,
                     segment: step.id,
                     run: *run,

@@ -24,7 +24,7 @@ use crate::slab;
 use crate::store::{DiskPlace, RecoveredTopic, SegmentId};
 
 pub use on_disk::ReadBack;
-pub(crate) use on_disk::{OnDisk, Run};
+pub(crate) use on_disk::{OnDisk, WarmRun};
 
 /// The key of a topic in its [`Log`](crate::Log); stale once the topic is forgotten.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -322,16 +322,16 @@ impl TopicLog {
     }
 
     /// Keeps messages that were read back. Returns a run that began at the same place.
-    pub(crate) fn keep_run(&mut self, before: Offset, run: Run) -> Option<Run> {
+    pub(crate) fn keep_run(&mut self, before: Offset, run: WarmRun) -> Option<WarmRun> {
         let disk = self.disk.as_mut()?;
         disk.insert_run(before, run)
     }
 
-    pub(crate) fn run_mut(&mut self, before: Offset) -> Option<&mut Run> {
+    pub(crate) fn run_mut(&mut self, before: Offset) -> Option<&mut WarmRun> {
         self.disk.as_mut()?.run_mut(before)
     }
 
-    pub(crate) fn drop_run(&mut self, before: Offset) -> Option<Run> {
+    pub(crate) fn drop_run(&mut self, before: Offset) -> Option<WarmRun> {
         self.disk.as_mut()?.remove_run(before)
     }
 

@@ -24,12 +24,12 @@ pub(crate) struct OnDisk {
     places: Places,
     /// By the offset before their first message. Runs that were asked for from different places may
     /// hold the same messages.
-    warm: BTreeMap<Offset, Run>,
+    warm: BTreeMap<Offset, WarmRun>,
 }
 
 /// Neighbouring messages that were read back.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Run {
+pub(crate) struct WarmRun {
     pub(crate) messages: Vec<ReadBack>,
     pub(crate) bytes: usize,
     /// When it was last read, as a count of uses: what was used longest ago goes first.
@@ -79,7 +79,7 @@ impl OnDisk {
     }
 
     /// The run that holds the message after `offset`, with that message's index in it.
-    pub(crate) fn run_after(&self, offset: Offset) -> Option<(Offset, &Run, usize)> {
+    pub(crate) fn run_after(&self, offset: Offset) -> Option<(Offset, &WarmRun, usize)> {
         let (before, run) = self.warm.range(..=offset).next_back()?;
         let index = (offset.0 - before.0) as usize;
         (index < run.messages.len()).then_some((*before, run, index))
@@ -90,20 +90,20 @@ impl OnDisk {
         self.warm.range(offset..).next().map(|(before, _)| *before)
     }
 
-    pub(crate) fn run_mut(&mut self, before: Offset) -> Option<&mut Run> {
+    pub(crate) fn run_mut(&mut self, before: Offset) -> Option<&mut WarmRun> {
         self.warm.get_mut(&before)
     }
 
-    pub(crate) fn insert_run(&mut self, before: Offset, run: Run) -> Option<Run> {
+    pub(crate) fn insert_run(&mut self, before: Offset, run: WarmRun) -> Option<WarmRun> {
         self.warm.insert(before, run)
     }
 
     /// Everything: the places, and what was read back.
-    pub(crate) fn into_parts(self) -> (Places, impl Iterator<Item = (Offset, Run)>) {
+    pub(crate) fn into_parts(self) -> (Places, impl Iterator<Item = (Offset, WarmRun)>) {
         (self.places, self.warm.into_iter())
     }
 
-    pub(crate) fn remove_run(&mut self, before: Offset) -> Option<Run> {
+    pub(crate) fn remove_run(&mut self, before: Offset) -> Option<WarmRun> {
         self.warm.remove(&before)
     }
 }

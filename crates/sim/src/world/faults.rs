@@ -3,6 +3,7 @@
 use super::{Happening, Heal, World};
 use crate::client::Pulse;
 use crate::fault::Fault;
+use crate::rng::Rng;
 use crate::server::Process;
 use crate::trace::note;
 use crate::wire::{Piece, Way, WireId};
@@ -347,9 +348,11 @@ impl World {
         };
         let more = self.rng.below(storage.segment_bytes());
         let capacity = storage.used_bytes() + more;
-        storage
-            .disk
-            .set_faults(|faults| faults.capacity_bytes = Some(capacity));
+        // A draw that leaves those after it as they are. With a quota nobody tells what is free.
+        let is_quota = Rng::new(self.rng.clone().u64()).coin();
+        storage.disk.set_faults(|faults| {
+            (faults.capacity_bytes, faults.hide_free_bytes) = (Some(capacity), is_quota);
+        });
         self.count(Fault::DiskFull);
         self.disk_calm_since = u64::MAX;
         self.for_a_while(1_000, 30_000, Heal::Space);
@@ -357,9 +360,9 @@ impl World {
 
     fn make_space(&mut self) {
         if let Some(storage) = &self.server.storage {
-            storage
-                .disk
-                .set_faults(|faults| faults.capacity_bytes = None);
+            storage.disk.set_faults(|faults| {
+                (faults.capacity_bytes, faults.hide_free_bytes) = (None, false);
+            });
         }
         self.disk_calm_since = self.now;
     }
