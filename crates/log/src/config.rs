@@ -76,6 +76,11 @@ pub struct LogConfig {
     /// How many messages on disk there may be in all: 20,000,000, at 12 bytes of memory each. Above
     /// that the longest topics are trimmed.
     pub index_max: usize,
+    /// Fewer segments than that are not worth emptying: 8.
+    pub sweep_segments_min: usize,
+    /// Segments are emptied as long as all together hold less than that of what they take of the disk,
+    /// in percent: 25. Of these, those that hold less than half.
+    pub sweep_live_percent_max: u64,
     /// How many topics there may be: 1,000,000, at about 300 bytes each while empty.
     pub topics_max: usize,
     /// How many of them may be the server's own: 100,000, so that following, which makes some of
@@ -126,6 +131,8 @@ impl Default for LogConfig {
             load_messages_max: 1_024,
             loads_max: 16,
             index_max: 20_000_000,
+            sweep_segments_min: 8,
+            sweep_live_percent_max: 25,
             topics_max: 1_000_000,
             own_topics_max: 100_000,
             topic_age_max: Duration::from_secs(30 * 24 * 3_600),

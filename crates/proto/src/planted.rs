@@ -55,11 +55,13 @@ pub enum Bug {
     NamedBeforeHeader,
     /// A message that the system refuses to read back counts as lost to damage.
     RefusedReadTakenForLoss,
+    /// A message that was written again, so that its segment can go, is looked for where it stood.
+    PlaceNotMoved,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeSync,
         Self::DeliverBeforeSync,
         Self::NoDedup,
@@ -83,6 +85,7 @@ impl Bug {
         Self::NoZerosBehindFrame,
         Self::NamedBeforeHeader,
         Self::RefusedReadTakenForLoss,
+        Self::PlaceNotMoved,
     ];
 }
 

@@ -119,6 +119,10 @@ impl Profile {
             let log = &mut Arc::make_mut(&mut profile.hub).log;
             log.hot_bytes_max = aside.pick(&[0, 4_000, log.hot_bytes_max, log.hot_bytes_max]);
             *verified_bytes_max = draw_verified(*segment_bytes, &mut aside);
+            if aside.coin() {
+                // Whatever is less than half full is emptied.
+                (log.sweep_segments_min, log.sweep_live_percent_max) = (2, 100);
+            }
         }
         profile
     }

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use heartwire_proto::Time;
 
 use super::DiskUsage;
+use crate::config::LogConfig;
 use crate::store::{DiskPlace, SegmentId};
-
-/// Fewer segments than that are not worth emptying.
-const SEGMENTS_MIN: usize = 8;
 
 /// One segment, as the index sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -93,17 +91,19 @@ impl Segments {
             .map_or(Time::ZERO, |segment| segment.last_append)
     }
 
-    /// The segment to empty, if all together hold less than a quarter of what they take of the disk:
-    /// of those that hold less than half and that `may_empty` allows, the oldest. The newest is the one
-    /// that is written to.
+    /// The segment to empty, if all together hold little enough of what they take of the disk: of those
+    /// that hold less than half and that `may_empty` allows, the oldest. The newest is the one that is
+    /// written to.
     pub(crate) fn sparse(
         &self,
+        config: &LogConfig,
         segment_bytes: u64,
         may_empty: impl Fn(SegmentId) -> bool,
     ) -> Option<SegmentId> {
         let on_disk = self.by_id.len() as u64 * segment_bytes;
         let live: u64 = self.by_id.values().map(|segment| segment.live_bytes).sum();
-        if self.by_id.len() < SEGMENTS_MIN || live >= on_disk / 4 {
+        let live_max = on_disk.saturating_mul(config.sweep_live_percent_max) / 100;
+        if self.by_id.len() < config.sweep_segments_min || live >= live_max {
             return None;
         }
         let mut written = self.by_id.iter().rev().skip(1).rev();

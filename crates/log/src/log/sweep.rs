@@ -109,7 +109,8 @@ impl Log {
         let (clock, refused) = (self.clock, &mut self.sweep.refused);
         refused.retain(|_, until| *until > clock);
         let may_empty = |id| !refused.contains_key(&id);
-        self.segments.sparse(self.sweep.segment_bytes, may_empty)
+        let segment_bytes = self.sweep.segment_bytes;
+        self.segments.sparse(&self.config, segment_bytes, may_empty)
     }
 
     /// The system refuses to read from a segment. Others are emptied meanwhile.
