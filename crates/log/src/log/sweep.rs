@@ -30,8 +30,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// A segment whose messages are being moved.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Sweep {
-    /// The segment, and the topic to look at next.
-    at: Option<(SegmentId, u32)>,
+    at: Option<At>,
     /// How many loads and moves are under way.
     under_way: usize,
     /// Whether it goes on as soon as nothing is under way any more.
@@ -40,6 +39,20 @@ pub(crate) struct Sweep {
     segment_bytes: u64,
     /// Segments that the system refused to read, and until when they are left alone.
     refused: BTreeMap<SegmentId, Time>,
+}
+
+/// How far it has come: the segment, and the topic to look at next, from which message on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct At {
+    segment: SegmentId,
+    topic: u32,
+    after: Offset,
+}
+
+/// What one look may still do.
+struct Budget {
+    messages: usize,
+    loads: usize,
 }
 
 impl Log {
@@ -73,10 +86,14 @@ impl Log {
         if !self.accepting {
             return;
         }
-        let is_over = |at: &mut (SegmentId, u32)| !self.segments.holds(at.0);
+        let is_over = |at: &mut At| !self.segments.holds(at.segment);
         self.sweep.at.take_if(is_over);
         if self.sweep.at.is_none() && self.sweep.under_way == 0 {
-            self.sweep.at = self.next_sparse().map(|segment| (segment, 0));
+            self.sweep.at = self.next_sparse().map(|segment| At {
+                segment,
+                topic: 0,
+                after: Offset::ZERO,
+            });
         }
         self.look(messages_max, loads);
         self.sweep.goes_on = self.sweep.at.is_some() || self.sweep.under_way > 0;
@@ -84,24 +101,30 @@ impl Log {
 
     /// Looks for messages that stand in the segment.
     fn look(&mut self, messages_max: usize, loads: &mut Vec<Load>) {
-        let Some((segment, from)) = self.sweep.at else {
+        let Some(at) = self.sweep.at else {
             return;
         };
-        let room = Self::SWEEP_LOADS_MAX.saturating_sub(self.sweep.under_way);
-        let (mut next, mut looked, mut found) = (None, 0, 0);
-        for (key, topic) in self.topics.iter_from(from) {
-            if looked >= messages_max || found >= room {
-                next = Some((segment, key.index()));
+        let mut budget = Budget {
+            messages: messages_max,
+            loads: Self::SWEEP_LOADS_MAX.saturating_sub(self.sweep.under_way),
+        };
+        let loads_before = loads.len();
+        self.sweep.at = None;
+        for (key, topic) in self.topics.iter_from(at.topic) {
+            let next = At {
+                topic: key.index(),
+                after: match key.index() == at.topic {
+                    true => at.after,
+                    false => Offset::ZERO,
+                },
+                ..at
+            };
+            self.sweep.at = self.move_out(TopicId(key), topic, next, &mut budget, loads);
+            if self.sweep.at.is_some() {
                 break;
             }
-            looked += topic.retained_len() + 1;
-            if let Some(load) = self.move_out(TopicId(key), topic, segment) {
-                loads.push(load);
-                found += 1;
-            }
         }
-        self.sweep.under_way += found;
-        self.sweep.at = next;
+        self.sweep.under_way += loads.len() - loads_before;
     }
 
     /// The segment to empty next.
@@ -118,16 +141,39 @@ impl Log {
         let until = self.clock + REFUSED_FOR;
         self.sweep.refused.insert(segment, until);
         self.sweep.goes_on = false;
-        if self.sweep.at.is_some_and(|(at, _)| at == segment) {
+        if self.sweep.at.is_some_and(|at| at.segment == segment) {
             self.sweep.at = None;
         }
     }
 
-    /// The first messages of a topic that stand in the segment. More of them are moved by the next
-    /// sweep of the same segment.
-    fn move_out(&self, id: TopicId, topic: &TopicLog, segment: SegmentId) -> Option<Load> {
-        let (before, places) = topic.places_in(segment)?;
-        Some(self.load_of(id, topic, before, places, Purpose::Move))
+    /// Adds the messages of a topic that stand in the segment to `loads`. Returns where it has come to
+    /// when the budget is spent.
+    fn move_out(
+        &self,
+        id: TopicId,
+        topic: &TopicLog,
+        mut at: At,
+        budget: &mut Budget,
+        loads: &mut Vec<Load>,
+    ) -> Option<At> {
+        loop {
+            if budget.messages == 0 || budget.loads == 0 {
+                return Some(at);
+            }
+            let looked_max = budget.messages;
+            let passed = topic.look_for(at.segment, at.after, looked_max);
+            budget.messages = looked_max.saturating_sub(passed + 1);
+            at.after = Offset(at.after.0.max(topic.base().0) + passed as u64);
+            let mut places = topic.places_in(at.segment, at.after).peekable();
+            if places.peek().is_none() {
+                return (passed == looked_max).then_some(at);
+            }
+            let load = self.load_of(id, topic, at.after, places, Purpose::Move);
+            budget.messages = budget.messages.saturating_sub(load.places.len());
+            budget.loads -= 1;
+            at.after = Offset(at.after.0 + load.places.len() as u64);
+            loads.push(load);
+        }
     }
 
     /// The messages have been read and are written again. Of those that the disk has lost it is

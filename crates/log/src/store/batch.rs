@@ -33,6 +33,11 @@ impl DiskPlace {
     pub const fn is_lost(&self) -> bool {
         self.bytes == 0
     }
+
+    /// Whether the message stands in that segment.
+    pub(crate) fn stands_in(&self, segment: SegmentId) -> bool {
+        self.segment == segment && !self.is_lost()
+    }
 }
 
 /// What one commit writes, in the order of LSNs: what was appended while the commit before it was

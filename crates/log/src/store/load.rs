@@ -55,6 +55,8 @@ pub(super) struct Scan {
     /// Damage that nobody has accepted yet.
     pub(super) bad: Vec<Region>,
     pub(super) tail: Option<Region>,
+    /// How far frames behind the last whole one can have gone, where nobody can tell.
+    pub(super) reach: u32,
     /// The file's length, in bytes.
     pub(super) file_bytes: u64,
 }
@@ -174,6 +176,7 @@ pub(super) fn load<D: Disk>(
         last_frame: scanned.last_frame,
         bad: scanned.bad,
         tail: scanned.tail,
+        reach: scanned.reach,
         file_bytes,
     });
     Ok(loaded)

@@ -427,15 +427,19 @@ impl Read {
 
     /// Between two messages of a topic that are there, others are not. Where damage lies between
     /// them, it took them; where everything between is known, something is wrong that showed nowhere
-    /// else.
+    /// else. Otherwise their segment was removed, and they had been trimmed, with all before them, or
+    /// moved: where damage lies behind, it may have taken them there.
     fn judge_holes(&mut self) {
         let mut unexplained = Vec::new();
         for (share, hole) in self.state.take_holes() {
             let marks = &self.marks;
             let is_between = |mark: &Position| hole.since < *mark && *mark < hole.until;
             let is_damaged = marks.iter().any(is_between);
-            if is_damaged || hole.is_unexplained {
-                let first = self.first_lost(share, &hole);
+            let first = match is_damaged || hole.is_unexplained {
+                true => Some(self.first_lost(share, &hole)),
+                false => self.has_moved(share, &hole).then_some(hole.first),
+            };
+            if let Some(first) = first {
                 let topic = &mut self.state.shares[share].topics[hole.topic];
                 topic.lost.push((first, hole.last));
             }
@@ -461,26 +465,54 @@ impl Read {
     /// The first message of a hole that damage can have taken: no more than the damaged bytes had room
     /// for.
     fn first_lost(&self, share: usize, hole: &Hole) -> u64 {
-        if hole.is_begun {
-            return hole.first;
-        }
         let is_before = |mark: &&Position| **mark < hole.until;
-        let mut count_max = 0;
-        for (id, start) in self.marks.iter().filter(is_before) {
-            let at = self.segments.binary_search_by_key(id, |segment| segment.id);
-            let scan = at.ok().and_then(|at| self.segments[at].scanned.as_ref());
-            let bad = scan.and_then(|scan| scan.bad.iter().find(|bad| bad.start == *start));
-            let Some(bad) = bad else {
-                // Nobody knows how long the segment was.
+        match hole.is_begun {
+            true => hole.first,
+            false => self.first_in_room(share, hole, self.marks.iter().filter(is_before)),
+        }
+    }
+
+    /// Whether all of a hole may have been moved to where damage took it. If that had no room for it, or
+    /// if there is nothing before, it counts as trimmed: at least a part of it was, and with that what
+    /// stands before.
+    fn has_moved(&self, share: usize, hole: &Hole) -> bool {
+        let is_behind = |mark: &&Position| hole.since < **mark;
+        let mut marks = self.marks.iter().filter(is_behind).peekable();
+        let is_possible = hole.is_begun && marks.peek().is_some();
+        is_possible && self.first_in_room(share, hole, marks) == hole.first
+    }
+
+    /// The first of the last messages of a hole for which there was room in what is damaged at these
+    /// places.
+    fn first_in_room<'a>(
+        &self,
+        share: usize,
+        hole: &Hole,
+        marks: impl Iterator<Item = &'a Position>,
+    ) -> u64 {
+        let mut room_bytes = 0;
+        for mark in marks {
+            let Some(bytes) = self.room_at(mark) else {
                 return hole.first;
             };
-            count_max += u64::from(bad.bytes());
+            room_bytes += bytes;
         }
         let topic = &self.state.shares[share].topics[hole.topic];
         let record_bytes = topic.with_key(|key| RECORD_BYTES_MIN + key.0.len());
-        count_max /= record_bytes as u64;
-        hole.first
-            .max((hole.last + 1).saturating_sub(count_max.max(1)))
+        let count_max = (room_bytes / record_bytes as u64).max(1);
+        hole.first.max((hole.last + 1).saturating_sub(count_max))
+    }
+
+    /// How many bytes are damaged there; `None` of a segment of which nobody knows how long it was.
+    fn room_at(&self, (id, start): &Position) -> Option<u64> {
+        let at = self.segments.binary_search_by_key(id, |segment| segment.id);
+        let scan = self.segments[at.ok()?].scanned.as_ref()?;
+        let bad = scan.bad.iter().find(|bad| bad.start == *start)?;
+        let reach = match scan.last_frame < Some(*start) {
+            true => scan.reach,
+            false => 0,
+        };
+        Some(u64::from(bad.end.max(reach) - bad.start))
     }
 }
 

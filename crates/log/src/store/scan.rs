@@ -63,6 +63,9 @@ pub(super) struct Scanned {
     pub(super) bad: Vec<Region>,
     /// What stands after the last frame of a batch that was begun.
     pub(super) tail: Option<Region>,
+    /// How far frames behind the last whole one can have gone, where that cannot be told from what an
+    /// earlier segment left.
+    pub(super) reach: u32,
 }
 
 /// Reads a whole segment.
@@ -85,6 +88,7 @@ pub(super) fn scan<F: DiskFile>(
             last_frame: None,
             bad: Vec::new(),
             tail: None,
+            reach: 0,
         },
     };
     scan.check_header(identity, id)?;
@@ -225,6 +229,9 @@ impl<F: DiskFile> Scan<'_, F> {
                 Some(end) => end,
             },
         };
+        if self.behind == Behind::Stale && declared_end.is_none() && end > position {
+            self.scanned.reach = self.window.file_bytes;
+        }
         match declared_end {
             Some(declared) if end > declared => {
                 self.bad(position, declared, "the frame is damaged");

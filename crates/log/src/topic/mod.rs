@@ -294,19 +294,24 @@ impl TopicLog {
         disk.places_after(self.base, before).next()
     }
 
-    /// The first retained messages that stand one after the other in the segment: the offset before
-    /// the first, and their places. Others may come before them, in segments older or newer, and behind
-    /// them.
+    /// How many of so many messages after `after` come before the first that stands in the segment.
+    pub(crate) fn look_for(&self, segment: SegmentId, after: Offset, count_max: usize) -> usize {
+        let disk = self.disk.as_deref();
+        let places = disk.map(|disk| disk.places_after(self.base, after));
+        let places = places.into_iter().flatten().take(count_max);
+        places.take_while(|place| !place.stands_in(segment)).count()
+    }
+
+    /// The places of the messages after `after` that stand one after the other in the segment.
     pub(crate) fn places_in(
         &self,
         segment: SegmentId,
-    ) -> Option<(Offset, impl Iterator<Item = DiskPlace>)> {
-        let stands = move |place: &DiskPlace| place.segment == segment && !place.is_lost();
-        let mut places = self.disk.as_deref()?.places_after(self.base, self.base);
-        let index = places.position(|place| stands(&place))?;
-        let before = Offset(self.base.0 + index as u64);
-        let places = self.disk.as_deref()?.places_after(self.base, before);
-        Some((before, places.take_while(stands)))
+        after: Offset,
+    ) -> impl Iterator<Item = DiskPlace> {
+        let disk = self.disk.as_deref();
+        let places = disk.map(|disk| disk.places_after(self.base, after));
+        let places = places.into_iter().flatten();
+        places.take_while(move |place| place.stands_in(segment))
     }
 
     /// Nothing stands any more where the message at `offset` did.

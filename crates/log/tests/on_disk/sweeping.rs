@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use heartwire_log::store::SegmentId;
 use heartwire_log::{Load, Log};
+use heartwire_proto::Offset;
 
 use super::shelf::*;
 
@@ -185,5 +186,27 @@ fn a_sweep_that_looks_at_few_topics_at_once_comes_to_the_last() {
         looks += 1;
     }
     assert_eq!((loads.len(), looks), (1, 6), "twenty topics at a time");
+    assert_eq!(loads[0].places[0].segment, SegmentId(2));
+}
+
+#[test]
+fn a_sweep_stops_in_the_middle_of_a_long_topic_and_goes_on_from_there() {
+    let mut world = churning();
+    world.shelf.per_segment = 60;
+    world.publish("long", 1..=60);
+    for n in 61..=70 {
+        world.publish("long", [n]);
+        world.publish("churn", 1..=59);
+    }
+    let segment_bytes = world.shelf.segment_bytes();
+    let mut loads = Vec::new();
+    world.log.sweep(segment_bytes, 10, &mut loads);
+    let mut looks = 1;
+    while loads.is_empty() && looks < 20 {
+        world.log.go_on_sweeping(10, &mut loads);
+        looks += 1;
+    }
+    assert_eq!((loads.len(), looks), (1, 6), "ten messages at a time");
+    assert_eq!(loads[0].after, Offset(60));
     assert_eq!(loads[0].places[0].segment, SegmentId(2));
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heartwire_disk::{CrashDisk, Dice, Disk as _, DiskFile as _, InTurn};
 use heartwire_log::store::{
-    OpenError, Opening, ReadError, Record, Recovered, SegmentId, SegmentReader, Store, check,
+    OpenError, Opening, ReadError, Record, Recovered, SegmentId, SegmentReader, Store, StoreConfig,
+    check,
 };
 use heartwire_proto::{Offset, Seq};
 
@@ -399,6 +400,78 @@ fn a_segment_without_index_behind_a_newer_one_may_hold_stale_bytes_too() {
     bytes[log.frames[2] + 4] ^= 1;
     copy.put(&log.name, bytes);
     assert!(matches!(open(&copy), Err(OpenError::Damaged { .. })));
+}
+
+/// A segment without an index of which nothing can be told any more takes what it held, and nothing
+/// that stands before it.
+#[test]
+fn messages_before_a_segment_of_which_nothing_is_left_stay() {
+    for is_worn_out in [true, false] {
+        let log = reused();
+        let (mut store, recovered) = open(&log.disk).unwrap();
+        let mut maker = Maker::after(&recovered);
+        let newer = maker.message("a", "newer", None);
+        commit(&mut store, std::slice::from_ref(&newer)).unwrap();
+        drop(store);
+        let disk = log.disk.copy();
+        disk.remove(&log.name.replace(".seg", ".idx")).unwrap();
+        match is_worn_out {
+            true => disk.wear_out(&log.name, 100),
+            false => {
+                let mut bytes = disk.contents(&log.name).unwrap();
+                bytes[log.frames[0]..].fill(0xAA);
+                // Its length when it was written to: the next start cut off what it did not hold.
+                bytes.resize(config().segment_bytes as usize, 0x55);
+                disk.put(&log.name, bytes);
+            }
+        }
+        let (store, recovered) = open_as(&disk, Opening::AcceptDataLoss).unwrap();
+        let mut expected = log.all[..log.all.len() - log.frames.len()].to_vec();
+        expected.extend(written(&newer));
+        expected.sort();
+        assert_eq!(contents(&store.reader(), &recovered), expected);
+        let lost = &recovered.report.lost;
+        let last = expected.last().unwrap().offset - 1;
+        let first = last + 1 - log.frames.len() as u64;
+        assert_eq!((lost[0].first, lost[0].last), (Offset(first), Offset(last)));
+        assert_eq!(lost.len(), 1);
+        drop(store);
+        for verified_bytes_max in [0, u64::MAX] {
+            let bounds = StoreConfig {
+                verified_bytes_max,
+                ..config()
+            };
+            let (store, again) = open_with(&disk.kill(), bounds).unwrap();
+            assert_eq!(contents(&store.reader(), &again), expected);
+        }
+    }
+}
+
+#[test]
+fn what_stood_behind_a_header_that_is_lost_is_named_though_a_checkpoint_alone_knows_of_it() {
+    let log = reused();
+    let (mut store, recovered) = open(&log.disk).unwrap();
+    let before = recovered.segments.iter().map(|segment| segment.id);
+    let before: Vec<SegmentId> = before.filter(|id| segment(id.0) < log.name).collect();
+    let record = Maker::after(&recovered).message("b", "newer", None);
+    commit(&mut store, &[record]).unwrap();
+    store.remove(&before);
+    run_jobs(&mut store);
+    drop(store);
+    let disk = log.disk.copy();
+    disk.remove(&log.name.replace(".seg", ".idx")).unwrap();
+    let mut bytes = disk.contents(&log.name).unwrap();
+    bytes[log.frames[0]..].fill(0xAA);
+    disk.put(&log.name, bytes);
+    let (_, recovered) = open_as(&disk, Opening::AcceptDataLoss).unwrap();
+    let topic = found(&recovered, "a");
+    let last = log.all.last().unwrap().offset;
+    let first = last + 1 - log.frames.len() as u64;
+    // There was room for more.
+    let [gap] = topic.gaps[..] else {
+        panic!("{:?}", topic.gaps);
+    };
+    assert!(gap.0 <= Offset(first) && gap.1 == Offset(last), "{gap:?}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use heartwire_disk::{CrashDisk, Disk as _, InTurn};
 use heartwire_log::store::{
-    Opening, ReadError, Record, SegmentId, Store, StoreConfig, WriteError, check, reset_epochs,
+    OpenError, Opening, ReadError, Record, SegmentId, Store, StoreConfig, WriteError, check,
+    reset_epochs,
 };
 use heartwire_proto::{Offset, Seq};
 
@@ -479,6 +480,40 @@ fn a_message_moved_out_from_between_others_leaves_no_hole() {
         assert_eq!(topic.places.to_vec(), places);
         assert!(opened.1.report.is_clean());
     }
+}
+
+#[test]
+fn a_message_that_damage_takes_where_it_was_moved_takes_none_before_it() {
+    let (disk, mut store, mut maker) = an_empty_log();
+    let mut slow = Vec::new();
+    let mut places = Vec::new();
+    for text in ["stays", "moves", "stays too"] {
+        let record = maker.message("slow", text, None);
+        places.extend(commit(&mut store, std::slice::from_ref(&record)).unwrap());
+        slow.push(record);
+        fill(&mut store, &mut maker, "fast", 8);
+    }
+    let moved = commit(&mut store, &[moved(&slow[1])]).unwrap()[0];
+    let next = maker.message("fast", "next", None);
+    let behind = commit(&mut store, &[next]).unwrap()[0];
+    assert_eq!(moved.segment, behind.segment);
+    run_jobs(&mut store);
+    store.remove(&[places[1].segment]);
+    run_jobs(&mut store);
+    drop(store);
+    let disk = disk.kill();
+    disk.flip_bit(&segment(moved.segment.0), u64::from(moved.position) + 20, 1);
+    assert!(matches!(open(&disk), Err(OpenError::Damaged { .. })));
+    let (store, recovered) = open_as(&disk, Opening::AcceptDataLoss).unwrap();
+    let topic = found(&recovered, "slow");
+    assert_eq!((topic.base, topic.end), (Offset::ZERO, Offset(3)));
+    assert_eq!(topic.gaps, [(Offset(2), Offset(2))]);
+    let held = contents(&store.reader(), &recovered);
+    let held = held
+        .iter()
+        .filter(|written| written.topic == "slow")
+        .count();
+    assert_eq!(held, 2);
 }
 
 #[test]

@@ -4,23 +4,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use heartwire_log::LogConfig;
 use heartwire_log::store::Report;
 use heartwire_proto::TopicName;
 use heartwire_proto::frame::Gap;
 
 use super::{Mark, Oracle, Published};
 
+/// No topic gets as many messages as that: none are trimmed.
+const COUNT_MIN: usize = 10_000;
+/// No simulated log gets as many sparse segments as that: none are emptied.
+const SEGMENTS_MIN: usize = 8;
+
 /// Bits that were flipped or cannot be read any more, and what that cost.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Damage {
     pub(super) hits: u64,
+    /// Whether messages may be moved to other segments, and whether they may be trimmed.
+    moves: bool,
+    trims: bool,
     /// How many records the frames have that the last of them was in.
     hit_records: u64,
     /// A server was started with data loss accepted.
     pub(super) is_accepted: bool,
     /// The same, and nobody has looked yet what it found.
     is_unseen: bool,
-    /// How far topics went when damage by several hits had been accepted.
+    /// How far topics went when damage had been accepted that may have hidden their first messages.
     hiding: BTreeMap<TopicName, u64>,
     /// A process ended while it wrote a batch, and since then none has found all batches whole.
     may_be_torn: bool,
@@ -31,20 +40,30 @@ pub(super) struct Damage {
 }
 
 impl Damage {
-    /// Whether damage may have taken the first messages of a topic up to `last` together with the index
-    /// that named them. Below a checkpoint they look trimmed then `[DISK-15]`.
+    /// Whether damage may have taken the first messages of a topic up to `last` where nothing else named
+    /// them: together with the index that did, or where they had been moved. They look trimmed then
+    /// `[DISK-15]`.
     pub(super) fn hides_firsts(&self, topic: &TopicName, last: u64) -> bool {
         self.hiding.get(topic).is_some_and(|end| last <= *end)
     }
 
     /// How many messages may be lost at the most, where that is known: what a second hit costs depends
-    /// on whether it was in the index that names the frames of the first, or in a checkpoint.
+    /// on whether it was in the index that names the frames of the first, or in a checkpoint. What was
+    /// trimmed may be named with it, where it may as well have been moved to where the damage is.
     pub(super) fn lost_max(&self) -> Option<u64> {
-        (self.hits == 1).then_some(self.hit_records)
+        (self.hits == 1 && !self.trims).then_some(self.hit_records)
     }
 }
 
 impl Oracle {
+    /// How a log is kept says what damage may do to it.
+    pub(crate) const fn log_is_kept(&mut self, log: &LogConfig) {
+        let retention = &log.policy.retention;
+        self.retained_min = retention.count_max as u64;
+        self.damage.trims = retention.count_max < COUNT_MIN;
+        self.damage.moves = log.sweep_segments_min < SEGMENTS_MIN;
+    }
+
     /// A bit was flipped or cannot be read any more, in frames of so many records, or elsewhere, where
     /// there are none.
     pub(crate) const fn device_was_hit(&mut self, records: u64) {
@@ -99,7 +118,8 @@ impl Oracle {
     /// messages and its index, when damage is accepted, nobody can know the name, but its followers are
     /// told of another epoch.
     pub(crate) fn found(&mut self, report: &Report, ends: &BTreeMap<TopicName, u64>) {
-        if std::mem::take(&mut self.damage.is_unseen) && self.damage.hits > 1 {
+        let may_hide = self.damage.hits > 1 || self.damage.moves;
+        if std::mem::take(&mut self.damage.is_unseen) && may_hide {
             for (name, end) in ends {
                 let known = self.damage.hiding.entry(name.clone()).or_default();
                 *known = (*known).max(*end);

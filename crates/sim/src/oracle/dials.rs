@@ -29,6 +29,8 @@ pub(crate) struct Dials {
     /// Delays of this outage that the server named: such dials are no attempts, but count in the range
     /// from which the later delays are drawn.
     named: u32,
+    /// How many attempts the link has told last.
+    attempts: u32,
     /// The first delays of outages, the latest last.
     first_delays: Vec<u64>,
 }
@@ -60,6 +62,12 @@ impl Dials {
                 attempts,
             } => {
                 let was_stable = self.ended(now);
+                let before = std::mem::replace(&mut self.attempts, *attempts);
+                if was_stable && *attempts <= 1 && before >= 1 {
+                    // It counts anew. After dials that are no attempts nobody can tell: a link that did not
+                    // run, or has no answer yet, does not take a connection for stable.
+                    self.named = 0;
+                }
                 let delay = retry_in.as_millis() as u64;
                 self.due_at = Some(now + delay);
                 // A server that is full, or stops, names the delay: such dials do not count.
@@ -103,9 +111,6 @@ impl Dials {
         if delay == 0 && matches!(why, Loss::Requested | Loss::ClientIdInUse) {
             return Ok(());
         }
-        if attempts <= 1 && was_stable {
-            self.named = 0;
-        }
         if delay < DELAY_MIN_MS && !was_stable {
             return Err(format!(
                 "a delay of {delay} ms for attempt {attempts}, {why}"
@@ -138,5 +143,49 @@ impl Dials {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use heartwire_proto::CloseCode;
+    use heartwire_proto::id::Attempt;
+
+    use super::*;
+
+    fn lost(code: u16, delay_ms: u64, attempts: u32) -> Status {
+        Status::Lost {
+            why: Loss::Closed {
+                code: CloseCode(code),
+                reason: String::new(),
+            },
+            retry_in: Duration::from_millis(delay_ms),
+            attempts,
+        }
+    }
+
+    /// What becomes of a delay after a connection that was open for a minute, when the outage before it
+    /// had one delay that the server named, and so many attempts.
+    fn after_a_named_delay(attempts: u32, delay_ms: u64) -> Result<(), String> {
+        let mut dials = Dials::default();
+        dials.status(&lost(4_201, 5_000, 0), 0)?;
+        if attempts > 0 {
+            dials.status(&lost(1_006, 1_000, attempts), 6_000)?;
+        }
+        let open = Status::Open {
+            attempt: Attempt(1),
+        };
+        dials.status(&open, 10_000)?;
+        dials.status(&lost(1_006, delay_ms, 1), 70_000)
+    }
+
+    #[test]
+    fn a_delay_that_the_server_named_counts_until_the_link_counts_anew() {
+        assert!(after_a_named_delay(0, 3_900).is_ok());
+        assert!(after_a_named_delay(0, 4_100).is_err());
+        assert!(after_a_named_delay(1, 2_900).is_ok());
+        assert!(after_a_named_delay(1, 3_100).is_err());
     }
 }

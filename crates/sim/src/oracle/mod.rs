@@ -143,7 +143,7 @@ pub(crate) struct Oracle {
     losses: Vec<(u64, u64)>,
     damage: Damage,
     /// How many messages of a topic are retained at least.
-    pub(crate) retained_min: u64,
+    retained_min: u64,
     violation: Option<Violation>,
 }
 

@@ -183,7 +183,7 @@ impl World {
             published: 0,
             profile,
         };
-        world.oracle.retained_min = world.profile.hub.log.policy.retention.count_max as u64;
+        world.oracle.log_is_kept(&world.profile.hub.log);
         note!(world, "seed {seed}: {:?}", world.profile);
         world
     }
