@@ -28,7 +28,8 @@ impl FileDisk {
         })
     }
 
-    /// The folder, which is made, with those above it, if it does not exist. It is durable then.
+    /// The folder, which is made, with those above it, if it does not exist. What is made is durable
+    /// then; one that was there is, as far as the folder around it may be synced.
     pub fn create(folder: impl Into<PathBuf>) -> io::Result<Self> {
         let folder = folder.into();
         make_durable(&folder, sync_names)?;

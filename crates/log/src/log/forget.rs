@@ -24,6 +24,7 @@ impl Log {
         mut keep: impl FnMut(TopicId) -> bool,
     ) -> bool {
         self.clock = self.clock.max(now);
+        self.drop_doubted();
         let more_producers = self.producers.expire(&self.config, self.clock, count_max);
         for _ in 0..count_max {
             let due = self.calendar.first().copied();

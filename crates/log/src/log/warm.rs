@@ -9,15 +9,21 @@
 //! The log itself reads nothing: the driver takes what is wanted, reads it beside everything else,
 //! and brings it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use heartwire_disk::Disk;
 use heartwire_proto::planted::{self, Bug};
-use heartwire_proto::{Epoch, Offset, TopicName};
+use heartwire_proto::{Epoch, Offset, Time, TopicName};
 
 use super::Log;
 use crate::store::{DiskPlace, ReadError, SegmentReader};
 use crate::topic::{ReadBack, TopicId, TopicLog, WarmRun};
+
+/// For how long a run is kept in which a message could not be read: another time it may be read.
+const DOUBTED_FOR: Duration = Duration::from_secs(60);
+/// How many such runs are kept.
+const DOUBTED_MAX: usize = 1_024;
 
 /// Neighbouring messages of a topic that somebody waits for, and where they stand.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -72,6 +78,11 @@ impl Load {
         messages
     }
 
+    /// Whether followers wait for it. Otherwise its segment is being emptied.
+    pub fn is_waited_for(&self) -> bool {
+        self.purpose == Purpose::Follow
+    }
+
     /// Whether an error leaves open what stands there.
     fn is_refused(&self, error: &ReadError) -> bool {
         match error {
@@ -99,6 +110,8 @@ pub(crate) struct Warm {
     uses: u64,
     /// All runs, the one used longest ago first.
     order: BTreeSet<(u64, TopicId, Offset)>,
+    /// Those in which a message could not be read, and until when they are kept, the oldest first.
+    doubted: VecDeque<(Time, TopicId, Offset)>,
     /// What followers wait for that nobody reads yet: by topic, after this offset.
     wanted: BTreeSet<(TopicId, Offset)>,
     /// What the driver is reading.
@@ -197,6 +210,7 @@ impl Log {
         }
         let bytes = messages.iter().flatten();
         let bytes = bytes.map(crate::Entry::memory_bytes).sum();
+        let is_doubted = messages.iter().any(Option::is_none);
         let run = WarmRun {
             messages,
             bytes,
@@ -207,6 +221,9 @@ impl Log {
         self.warm.bytes += bytes;
         if let Some(replaced) = replaced {
             self.forget_run(&replaced, load.topic, load.after);
+        }
+        if is_doubted {
+            self.doubt(load.topic, load.after);
         }
         self.keep_within_warm_bytes();
     }
@@ -223,6 +240,29 @@ impl Log {
             let last = Offset(load.after.0 + last as u64 + 1);
             self.change(load.topic, |topic, _| topic.trim_through(last));
             self.rearm(load.topic);
+        }
+    }
+
+    fn doubt(&mut self, id: TopicId, before: Offset) {
+        let until = self.clock + DOUBTED_FOR;
+        self.warm.doubted.push_back((until, id, before));
+        self.drop_doubted();
+    }
+
+    /// Lets go of what could not be read a while ago.
+    pub(super) fn drop_doubted(&mut self) {
+        while let Some((until, id, before)) = self.warm.doubted.front().copied()
+            && (until <= self.clock || self.warm.doubted.len() > DOUBTED_MAX)
+        {
+            self.warm.doubted.pop_front();
+            self.drop_run(id, before);
+        }
+    }
+
+    fn drop_run(&mut self, id: TopicId, before: Offset) {
+        let topic = self.topics.get_mut(id.0);
+        if let Some(run) = topic.and_then(|topic| topic.drop_run(before)) {
+            self.forget_run(&run, id, before);
         }
     }
 

@@ -47,6 +47,8 @@ pub(super) enum Task {
     Checkpoint {
         id: SegmentId,
         remove: Vec<SegmentId>,
+        /// Which of these has a file that may be used again.
+        spare: Option<SegmentId>,
         config: StoreConfig,
     },
 }
@@ -168,9 +170,15 @@ impl<D: Disk> Job<D> {
                 let made = files.put(&Kind::Index.name(id), &index.file);
                 Outcome::Sealed { id, index, made }
             }
-            Task::Checkpoint { id, remove, config } => Outcome::Checkpointed {
+            Task::Checkpoint {
                 id,
-                made: checkpoint(&files, identity, id, &remove, &config),
+                remove,
+                spare,
+                config,
+            } => Outcome::Checkpointed {
+                id,
+                made: checkpoint(&files, identity, id, &remove, &config)
+                    .and_then(|bytes| let_go(&files, identity, id, &remove, spare).map(|()| bytes)),
                 removed: remove,
             },
         })
@@ -229,8 +237,9 @@ fn lay_out<F: DiskFile>(file: &F, header: Vec<u8>, bytes: u32) -> io::Result<()>
     Ok(())
 }
 
-/// Folds the checkpoint before and the indexes since, and writes what comes out. Then the segments
-/// to be removed go, and what no checkpoint needs any more `[DISK-11]`.
+/// Folds the checkpoint before and the indexes since, and writes what comes out; returns how long that
+/// is, in bytes. From then on the segments to be removed count for nothing, whether their files are there
+/// or not `[DISK-11]`.
 fn checkpoint<D: Disk>(
     files: &Files<D>,
     identity: Identity,
@@ -246,20 +255,30 @@ fn checkpoint<D: Disk>(
     let put = |out: &mut Vec<u8>| checkpoint::encode(&state, config, out);
     let file = envelope::wrap(Kind::Checkpoint, identity.store, id, put);
     files.put(&Kind::Checkpoint.name(id), &file)?;
-    // From here on the segments count for nothing, whether their files are there or not.
     for id in remove.iter().filter(|id| listing.has(Kind::Index, **id)) {
         files.rename(&Kind::Index.name(*id), &Kind::Gone.name(*id))?;
     }
     files.sync_folder()?;
-    if let Some((spare, others)) = remove.split_last() {
-        for id in others {
-            files.remove(&Kind::Segment.name(*id))?;
-        }
-        files.spare(&Kind::Segment.name(*spare))?;
+    Ok(file.len() as u64)
+}
+
+/// Removes the segments that a checkpoint has let go, but for one whose file stays for the next, and what
+/// no checkpoint needs any more.
+fn let_go<D: Disk>(
+    files: &Files<D>,
+    identity: Identity,
+    id: SegmentId,
+    remove: &[SegmentId],
+    spare: Option<SegmentId>,
+) -> Result<(), JobError> {
+    for id in remove.iter().filter(|id| Some(**id) != spare) {
+        files.remove(&Kind::Segment.name(*id))?;
+    }
+    if let Some(spare) = spare {
+        files.spare(&Kind::Segment.name(spare))?;
     }
     remove_old(files, identity, id)?;
-    files.sync_folder()?;
-    Ok(file.len() as u64)
+    Ok(files.sync_folder()?)
 }
 
 /// Everything below a segment, but where messages stand.

@@ -1,8 +1,8 @@
 //! Reading messages back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use heartwire_disk::{Disk, DiskFile as _, is_unreadable};
 use heartwire_proto::{Epoch, Offset, TopicName};
@@ -46,6 +46,8 @@ struct OpenFiles<F> {
     /// How often one was [forgotten](SegmentReader::forget).
     forgets: u64,
     count_max: usize,
+    /// Segments in which the device did not give everything back.
+    unreadable: BTreeSet<SegmentId>,
 }
 
 impl<D: Disk> SegmentReader<D> {
@@ -58,6 +60,7 @@ impl<D: Disk> SegmentReader<D> {
                 uses: 0,
                 forgets: 0,
                 count_max: open_files_max.max(1),
+                unreadable: BTreeSet::new(),
             })),
         }
     }
@@ -129,10 +132,11 @@ impl<D: Disk> SegmentReader<D> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(damaged(place, "the segment ends before"))
             }
-            Err(error) if is_unreadable(&error) => Err(ReadError::Unreadable(damage(
-                place,
-                "the disk cannot read the record",
-            ))),
+            Err(error) if is_unreadable(&error) => {
+                self.lock().unreadable.insert(place.segment);
+                let found = damage(place, "the disk cannot read the record");
+                Err(ReadError::Unreadable(found))
+            }
             read => {
                 let name = Kind::Segment.name(place.segment);
                 read.map_err(|source| self.files.error("read", &name, source).into())
@@ -159,7 +163,7 @@ impl<D: Disk> SegmentReader<D> {
 
     /// The file if it is open, or else how many were forgotten before.
     fn open_file(&self, id: SegmentId) -> Result<Arc<D::File>, u64> {
-        let mut open = self.open.lock().expect("keeping files open does not panic");
+        let mut open = self.lock();
         open.uses += 1;
         let now = open.uses;
         let forgets = open.forgets;
@@ -171,7 +175,7 @@ impl<D: Disk> SegmentReader<D> {
     /// Keeps a file open, unless one was forgotten since: it may be this one. Returns the one that makes
     /// room for it: closing a file may take long, and is for whoever holds no lock.
     fn keep_open(&self, id: SegmentId, file: &Arc<D::File>, forgets: u64) -> Option<Arc<D::File>> {
-        let mut open = self.open.lock().expect("keeping files open does not panic");
+        let mut open = self.lock();
         if open.forgets != forgets {
             return None;
         }
@@ -184,9 +188,25 @@ impl<D: Disk> SegmentReader<D> {
         closed.or(twin).map(|(file, _)| file)
     }
 
-    /// Closes a segment that is removed, so that its room is free when the last reader is done.
-    pub(super) fn forget(&self, id: SegmentId) {
-        let mut open = self.open.lock().expect("keeping files open does not panic");
+    /// Whether somebody has met bytes of it that the device did not give back. Who writes to a part of
+    /// what the device reads and writes at once would meet them again.
+    pub(super) fn has_unreadable(&self, id: SegmentId) -> bool {
+        self.lock().unreadable.contains(&id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, OpenFiles<D::File>> {
+        self.open.lock().expect("keeping files open does not panic")
+    }
+
+    /// A segment is removed: its room is free when the last reader is done.
+    pub(super) fn let_go(&self, id: SegmentId) {
+        self.lock().unreadable.remove(&id);
+        self.forget(id);
+    }
+
+    /// Closes a segment, whose file may be another's by now.
+    fn forget(&self, id: SegmentId) {
+        let mut open = self.lock();
         let closed = open.by_id.remove(&id);
         open.forgets += 1;
         drop(open);

@@ -348,9 +348,12 @@ impl<D: Disk> Store<D> {
         let remove: Vec<SegmentId> = self.to_remove.iter().filter(is_below).copied().collect();
         let enough = self.jobs.checkpoint_bytes.max(CHECKPOINT_BYTES_MIN);
         let is_due = self.jobs.index_bytes >= enough && id > self.jobs.checkpoint;
+        let is_readable = |segment: &&SegmentId| !self.reader.has_unreadable(**segment);
+        let spare = remove.iter().rev().find(is_readable).copied();
         (is_due || !remove.is_empty()).then(|| Task::Checkpoint {
             id,
             remove,
+            spare,
             config: self.config.clone(),
         })
     }
@@ -406,7 +409,7 @@ impl<D: Disk> Store<D> {
                 for id in removed {
                     self.to_remove.remove(&id);
                     self.indexed.remove(&id);
-                    self.reader.forget(id);
+                    self.reader.let_go(id);
                 }
             }
         }

@@ -2,8 +2,9 @@
 //! `[DISK-14]`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use heartwire_disk::{CrashDisk, Disk, InTurn};
+use heartwire_disk::{CrashDisk, Disk, DiskFile as _, InTurn};
 use heartwire_log::store::{
     Damage, OpenError, Opening, ReadError, Recovered, SegmentReader, Store, StoreConfig, check,
 };
@@ -182,7 +183,8 @@ fn a_sparse_log() -> (Store<CrashDisk>, Log, CrashDisk) {
         run_jobs(&mut store);
     }
     store.close().unwrap();
-    let (store, recovered) = open_with(&disk.kill(), Opening::Careful, 0).unwrap();
+    let disk = disk.kill();
+    let (store, recovered) = open_with(&disk, Opening::Careful, 0).unwrap();
     let mut config = LogConfig::default();
     config.policy.retention.count_max = 1;
     let (mut log, _) = Log::recover(config, recovered);
@@ -223,7 +225,47 @@ fn a_follower_is_told_of_a_gap_and_a_segment_is_not_given_up() {
     let messages = loads[0].read(&reader, |_, error| errors.push(error));
     log.loaded(&loads[0], messages);
     assert_eq!(seen(&mut log), (vec![(Offset(1), false)], false));
+    // The device has found it after all; what it said before is not held for ever.
+    let file = disk.open(&segment(place.segment.0)).unwrap();
+    let bytes = disk.contents(&segment(place.segment.0)).unwrap();
+    let byte = bytes[middle as usize];
+    file.write_at(&[byte], middle).unwrap();
+    let now = log.clock() + Duration::from_secs(60);
+    log.expire(now, 100, |_| true);
+    assert_eq!(seen(&mut log), (Vec::new(), true));
+    let mut loads = Vec::new();
+    log.take_loads(&mut loads, &mut warm);
+    let messages = loads[0].read(&reader, |_, error| errors.push(error));
+    log.loaded(&loads[0], messages);
+    assert_eq!(seen(&mut log), (vec![(Offset(1), true)], false));
     assert_eq!(errors.len(), 2);
     let is_unreadable = |error: &ReadError| matches!(error, ReadError::Unreadable(_));
     assert!(errors.iter().all(is_unreadable), "{errors:?}");
+}
+
+#[test]
+fn the_file_of_a_segment_that_cannot_be_read_is_not_used_again() {
+    let (disk, _) = a_long_log(true);
+    let (mut store, recovered) = open_with(&disk, Opening::Careful, 0).unwrap();
+    let topic = &recovered.topics[0];
+    let places = topic.places.to_vec();
+    let place = places[0];
+    let middle = u64::from(place.position + place.bytes / 2);
+    disk.wear_out(&segment(place.segment.0), middle);
+    let mut entries = Vec::new();
+    let reader = store.reader();
+    let read = reader.read(
+        &topic.name,
+        topic.origin,
+        Offset(1),
+        &places[..1],
+        &mut entries,
+    );
+    assert!(matches!(read, Err(ReadError::Unreadable(_))));
+    for (number, spares) in [(1, 0), (2, 1)] {
+        store.remove(&[id(number)]);
+        run_jobs(&mut store);
+        assert!(!named(&disk, ".seg").contains(&segment(number)));
+        assert_eq!(named(&disk, ".tmp").len(), spares, "segment {number}");
+    }
 }

@@ -41,7 +41,8 @@ fn run<D: Disk>(reader: &SegmentReader<D>, shared: &Weak<Shared>, loads: &Mutex<
             return;
         };
         let messages = load.read(reader, |offset, error| report(&load, offset, &error));
-        if messages.len() < load.places.len() {
+        // Of what is to be moved, the log itself leaves alone what was refused.
+        if messages.len() < load.places.len() && load.is_waited_for() {
             thread::sleep(TRY_AGAIN);
         }
         let Some(shared) = shared.upgrade() else {

@@ -10,7 +10,8 @@ use heartwire_log::store::Store;
 #[derive(Clone, Default)]
 pub(super) struct Room {
     bytes: u64,
-    /// Why the next segment could not be prepared when that was last tried.
+    /// Why the next segment could not be prepared when that was last tried, if not for want of space,
+    /// which the hub knows of.
     failure: Option<Arc<str>>,
     is_upkeep_failing: bool,
 }
@@ -19,7 +20,10 @@ impl Room {
     pub(super) fn of<D: Disk>(store: &Store<D>) -> Self {
         Self {
             bytes: store.room_bytes(),
-            failure: store.prepare_failure().cloned(),
+            failure: store
+                .prepare_failure()
+                .filter(|_| !store.is_full())
+                .cloned(),
             is_upkeep_failing: store.is_upkeep_failing(),
         }
     }
