@@ -64,6 +64,8 @@ pub(crate) struct Client {
     pub(crate) read_at: u64,
     /// Another process has had the same id at some time.
     pub(crate) is_shared: bool,
+    /// How often that came to be: its id was copied, each time the one that it had by then.
+    pub(crate) copies: u32,
     pub(crate) sees_acknowledgements: bool,
     /// The connections that its sleep holds up.
     pub(crate) slept_wires: Vec<crate::wire::WireId>,
@@ -108,6 +110,7 @@ impl Client {
             reads: None,
             read_at: now,
             is_shared: false,
+            copies: 0,
             sees_acknowledgements,
             slept_wires: Vec::new(),
             interval_ms: 0,

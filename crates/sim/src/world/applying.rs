@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heartwire_proto::client::Ending;
+use heartwire_proto::client::{Ending, Loss};
 use heartwire_proto::frame::{Gap, GapReason, SubFrom};
 use heartwire_proto::{CloseCode, Cursor, TopicName};
 
@@ -173,7 +173,10 @@ impl World {
                 *code == CloseCode::TAKEN_OVER && self.clients[client].is_shared
             }
             Ending::Application => true,
-            Ending::BrokenRules { .. } => false,
+            // A link that is told again and again that its id is another's believes it no longer.
+            Ending::BrokenRules { reason } => {
+                *reason == Loss::ClientIdInUse.to_string() && self.clients[client].copies >= 2
+            }
         };
         if !is_fair {
             let what = format!("client {client} was closed for good: {why}");
@@ -231,6 +234,7 @@ impl World {
         self.lives += 1;
         let it = &mut self.clients[client];
         it.is_shared = true;
+        it.copies += 1;
         let copied = Client {
             life: self.lives,
             session: it.session.clone(),
