@@ -111,20 +111,26 @@ impl Profile {
             profile.mean_ms[Fault::FailedRead.index()] = Some(aside.pick(&[8_000, 30_000]));
         }
         profile.per_mille[Fault::CleanStop.index()] = aside.pick(&[0, 400]);
-        if let Backend::Disk {
+        profile.draw_log(&mut aside);
+        profile
+    }
+
+    /// How a log on a disk keeps its messages.
+    fn draw_log(&mut self, rng: &mut Rng) {
+        let Backend::Disk {
             segment_bytes,
             verified_bytes_max,
-        } = &mut profile.backend
-        {
-            let log = &mut Arc::make_mut(&mut profile.hub).log;
-            log.hot_bytes_max = aside.pick(&[0, 4_000, log.hot_bytes_max, log.hot_bytes_max]);
-            *verified_bytes_max = draw_verified(*segment_bytes, &mut aside);
-            if aside.coin() {
-                // Whatever is less than half full is emptied.
-                (log.sweep_segments_min, log.sweep_live_percent_max) = (2, 100);
-            }
+        } = &mut self.backend
+        else {
+            return;
+        };
+        let log = &mut Arc::make_mut(&mut self.hub).log;
+        log.hot_bytes_max = rng.pick(&[0, 4_000, log.hot_bytes_max, log.hot_bytes_max]);
+        *verified_bytes_max = draw_verified(*segment_bytes, rng);
+        if rng.coin() {
+            // Whatever is less than half full is emptied.
+            (log.sweep_segments_min, log.sweep_live_percent_max) = (2, 100);
         }
-        profile
     }
 
     /// How long until the next fault of a timed kind; nothing where the seed has none.
