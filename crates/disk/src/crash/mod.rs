@@ -258,8 +258,8 @@ impl Inner {
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        let used: usize = self.folder.nodes().map(|n| content(n).cached().len()).sum();
         let capacity = self.faults.capacity_bytes?;
+        let used: usize = self.folder.nodes().map(|n| content(n).cached().len()).sum();
         Some(capacity.saturating_sub(used as u64))
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use heartwire_disk::{CrashDisk, Disk, InTurn};
 use heartwire_log::store::{
-    OpenError, Opening, ReadError, Recovered, Report, SegmentReader, StoreConfig, check, dump,
+    OpenError, Opening, ReadError, Recovered, SegmentReader, StoreConfig, check, dump,
 };
 use heartwire_proto::Offset;
 use heartwire_proto::id::TopicRef;
@@ -87,24 +87,6 @@ fn flip(disk: &CrashDisk, config: StoreConfig, all: &[Written], name: &str, posi
             false
         }
     }
-}
-
-/// Everything that is not there is named, or its topic has a new epoch. Returns how much that is.
-fn explained(all: &[Written], found: &[Written], report: &Report, context: &str) -> usize {
-    let lost = all.iter().filter(|written| !found.contains(written));
-    let explain = |written: &&Written| {
-        let is_named = report.lost.iter().any(|lost| {
-            lost.topic.as_str() == written.topic
-                && (lost.first.0..=lost.last.0).contains(&written.offset)
-        });
-        let mut renewed = report.new_epochs.iter();
-        let has_new_epoch = renewed.any(|topic| topic.as_str() == written.topic);
-        assert!(
-            is_named || has_new_epoch,
-            "{context}: {written:?}: {report}"
-        );
-    };
-    lost.inspect(explain).count()
 }
 
 /// Accepting the damage costs one frame at most, says so, and has to be done once.

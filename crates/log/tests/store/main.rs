@@ -11,6 +11,7 @@ mod damage;
 mod failing_calls;
 mod files;
 mod interrupted_openings;
+mod moving;
 mod reuse;
 mod round_trips;
 mod segments;

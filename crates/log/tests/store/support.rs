@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use heartwire_disk::{CrashDisk, Disk, InTurn};
 use heartwire_log::store::{
-    Batch, DiskPlace, Fresh, OpenError, Opening, Record, Recovered, RecoveredTopic, SegmentId,
-    SegmentReader, Store, StoreConfig, WriteError,
+    Batch, DiskPlace, Fresh, OpenError, Opening, Record, Recovered, RecoveredTopic, Report,
+    SegmentId, SegmentReader, Store, StoreConfig, WriteError,
 };
 use heartwire_log::{Append, Appended, Entry, Log, LogConfig, Now, ProducerId, ProducerKey};
 use heartwire_proto::frame::Message;
@@ -377,4 +377,27 @@ pub(crate) fn reopened(
 
 pub(crate) fn id(number: u32) -> SegmentId {
     SegmentId(number)
+}
+
+/// Everything that is not there is named, or its topic has a new epoch. Returns how much that is.
+pub(crate) fn explained(
+    all: &[Written],
+    found: &[Written],
+    report: &Report,
+    context: &str,
+) -> usize {
+    let lost = all.iter().filter(|written| !found.contains(written));
+    let explain = |written: &&Written| {
+        let is_named = report.lost.iter().any(|lost| {
+            lost.topic.as_str() == written.topic
+                && (lost.first.0..=lost.last.0).contains(&written.offset)
+        });
+        let mut renewed = report.new_epochs.iter();
+        let has_new_epoch = renewed.any(|topic| topic.as_str() == written.topic);
+        assert!(
+            is_named || has_new_epoch,
+            "{context}: {written:?}: {report}"
+        );
+    };
+    lost.inspect(explain).count()
 }

@@ -1,7 +1,6 @@
 //! The device does not give some bytes back: as if they were damaged, and no more than that
 //! `[DISK-14]`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use heartwire_disk::{CrashDisk, Disk, DiskFile as _, InTurn};
@@ -96,25 +95,13 @@ fn readable(reader: &SegmentReader<CrashDisk>, recovered: &Recovered) -> (Vec<Wr
 /// Accepting costs the frames of the block at the most, says so, and has to be done once.
 fn accept(disk: &CrashDisk, all: &[Written], context: &str) {
     let (store, recovered) = open_with(disk, Opening::AcceptDataLoss, 0).unwrap();
-    let found: BTreeSet<_> = contents(&store.reader(), &recovered).into_iter().collect();
-    let report = &recovered.report;
-    let mut lost = 0;
-    for written in all.iter().filter(|written| !found.contains(*written)) {
-        let is_named = report.lost.iter().any(|gap| {
-            let offsets = gap.first.0..=gap.last.0;
-            gap.topic.as_str() == written.topic && offsets.contains(&written.offset)
-        });
-        let mut renewed = report.new_epochs.iter();
-        let is_renewed = renewed.any(|topic| topic.as_str() == written.topic);
-        assert!(is_named || is_renewed, "{context}: {written:?}: {report}");
-        lost += 1;
-    }
+    let found = contents(&store.reader(), &recovered);
+    let lost = explained(all, &found, &recovered.report, context);
     assert!(lost <= HIT_MAX, "{context}: {lost} are lost");
     drop(store);
     let again = open_with(&disk.kill(), Opening::Careful, u64::MAX);
     let (store, again) = again.unwrap_or_else(|error| panic!("{context}: {error}"));
-    let still: BTreeSet<_> = contents(&store.reader(), &again).into_iter().collect();
-    assert_eq!(still, found, "{context}");
+    assert_eq!(contents(&store.reader(), &again), found, "{context}");
 }
 
 #[test]
