@@ -24,12 +24,14 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use heartwire_server::{Delivery, Hub, SubFrom};
 use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// How many publishers there are, and how many messages each has under way.
@@ -37,6 +39,8 @@ const PUBLISHERS: [(usize, usize); 4] = [(1, 1), (64, 1), (1_024, 1), (1_024, 8)
 const PAYLOAD_BYTES: usize = 128;
 /// What a record takes on disk, with a topic and no publisher.
 const RECORD_BYTES: usize = PAYLOAD_BYTES + 44;
+/// How many messages the loop appends at once, as the log does.
+const BATCH_MAX: usize = 4_096;
 /// How large the file of the bare loop is; it begins again when it is full.
 const FILE_BYTES: usize = 64 << 20;
 
@@ -44,7 +48,8 @@ const FILE_BYTES: usize = 64 << 20;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+type Failure = Box<dyn Error + Send + Sync>;
+type Outcome<T> = Result<T, Failure>;
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
@@ -75,6 +80,16 @@ fn main() -> Outcome<()> {
             bare.per_second,
             "1.00",
             bare.cpu_us
+        );
+        let path = folder.join("bare");
+        let handed = runtime.block_on(handed(&path, (publishers, depth), time))?;
+        println!(
+            "{:>14}  {:24} {:>12.0} {:>7.2} {:>8.2}",
+            "",
+            "the same, handed over",
+            handed.per_second,
+            handed.per_second / bare.per_second,
+            handed.cpu_us
         );
         for (name, log) in [("on disk", Some(folder.join("log"))), ("in memory", None)] {
             let measured = runtime.block_on(publish(log.as_deref(), (publishers, depth), time))?;
@@ -127,11 +142,81 @@ fn cpu_time() -> Duration {
     Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
 }
 
+/// What a publisher hands to the loop, and waits for.
+struct Handed {
+    payload: Vec<u8>,
+    stored: oneshot::Sender<()>,
+}
+
+/// The same loop with those who publish: each hands it a message, and waits for its turn. It does
+/// nothing else that a log does: no offsets, no checksums, no topics, nobody who follows.
+async fn handed(path: &Path, (publishers, depth): (usize, usize), time: Duration) -> Outcome<Rate> {
+    let file = filled(path)?;
+    let (sender, receiver) = mpsc::channel(publishers * depth);
+    let writer = thread::spawn(move || append_handed(&file, receiver));
+    let (start, is_over) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+    let count = Arc::new(AtomicU64::new(0));
+    let mut tasks = JoinSet::new();
+    for _ in 0..publishers {
+        let (sender, is_over, count) = (sender.clone(), is_over.clone(), count.clone());
+        tasks.spawn(async move {
+            let payloads = std::iter::repeat_with(|| payload(start));
+            let mut stored = stream::iter(payloads)
+                .map(|payload| hand(&sender, payload))
+                .buffered(depth);
+            while !is_over.load(Ordering::Relaxed)
+                && let Some(outcome) = stored.next().await
+            {
+                outcome?;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok::<_, Failure>(())
+        });
+    }
+    drop(sender);
+    let (begun, before) = (Begun::now(), count.load(Ordering::Relaxed));
+    tokio::time::sleep(time).await;
+    let rate = begun.rate(count.load(Ordering::Relaxed) - before);
+    is_over.store(true, Ordering::Relaxed);
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    writer.join().map_err(|_| "the loop panicked")??;
+    fs::remove_file(path)?;
+    Ok(rate)
+}
+
+async fn hand(sender: &mpsc::Sender<Handed>, payload: Vec<u8>) -> Outcome<()> {
+    let (stored, is_stored) = oneshot::channel();
+    sender.send(Handed { payload, stored }).await?;
+    Ok(is_stored.await?)
+}
+
+/// Appends whatever was handed over during the last sync.
+fn append_handed(file: &File, mut receiver: mpsc::Receiver<Handed>) -> Outcome<()> {
+    let (mut batch, mut bytes, mut position) = (Vec::new(), Vec::new(), 0);
+    while receiver.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
+        for handed in &batch {
+            bytes.extend_from_slice(&handed.payload);
+            bytes.resize(bytes.len() + RECORD_BYTES - PAYLOAD_BYTES, b'x');
+        }
+        if position + bytes.len() > FILE_BYTES {
+            position = 0;
+        }
+        file.write_all_at(&bytes, position as u64)?;
+        file.sync_data()?;
+        position += bytes.len();
+        bytes.clear();
+        for handed in batch.drain(..) {
+            let _ = handed.stored.send(());
+        }
+    }
+    Ok(())
+}
+
 /// A loop that appends a batch and syncs.
 fn bare(path: &Path, publishers: usize, time: Duration) -> Outcome<Rate> {
-    let file = File::create(path)?;
-    file.write_all_at(&vec![0; FILE_BYTES], 0)?;
-    file.sync_all()?;
+    let file = filled(path)?;
     let batch = vec![b'x'; publishers * RECORD_BYTES];
     let (begun, mut messages, mut position) = (Begun::now(), 0, 0);
     while begun.at.elapsed() < time {
@@ -146,6 +231,14 @@ fn bare(path: &Path, publishers: usize, time: Duration) -> Outcome<Rate> {
     let rate = begun.rate(messages);
     fs::remove_file(path)?;
     Ok(rate)
+}
+
+/// A file that was filled ahead.
+fn filled(path: &Path) -> Outcome<File> {
+    let file = File::create(path)?;
+    file.write_all_at(&vec![0; FILE_BYTES], 0)?;
+    file.sync_all()?;
+    Ok(file)
 }
 
 struct Measured {

@@ -17,7 +17,7 @@ use super::error::{Damage, FileError, JobError};
 use super::files::{Files, Kind, Listing};
 use super::frame::END_BYTES;
 use super::index::SegmentIndex;
-use super::load::{IndexFile, Scan, load, read_index};
+use super::load::{Extent, IndexFile, Scan, load, read_index};
 use super::meta::{Behind, Identity};
 use super::state::{Depth, State, Step};
 
@@ -356,7 +356,7 @@ fn index_again<D: Disk>(
     identity: Identity,
     id: SegmentId,
 ) -> Result<IndexFile, JobError> {
-    let loaded = load(files, &identity, id, true, true)?;
+    let loaded = load(files, &identity, id, true, Extent::All)?;
     let is_whole = |scan: &Scan| scan.bad.is_empty() && scan.tail.is_none();
     if !loaded.scanned.as_ref().is_some_and(is_whole) {
         return Err(damaged(Kind::Index, id));

@@ -12,7 +12,7 @@ use super::error::FileError;
 use super::files::{Files, Kind};
 use super::index::SegmentIndex;
 use super::meta::Identity;
-use super::scan::{Region, Scanned, scan};
+use super::scan::{Region, Scanned, is_intact, scan};
 use super::view::{IndexView, Layout};
 
 /// How much is believed.
@@ -25,6 +25,17 @@ pub(super) enum Trust {
     },
     /// Nothing that was not read.
     Nothing,
+}
+
+/// How much of a segment is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Extent {
+    /// Its index alone, if there is a whole one.
+    Index,
+    /// Its frames as well, to see that they are whole.
+    Frames,
+    /// All of it: what it holds is told without the index.
+    All,
 }
 
 /// What the indexes say, wherever there are any.
@@ -137,13 +148,13 @@ pub(super) fn read_index<D: Disk>(
     Ok(layout.map(|layout| IndexFile { bytes, layout }))
 }
 
-/// Reads a segment: its index alone, if that is whole and `reads_all` does not ask for more.
+/// Reads a segment: as much as is asked for, or all of it if it is not as its index says.
 pub(super) fn load<D: Disk>(
     files: &Files<D>,
     identity: &Identity,
     id: SegmentId,
     has_index: bool,
-    reads_all: bool,
+    extent: Extent,
 ) -> Result<Loaded, FileError> {
     let index = match has_index {
         true => read_index(files, identity.store, Kind::Index, id)?,
@@ -158,8 +169,14 @@ pub(super) fn load<D: Disk>(
     };
     let name = Kind::Segment.name(id);
     let file = files.open(&name)?;
-    if loaded.is_exact && !reads_all {
-        return Ok(loaded);
+    if loaded.is_exact && extent != Extent::All {
+        let valid = loaded.view().valid;
+        let is_enough = extent == Extent::Index
+            || is_intact(&file, identity, id, valid)
+                .map_err(|source| files.error("read", &name, source))?;
+        if is_enough {
+            return Ok(loaded);
+        }
     }
     let read = file
         .len()

@@ -15,7 +15,7 @@ use super::checkpoint::CheckpointView;
 use super::checksum::Hashes;
 use super::error::{Damage, FileError, OpenError};
 use super::files::{Files, Kind, Listing, META};
-use super::load::{IndexFile, Loaded, Trust, load, read_index};
+use super::load::{Extent, IndexFile, Loaded, Trust, load, read_index};
 use super::meta::{BadHeader, FORMAT_VERSION, Identity, SEGMENT_HEADER_BYTES};
 use super::record::RECORD_BYTES_MIN;
 use super::scan::Region;
@@ -246,15 +246,22 @@ impl Read {
             .into_iter()
             .partition(|id| self.listing.has(Kind::Segment, *id));
         let (identity, listing) = (&self.identity, &self.listing);
-        let verified_from = match trust {
-            Trust::Nothing => 0,
+        let (verified_from, verified) = match trust {
+            Trust::Nothing => (0, Extent::All),
             Trust::Indexes { verified_bytes_max } => {
-                verified_from(files, listing, &there, verified_bytes_max)?
+                let from = verified_from(files, listing, &there, verified_bytes_max)?;
+                (from, Extent::Frames)
             }
         };
-        let loaded = spread.map(there.len(), |index| {
-            let (id, reads_all) = (there[index], index >= verified_from);
-            load(files, identity, id, listing.has(Kind::Index, id), reads_all)
+        // The newest first: of those most is read, and whoever works beside would wait for them.
+        let loaded = spread.map(there.len(), |behind| {
+            let index = there.len() - 1 - behind;
+            let extent = match index < verified_from {
+                true => Extent::Index,
+                false => verified,
+            };
+            let id = there[index];
+            load(files, identity, id, listing.has(Kind::Index, id), extent)
         });
         self.segments = loaded.into_iter().collect::<Result<_, _>>()?;
         for id in missing {
