@@ -101,6 +101,8 @@ struct Jobs {
     checkpoint_bytes: u64,
     /// What indexes written since say beside the places of messages, in bytes.
     index_bytes: u64,
+    /// The checkpoint that was not written because something damaged lies below it.
+    met_damage: Option<SegmentId>,
 }
 
 impl<D: Disk> Store<D> {
@@ -338,12 +340,13 @@ impl<D: Disk> Store<D> {
     }
 
     /// The checkpoint that should be written, if any: when segments are to be removed, or enough has
-    /// happened since the last one, so that a start does not read more of indexes than of it.
+    /// happened since the last one, so that a start does not read more of indexes than of it. Where one
+    /// met damage, the next is tried when another segment is full: looking takes long, and helps little.
     fn due_checkpoint(&self) -> Option<Task> {
-        if self.jobs.is_checkpointing {
+        let id = self.checkpoint_id();
+        if self.jobs.is_checkpointing || self.jobs.met_damage == Some(id) {
             return None;
         }
-        let id = self.checkpoint_id();
         let is_below = |segment: &&SegmentId| **segment < id && self.indexed.contains(*segment);
         let remove: Vec<SegmentId> = self.to_remove.iter().filter(is_below).copied().collect();
         let enough = self.jobs.checkpoint_bytes.max(CHECKPOINT_BYTES_MIN);
@@ -403,6 +406,7 @@ impl<D: Disk> Store<D> {
             }
             Outcome::Checkpointed { id, removed, made } => {
                 self.jobs.is_checkpointing = false;
+                self.jobs.met_damage = matches!(made, Err(JobError::Damaged(_))).then_some(id);
                 self.jobs.checkpoint_bytes = made?;
                 self.jobs.checkpoint = id;
                 self.jobs.index_bytes = 0;

@@ -95,6 +95,32 @@ fn a_job_that_fails_is_told_also_while_there_is_room() {
 }
 
 #[test]
+fn a_checkpoint_that_met_damage_is_tried_again_when_another_segment_is_full() {
+    let (disk, mut store, mut maker) = an_empty_log();
+    run_jobs(&mut store);
+    fill_segments(&mut store, &mut maker, 12);
+    run_jobs(&mut store);
+    // The index cannot be made again, as something of its segment is damaged too.
+    let index = named(&disk, ".idx").remove(1);
+    disk.flip_bit(&index, 40, 1);
+    disk.flip_bit(&index.replace(".idx", ".seg"), 100, 1);
+    store.remove(&[id(1)]);
+    let tried = outcomes(&mut store);
+    assert!(
+        matches!(&tried[..], [(Err(JobError::Damaged(_)), false)]),
+        "{tried:?}"
+    );
+    assert!(outcomes(&mut store).is_empty(), "nothing has changed");
+    assert!(store.is_upkeep_failing());
+
+    disk.flip_bit(&index.replace(".idx", ".seg"), 100, 1);
+    fill_segments(&mut store, &mut maker, 12);
+    run_jobs(&mut store);
+    assert!(!store.is_upkeep_failing());
+    assert!(!named(&disk, ".seg").contains(&segment(1)));
+}
+
+#[test]
 fn a_segment_that_does_not_fit_is_not_begun() {
     let segment_bytes = u64::from(config().segment_bytes);
     for (left, is_begun) in [
