@@ -57,11 +57,16 @@ pub enum Bug {
     RefusedReadTakenForLoss,
     /// A message that was written again, so that its segment can go, is looked for where it stood.
     PlaceNotMoved,
+    /// What is kept in memory does not wait for what its publisher has sent to the disk before: its
+    /// acknowledgement covers both.
+    MemoryPassesDisk,
+    /// Messages are too old at half their age.
+    TooOldEarly,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::AckBeforeSync,
         Self::DeliverBeforeSync,
         Self::NoDedup,
@@ -86,6 +91,8 @@ impl Bug {
         Self::NamedBeforeHeader,
         Self::RefusedReadTakenForLoss,
         Self::PlaceNotMoved,
+        Self::MemoryPassesDisk,
+        Self::TooOldEarly,
     ];
 }
 

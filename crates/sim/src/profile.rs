@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heartwire_hub::{HubConfig, LogConfig, Retention};
-use heartwire_log::Policy;
+use heartwire_log::{Pattern, Policy};
 use heartwire_proto::Limits;
 use heartwire_proto::frame::Durability;
 use heartwire_proto::heartbeat::HeartbeatConfig;
 
 use crate::fault::Fault;
 use crate::rng::Rng;
+use crate::world::TOPICS;
 
 /// Where the server keeps its log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,6 +131,18 @@ impl Profile {
         if rng.coin() {
             // Whatever is less than half full is emptied.
             (log.sweep_segments_min, log.sweep_live_percent_max) = (2, 100);
+        }
+        if rng.below(4) == 0 {
+            let age_s = rng.pick(&[5, 20, 60]);
+            log.policy.retention.age_max = Duration::from_secs(age_s);
+        }
+        if rng.below(4) == 0 {
+            let in_memory = Policy {
+                durability: Durability::Memory,
+                ..log.policy
+            };
+            let name = Pattern::Topic(TOPICS[0].into());
+            log.policies.push((name, in_memory));
         }
     }
 

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use heartwire_proto::Time;
+use heartwire_proto::planted::{self, Bug};
 
 use super::Log;
 use super::segments::Segments;
@@ -11,7 +12,7 @@ use crate::config::Policy;
 use crate::store::DiskPlace;
 use crate::topic::{TopicId, TopicLog, Trimmed};
 
-/// A topic that is kept beyond its time is not looked at again sooner than this.
+/// A topic whose time has come, and of which nothing can go yet, is not looked at again sooner than this.
 const LOOK_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 impl Log {
@@ -42,11 +43,13 @@ impl Log {
         };
         let policy = *self.config.policy(topic.name().as_topic());
         let (hot_age_max, clock) = (self.config.hot_age_max, self.clock);
+        let age_max = match planted::has(Bug::TooOldEarly) {
+            true => policy.retention.age_max / 2,
+            false => policy.retention.age_max,
+        };
         self.change(id, |topic, segments| {
             topic.cool_older(hot_age_max, clock);
-            topic.trim_older(policy.retention.age_max, clock, |place| {
-                segments.appended_by(place)
-            })
+            topic.trim_older(age_max, clock, |place| segments.appended_by(place))
         });
         self.rearm_or_forget(id, &policy, keep);
     }
@@ -64,8 +67,11 @@ impl Log {
             self.forget(id);
             return;
         }
-        // Kept beyond its time, or waiting to become durable: it is looked at again in a while.
-        let again = self.config.topic_age_max.min(policy.retention.age_max) / 2;
+        // Somebody may keep it for long. What waits to become durable is there any moment.
+        let again = match is_forgotten {
+            true => self.config.topic_age_max.min(policy.retention.age_max) / 2,
+            false => Duration::ZERO,
+        };
         let later = clock + again.max(LOOK_AGAIN_MIN);
         if let Some(due) = self.next_due(id) {
             self.list_due(id, if due <= clock { later } else { due });

@@ -226,6 +226,8 @@ impl Log {
             self.doubt(load.topic, load.after);
         }
         self.keep_within_warm_bytes();
+        // How old they are is known more exactly now.
+        self.rearm(load.topic);
     }
 
     /// On disk a segment is as old as its newest message. Whoever reads a message knows better how old

@@ -202,7 +202,7 @@ impl Log {
         let (was_empty, on_disk) = (topic.is_empty(), topic.is_on_disk());
         let mut waits = on_disk || topic.in_flight > 0 || !self.is_on_disk();
         if let Some((producer, seq)) = append.producer {
-            waits |= self.producers.is_in_flight(producer);
+            waits |= self.producers.is_in_flight(producer) && !planted::has(Bug::MemoryPassesDisk);
             self.producers
                 .appended(producer, seq, payload_bytes, self.clock);
         }

@@ -412,17 +412,28 @@ impl TopicLog {
         }
     }
 
-    /// Trims what was appended so long ago. `written` tells by when a message on disk alone was.
+    /// Trims what was appended so long ago. `written` tells by when a message on disk alone was, at the
+    /// latest: one in memory behind it, whose age is known, may be too old already.
     pub(crate) fn trim_older(
         &mut self,
         age_max: Duration,
         now: Time,
         written: impl Fn(DiskPlace) -> Time,
     ) -> Trimmed {
-        self.trim_while(|topic| {
-            let oldest = topic.oldest_at(&written);
-            oldest.is_some_and(|at| at + age_max <= now)
-        })
+        let is_over = |at: Time| at + age_max <= now;
+        let last = self.last_in_memory(is_over);
+        self.trim_while(|topic| topic.base < last || topic.oldest_at(&written).is_some_and(is_over))
+    }
+
+    /// The last durable message in memory that was appended early enough; 0 without any.
+    fn last_in_memory(&self, is_early: impl Fn(Time) -> bool) -> Offset {
+        let hot = self.entries.partition_point(|entry| is_early(entry.at()));
+        if hot > 0 {
+            return self.end.min(Offset(self.hot.0 + hot as u64));
+        }
+        let disk = self.disk.as_ref();
+        let last = disk.and_then(|disk| disk.last_read(is_early));
+        last.unwrap_or(Offset::ZERO)
     }
 
     /// When the oldest message was appended: exactly if it is in memory, else by when at the latest.
@@ -523,11 +534,15 @@ impl TopicLog {
         let Some(oldest) = self.oldest_at(written) else {
             return self.forgotten_at(policy, config);
         };
-        let due = oldest + policy.retention.age_max;
-        match self.entries.front() {
-            Some(hot) if self.is_on_disk() => due.min(hot.at() + config.hot_age_max),
-            _ => due,
-        }
+        let age_max = policy.retention.age_max;
+        let Some(disk) = &self.disk else {
+            return oldest + age_max;
+        };
+        let read_back = disk.first_read_at(self.base).map(|at| at + age_max);
+        let hot = self.entries.front();
+        let hot = hot.map(|entry| entry.at() + age_max.min(config.hot_age_max));
+        let in_memory = read_back.into_iter().chain(hot);
+        in_memory.fold(oldest + age_max, Time::min)
     }
 
     /// However early its last message went, by its number or size: its age might have taken it later.

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use heartwire_proto::Offset;
+use heartwire_proto::{Offset, Time};
 
 use crate::entry::Entry;
 use crate::store::{DiskPlace, Places};
@@ -88,6 +88,29 @@ impl OnDisk {
     /// Whether a run begins between `offset` and `end`: the offset before its first message.
     pub(crate) fn next_run(&self, offset: Offset) -> Option<Offset> {
         self.warm.range(offset..).next().map(|(before, _)| *before)
+    }
+
+    /// When the first message behind `base` was appended of those that were read back.
+    pub(crate) fn first_read_at(&self, base: Offset) -> Option<Time> {
+        let mut runs = self.warm.iter();
+        runs.find_map(|(before, run)| {
+            let trimmed = base.0.saturating_sub(before.0) as usize;
+            let mut messages = run.messages.iter().skip(trimmed).flatten();
+            messages.next().map(Entry::at)
+        })
+    }
+
+    /// The last message that was read back and was appended early enough. Those before it were as well.
+    pub(crate) fn last_read(&self, is_early: impl Fn(Time) -> bool) -> Option<Offset> {
+        let is_early = |entry: &Entry| is_early(entry.at());
+        let mut runs = self.warm.iter().rev();
+        let (before, run) = runs.find(|(_, run)| {
+            let first = run.messages.iter().flatten().next();
+            first.is_some_and(is_early)
+        })?;
+        let mut messages = run.messages.iter();
+        let last = messages.rposition(|message| message.as_ref().is_some_and(is_early))?;
+        Some(Offset(before.0 + last as u64 + 1))
     }
 
     pub(crate) fn run_mut(&mut self, before: Offset) -> Option<&mut WarmRun> {

@@ -210,6 +210,58 @@ fn what_has_outlived_its_age_is_given_to_nobody_though_its_segment_has_not() {
 }
 
 #[test]
+fn what_was_read_back_is_given_to_nobody_beyond_its_age_though_what_comes_before_was_not() {
+    let hour = Duration::from_secs(3_600);
+    let mut world = World::new(|config| config.policy.retention.age_max = hour);
+    let topic = world.publish("t", 1..=3);
+    world.millis += 2_500_000;
+    world.publish("t", [4]);
+    world.cool();
+    assert_eq!(world.read(topic, 2), (vec![], true));
+    let load = world.loads().remove(0);
+    world.bring(&load);
+    assert_eq!(world.read(topic, 2), (texts(3..=4), false));
+
+    // The first two stand on disk alone, in a segment that is younger.
+    world.millis += 600_000;
+    world.expire();
+    assert_eq!(world.log.topic(topic).unwrap().base(), Offset(3));
+    assert_eq!(world.read(topic, 3), (texts([4]), false));
+}
+
+#[test]
+fn what_stayed_in_memory_is_given_to_nobody_beyond_its_age_though_what_comes_before_did_not() {
+    let hour = Duration::from_secs(3_600);
+    let mut world = World::new(|config| {
+        config.policy.retention.age_max = hour;
+        config.hot_age_max = 2 * hour;
+        config.hot_bytes_max = 200;
+    });
+    let topic = world.publish("t", 1..=3);
+    world.millis += 3_000_000;
+    world.publish("other", [1]);
+    assert!(world.read(topic, 0).1, "not all have room in memory");
+    let in_memory = world.read(topic, 2);
+    assert_eq!(in_memory, (texts([3]), false));
+    world.millis += 700_000;
+    world.expire();
+    assert_eq!(world.log.topic(topic).unwrap().base(), Offset(3));
+}
+
+#[test]
+fn a_message_that_waits_long_for_the_disk_leaves_memory_soon_after_it_has_come_there() {
+    let mut world = World::new(|_| {});
+    let topic = world.publish("t", [1]);
+    world.append("t", "2").unwrap();
+    world.cool();
+    world.write();
+    assert_eq!(world.read(topic, 1), (texts([2]), false));
+    world.millis += 2_000;
+    world.expire();
+    assert_eq!(world.read(topic, 1), (vec![], true));
+}
+
+#[test]
 fn what_has_outlived_its_age_is_not_moved() {
     let (mut world, old) = sparse();
     let age_max = world.log.config().policy.retention.age_max;

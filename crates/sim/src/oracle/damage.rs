@@ -3,16 +3,21 @@
 //! (`log/tests/store`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use heartwire_log::LogConfig;
 use heartwire_log::store::Report;
 use heartwire_proto::TopicName;
-use heartwire_proto::frame::Gap;
+use heartwire_proto::frame::{Durability, Gap};
 
 use super::{Mark, Oracle, Published};
 
 /// No topic gets as many messages as that: none are trimmed.
 const COUNT_MIN: usize = 10_000;
+/// So much no topics take in memory.
+const MEMORY_MIN: usize = 64 << 20;
+/// No message gets as old.
+const AGE_MIN: Duration = Duration::from_secs(3_600);
 /// No simulated log gets as many sparse segments as that: none are emptied.
 const SEGMENTS_MIN: usize = 8;
 
@@ -57,10 +62,18 @@ impl Damage {
 
 impl Oracle {
     /// How a log is kept says what damage may do to it.
-    pub(crate) const fn log_is_kept(&mut self, log: &LogConfig) {
+    pub(crate) fn log_is_kept(&mut self, log: &LogConfig, topics: &[TopicName], on_disk: bool) {
         let retention = &log.policy.retention;
         self.retained_min = retention.count_max as u64;
-        self.damage.trims = retention.count_max < COUNT_MIN;
+        self.age_max_ms = retention.age_max.as_millis() as u64;
+        let is_volatile = |name: &&TopicName| {
+            on_disk && log.policy(name.as_topic()).durability == Durability::Memory
+        };
+        let volatile = topics.iter().filter(is_volatile);
+        self.volatile = volatile.map(|name| (name.clone(), None)).collect();
+        self.messages_age = retention.age_max < AGE_MIN;
+        self.memory_is_short = log.hot_bytes_max < MEMORY_MIN;
+        self.damage.trims = retention.count_max < COUNT_MIN || self.messages_age;
         self.damage.moves = log.sweep_segments_min < SEGMENTS_MIN;
     }
 

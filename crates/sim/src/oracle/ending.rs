@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heartwire_proto::{Cursor, Epoch, Offset, TopicName};
 
-use super::{Fate, Mark, Oracle};
+use super::{Fate, Mark, Oracle, Published};
 
 /// A topic as anybody reads it in the end.
 #[derive(Clone, Debug)]
@@ -63,6 +63,7 @@ impl Oracle {
             let Some(mark) = Mark::of(content) else {
                 continue;
             };
+            self.judge_age(mark);
             if self.may_repeat(mark) {
                 retained.insert(mark);
                 continue;
@@ -88,6 +89,24 @@ impl Oracle {
         }
     }
 
+    /// What is too old is given to nobody, unless it was stored once more.
+    fn judge_age(&mut self, mark: Mark) {
+        let published = self.published.get(&mark);
+        let is_stored = |of: &&Published| of.fate == Fate::Stored && !of.is_shared;
+        let stored = published.filter(is_stored);
+        let Some(stored_ms) = stored.map(|published| published.told_at_ms) else {
+            return;
+        };
+        let is_once = self.losses.is_empty() && !self.may_be_damaged();
+        if self.messages_age && is_once && stored_ms + self.age_max_ms < self.now {
+            let what = format!(
+                "{mark} was stored by {stored_ms} ms, and outlives {} ms",
+                self.age_max_ms
+            );
+            self.violate("I1", what);
+        }
+    }
+
     /// Nothing that anybody saw lies beyond the end of its epoch.
     fn judge_unwritten(&mut self, topics: &[FinalTopic]) {
         let by_name: BTreeMap<_, _> = topics.iter().map(|topic| (&topic.name, topic)).collect();
@@ -95,7 +114,7 @@ impl Oracle {
             match by_name.get(name) {
                 Some(topic) if topic.epoch == *epoch => *offset > topic.end.0,
                 // Another epoch, or none: the log was lost, if it was allowed to be.
-                _ => !self.may_lose_log(),
+                _ => !self.may_lose(name),
             }
         });
         if let Some(((name, epoch, offset), mark)) = gone {
@@ -116,10 +135,7 @@ impl Oracle {
             if published.fate != Fate::Stored || published.is_shared {
                 continue;
             }
-            let is_of = |(since, until): &(u64, u64)| {
-                published.at_ms <= *until && published.told_at_ms >= *since
-            };
-            let may_be_lost = self.losses.iter().any(is_of) || self.was_damaged(*mark, published);
+            let may_be_lost = self.was_lost(published) || self.was_damaged(*mark, published);
             if may_be_lost || retained.contains(mark) || self.was_trimmed(*mark, topics) {
                 continue;
             }
@@ -145,7 +161,8 @@ impl Oracle {
         let mut missing: BTreeMap<&TopicName, u64> = BTreeMap::new();
         for (mark, published) in &self.published {
             let is_stored = published.fate == Fate::Stored && !published.is_shared;
-            if is_stored && !retained.contains(mark) {
+            let is_on_disk = !self.volatile.contains_key(&published.topic);
+            if is_stored && is_on_disk && !retained.contains(mark) {
                 *missing.entry(&published.topic).or_default() += 1;
             }
         }

@@ -141,9 +141,17 @@ pub(crate) struct Oracle {
     /// When the server lost its log, as it may where it keeps it in memory or somebody restores an
     /// older copy: from when to when.
     losses: Vec<(u64, u64)>,
+    /// Topics that are kept in memory beside a disk, and when they were last lost with a process, if ever.
+    volatile: BTreeMap<TopicName, Option<u64>>,
     damage: Damage,
-    /// How many messages of a topic are retained at least.
+    /// How many messages of a topic are retained at least, as long as they are not older than so many
+    /// milliseconds.
     retained_min: u64,
+    age_max_ms: u64,
+    /// Whether messages become so old, and are given to nobody then.
+    messages_age: bool,
+    /// Whether topics in memory may have to go for want of room.
+    memory_is_short: bool,
     violation: Option<Violation>,
 }
 
@@ -166,8 +174,30 @@ impl Oracle {
         self.losses.push((since, self.now));
     }
 
+    /// A process has ended, and with it what it kept in memory alone.
+    pub(crate) fn memory_was_lost(&mut self) {
+        let now = self.now;
+        self.volatile
+            .values_mut()
+            .for_each(|lost_at| *lost_at = Some(now));
+    }
+
     pub(crate) const fn may_lose_log(&self) -> bool {
         !self.losses.is_empty() || self.damage.is_accepted
+    }
+
+    /// Whether a topic may have come to another epoch.
+    fn may_lose(&self, topic: &TopicName) -> bool {
+        self.may_lose_log() || self.volatile.get(topic).is_some_and(Option::is_some)
+    }
+
+    /// Whether a message may have gone with a log, or with a process.
+    fn was_lost(&self, published: &Published) -> bool {
+        let mut losses = self.losses.iter();
+        let with_log = losses
+            .any(|(since, until)| published.at_ms <= *until && published.told_at_ms >= *since);
+        let lost_at = self.volatile.get(&published.topic).copied().flatten();
+        with_log || lost_at.is_some_and(|at| published.at_ms <= at)
     }
 
     // ---- Publishing ----
@@ -318,8 +348,10 @@ impl Oracle {
                     Err("it does not begin where the client stands")
                 } else if last.0 + self.retained_min > published
                     && !self.damage.hides_firsts(topic, last.0)
+                    && !self.is_over_age(topic, gap.epoch, last)
+                    && !self.has_no_room(topic)
                 {
-                    Err("so many were retained that none can have been trimmed")
+                    Err("by their number, their age and the room for them all were retained")
                 } else {
                     Ok(())
                 }
@@ -328,12 +360,30 @@ impl Oracle {
             GapReason::Damage if gap.first != next => {
                 Err("it does not begin where the client stands")
             }
-            GapReason::Epoch if !self.may_lose_log() => Err("the log was never lost"),
+            GapReason::Epoch if !self.may_lose(topic) => Err("the log was never lost"),
             GapReason::Epoch if gap.last.is_none() && gap.first != next => {
                 Err("it does not begin where the client stands")
             }
             GapReason::Damage | GapReason::Epoch => Ok(()),
         }
+    }
+
+    /// Whether a message may be older than any that is retained.
+    fn is_over_age(&self, topic: &TopicName, epoch: Epoch, offset: Offset) -> bool {
+        let is_old = |published: &Published| published.at_ms + self.age_max_ms <= self.now;
+        match self.places.get(&(topic.clone(), epoch, offset.0)) {
+            Some(mark) => self.published.get(mark).is_some_and(is_old),
+            // Nobody saw which one it was.
+            None => {
+                let mut published = self.published.values();
+                published.any(|published| published.topic == *topic && is_old(published))
+            }
+        }
+    }
+
+    /// Whether messages of a topic may have to go for want of memory.
+    fn has_no_room(&self, topic: &TopicName) -> bool {
+        self.memory_is_short && self.volatile.contains_key(topic)
     }
 
     /// A message was handed to an application.

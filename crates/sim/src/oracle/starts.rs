@@ -15,6 +15,12 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
+    /// The same at the least after another process has begun: its log's time is that of the last message
+    /// that was written, by which fewer are too old.
+    const fn after_a_start(self) -> Self {
+        Self { base: 0, ..self }
+    }
+
     /// The offset behind which a follower begins that asks now.
     fn start(&self, from: SubFrom) -> u64 {
         match from {
@@ -40,7 +46,8 @@ impl Oracle {
     }
 
     /// The server has answered, some time after it was asked and before the topic went as far as
-    /// `now` says: the start lies in between. Both bounds of a topic only rise.
+    /// `now` says: the start lies in between. Both bounds of a topic only rise, but that what is trimmed
+    /// for its age may be back for a moment.
     pub(super) fn judge_start(
         &mut self,
         client: usize,
@@ -55,6 +62,7 @@ impl Oracle {
         // Of a log that was lost in between, or is damaged, no earlier end says anything.
         let is_same = extent.epoch.is_some() && extent.epoch == epoch && !self.may_be_damaged();
         let least = match is_same {
+            true if self.messages_age => extent.after_a_start().start(from),
             true => extent.start(from),
             false => 0,
         };
@@ -70,7 +78,7 @@ impl Oracle {
             );
             self.violate("I1", what);
         }
-        if epoch.is_none() && extent.epoch.is_some() && !self.may_lose_log() {
+        if epoch.is_none() && extent.epoch.is_some() && !self.may_lose(name) {
             let what = format!("client {client} is told that there is no {name:?}");
             self.violate("I1", what);
         }

@@ -2,7 +2,7 @@
 
 use heartwire_hub::{Delivery, Filled};
 use heartwire_proto::client::Status;
-use heartwire_proto::frame::SubFrom;
+use heartwire_proto::frame::{GapReason, SubFrom};
 use heartwire_proto::{Cursor, Offset, TopicName};
 
 use super::{Heal, World};
@@ -155,6 +155,8 @@ impl World {
 
     /// Reads everything that the log holds, as readers inside the server do.
     fn read_log(&mut self) -> Vec<FinalTopic> {
+        // In memory messages are too old when the second has passed, and not before.
+        while self.server.hub.expire(self.time()) {}
         let names = self.topics.clone();
         names
             .iter()
@@ -171,9 +173,14 @@ impl World {
         loop {
             let filled = hub.read(reader, READ_BYTES, &mut |delivery| match delivery {
                 Delivery::Message { entry, .. } => {
-                    topic
-                        .contents
-                        .push(Some(entry.payload().as_bytes().to_vec()));
+                    let content = entry.payload().as_bytes().to_vec();
+                    topic.contents.push(Some(content));
+                }
+                // What is too old is given to nobody, though its segment is still there.
+                Delivery::Gap { gap, .. }
+                    if gap.reason == GapReason::Retention && topic.contents.is_empty() =>
+                {
+                    topic.base = gap.last.unwrap_or(topic.base);
                 }
                 Delivery::Gap { gap, .. } => {
                     let count = gap.last.map_or(0, |last| last.0 + 1 - gap.first.0);

@@ -28,7 +28,7 @@ use heartwire_proto::{Attempt, Time, TopicName};
 use crate::client::Client;
 use crate::fault::{Counts, Fault};
 use crate::oracle::{Oracle, Violation};
-use crate::profile::Profile;
+use crate::profile::{Backend, Profile};
 use crate::rng::Rng;
 use crate::server::Server;
 use crate::trace::{Trace, note};
@@ -183,7 +183,9 @@ impl World {
             published: 0,
             profile,
         };
-        world.oracle.log_is_kept(&world.profile.hub.log);
+        let log = &world.profile.hub.log;
+        let on_disk = matches!(world.profile.backend, Backend::Disk { .. });
+        world.oracle.log_is_kept(log, &world.topics, on_disk);
         note!(world, "seed {seed}: {:?}", world.profile);
         world
     }

@@ -78,6 +78,7 @@ impl World {
             return;
         };
         storage.crash(has_power, &mut self.rng);
+        self.oracle.memory_was_lost();
         if !self.is_chaos {
             return;
         }
