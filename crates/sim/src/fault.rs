@@ -54,6 +54,8 @@ pub enum Fault {
     ServerCrash,
     /// The same while the log's helper is in the middle of something.
     HelperCrash,
+    /// The system refuses something that the log's helper asks for: it is asked again.
+    FailedJob,
     /// A sync takes 0.5 to 15 s.
     SlowSync,
     /// A sync fails.
@@ -62,7 +64,7 @@ pub enum Fault {
     DiskFull,
     /// The system refused to read messages back.
     FailedRead,
-    /// A bit of an old segment, or of an index, flips, or cannot be read any more.
+    /// A bit of an old segment, of an index or of a checkpoint flips, or cannot be read any more.
     BitFlip,
     /// The folder is replaced by an older copy of itself.
     OlderCopy,
@@ -77,7 +79,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Jitter,
         Self::CutUp,
         Self::CutDown,
@@ -102,6 +104,7 @@ impl Fault {
         Self::ServerPause,
         Self::ServerCrash,
         Self::HelperCrash,
+        Self::FailedJob,
         Self::SlowSync,
         Self::FailedSync,
         Self::DiskFull,

@@ -113,6 +113,7 @@ impl Profile {
         }
         profile.per_mille[Fault::CleanStop.index()] = aside.pick(&[0, 400]);
         profile.draw_log(&mut aside);
+        profile.per_mille[Fault::FailedJob.index()] = aside.pick(&[0, 0, 200]);
         profile
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use heartwire_disk::{CrashDisk, Disk as _, DiskFile as _, InTurn};
+use heartwire_disk::{CrashDisk, Disk as _, DiskFile as _, Faults, InTurn};
 use heartwire_hub::{HubState, ProducerKey};
 use heartwire_log::store::{
     Batch, DiskPlace, Done, Fresh, Job, JobError, OpenError, Opening, ReadError, Recovered,
@@ -18,6 +18,8 @@ use crate::wire::WireId;
 /// About how many changes of files and names the longest job makes: a checkpoint that lets segments go.
 const JOB_CHANGES: u64 = 14;
 
+/// About how many calls of whatever kind that is.
+const JOB_CALLS: u64 = 40;
 /// How long the header of a segment is, in bytes.
 const SEGMENT_HEADER_BYTES: usize = 64;
 /// How a frame begins, and how long its header is, in bytes.
@@ -157,6 +159,20 @@ impl Storage {
             return Ok(());
         };
         self.done(done, hub)
+    }
+
+    /// The same, and the system refuses one of the calls that it makes, if it makes so many.
+    pub(crate) fn help_failing(
+        &mut self,
+        hub: &mut HubState<WireId>,
+        rng: &mut Rng,
+    ) -> Result<(), JobError> {
+        let calls = rng.below(JOB_CALLS);
+        let set = |calls| move |faults: &mut Faults| faults.calls_before_failure = calls;
+        self.disk.set_faults(set(Some(calls)));
+        let helped = self.help(hub);
+        self.disk.set_faults(set(None));
+        helped
     }
 
     /// The helper does everything that there is to do; whether anything of it was done.
@@ -363,13 +379,30 @@ impl Storage {
         lengths.sum()
     }
 
-    /// Flips a bit somewhere in a segment or index that is not the newest, or lets the device not give it
-    /// back any more, if there is one.
-    pub(crate) fn damage(&self, rng: &mut Rng) -> Option<Hit> {
+    /// The files that may be damaged: segments and indexes that are not the newest, or else all that sums
+    /// them up.
+    fn damageable(&self, sums_up: bool) -> Vec<String> {
         let mut files = self.disk.list().unwrap_or_default();
-        files.retain(|name| name.ends_with(".seg") || name.ends_with(".idx"));
+        let endings = match sums_up {
+            true => [".ckpt", ".gone"],
+            false => [".seg", ".idx"],
+        };
+        files.retain(|name| endings.iter().any(|ending| name.ends_with(ending)));
         files.sort();
-        files.truncate(files.len().saturating_sub(2));
+        if !sums_up {
+            files.truncate(files.len().saturating_sub(2));
+        }
+        files
+    }
+
+    /// Flips a bit somewhere in a file, or lets the device not give it back any more, if there is one.
+    pub(crate) fn damage(&self, rng: &mut Rng) -> Option<Hit> {
+        // Draws that leave those after them as they are.
+        let sums_up = Rng::new(rng.clone().u64()).below(4) == 3;
+        let mut files = self.damageable(sums_up);
+        if files.is_empty() {
+            files = self.damageable(false);
+        }
         if files.is_empty() {
             return None;
         }

@@ -153,7 +153,14 @@ impl World {
             return self.crash(has_power);
         }
         let reused = storage.segments_reused();
-        let helped = storage.help(&mut self.server.hub);
+        let fails = self.is_chaos && self.profile.strikes(Fault::FailedJob, &mut self.rng);
+        let helped = match fails {
+            true => storage.help_failing(&mut self.server.hub, &mut self.rng),
+            false => storage.help(&mut self.server.hub),
+        };
+        if fails && helped.is_err() {
+            self.counts.count(Fault::FailedJob);
+        }
         if storage.segments_reused() > reused {
             self.counts.count(Fault::ReusedFile);
         }
