@@ -2,7 +2,7 @@
 
 use heartwire_proto::frame::{Message, NackCode, Publisher};
 use heartwire_proto::id::TopicRef;
-use heartwire_proto::{Epoch, Offset, Seq};
+use heartwire_proto::{Epoch, Offset, Seq, Time};
 
 use crate::entry::Entry;
 use crate::producer::ProducerId;
@@ -163,6 +163,14 @@ pub enum What {
         offset: Offset,
         /// Where it stood.
         from: DiskPlace,
+    },
+    /// A topic without messages that somebody follows: the disk is told that there still is such a topic,
+    /// before it forgets it `[DISK-10]`.
+    Kept {
+        /// The topic.
+        topic: TopicId,
+        /// When it is told so.
+        at: Time,
     },
 }
 

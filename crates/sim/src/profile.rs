@@ -136,6 +136,9 @@ impl Profile {
         if rng.below(4) == 0 {
             let age_s = rng.pick(&[5, 20, 60]);
             log.policy.retention.age_max = Duration::from_secs(age_s);
+            if rng.coin() {
+                log.topic_age_max = Duration::from_secs(rng.pick(&[1, 10]));
+            }
         }
         if rng.below(4) == 0 {
             let in_memory = Policy {
@@ -145,6 +148,11 @@ impl Profile {
             let name = Pattern::Topic(TOPICS[0].into());
             log.policies.push((name, in_memory));
         }
+    }
+
+    /// Whether topics are forgotten that are silent for long.
+    pub(crate) fn forgets_topics(&self) -> bool {
+        self.hub.log.topic_age_max < LogConfig::default().topic_age_max
     }
 
     /// How long until the next fault of a timed kind; nothing where the seed has none.

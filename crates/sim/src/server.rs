@@ -223,7 +223,7 @@ impl Server {
             Backend::Disk {
                 segment_bytes,
                 verified_bytes_max,
-            } => Some(Storage::new(segment_bytes, verified_bytes_max)),
+            } => Some(Storage::new(&config.log, segment_bytes, verified_bytes_max)),
             Backend::Memory | Backend::Ideal => None,
         };
         Self {

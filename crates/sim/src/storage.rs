@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::time::Duration;
 
 use heartwire_disk::{CrashDisk, Disk as _, DiskFile as _, Faults, InTurn};
 use heartwire_hub::{HubState, ProducerKey};
@@ -9,7 +10,7 @@ use heartwire_log::store::{
     Batch, DiskPlace, Done, Fresh, Job, JobError, OpenError, Opening, ReadError, Recovered,
     SegmentId, SegmentReader, Store, StoreConfig, WriteError, reset_epochs,
 };
-use heartwire_log::{Entry, Load, ReadBack};
+use heartwire_log::{Entry, Load, LogConfig, ReadBack};
 use heartwire_proto::LogId;
 
 use crate::rng::Rng;
@@ -20,6 +21,8 @@ const JOB_CHANGES: u64 = 14;
 
 /// About how many calls of whatever kind that is.
 const JOB_CALLS: u64 = 40;
+/// How much longer than the log the store remembers topics. The log looks at them each second.
+const REMEMBERED: Duration = Duration::from_secs(5);
 /// How long the header of a segment is, in bytes.
 const SEGMENT_HEADER_BYTES: usize = 64;
 /// How a frame begins, and how long its header is, in bytes.
@@ -84,12 +87,13 @@ pub(crate) enum Loaded {
 }
 
 impl Storage {
-    pub(crate) fn new(segment_bytes: u32, verified_bytes_max: u64) -> Self {
+    pub(crate) fn new(log: &LogConfig, segment_bytes: u32, verified_bytes_max: u64) -> Self {
         Self {
             disk: CrashDisk::new(),
             config: StoreConfig {
                 segment_bytes,
                 batch_bytes_max: segment_bytes / 2,
+                topic_age_max: log.policy.retention.age_max + log.topic_age_max + REMEMBERED,
                 verified_bytes_max,
                 ..StoreConfig::default()
             },

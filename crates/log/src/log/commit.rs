@@ -50,7 +50,7 @@ impl Log {
                     self.moved();
                     self.lose(topic, offset, from);
                 }
-                What::Skip => {}
+                What::Skip | What::Kept { .. } => {}
             }
         }
         debug_assert_eq!(places.next(), None, "each place is that of a message");
@@ -83,7 +83,7 @@ impl Log {
             match pending.what {
                 What::Message { topic, .. } => self.undo_message(topic),
                 What::Moved { .. } | What::Lost { .. } => self.moved(),
-                What::Skip => {}
+                What::Skip | What::Kept { .. } => {}
             }
         }
         self.taken = self.taken.min(self.pending.len());
@@ -100,6 +100,9 @@ impl Log {
             && let Some(pending) = self.pending.get(self.taken)
         {
             batch.through = pending.lsn;
+            if let What::Kept { at, .. } = pending.what {
+                batch.time = batch.time.max(at);
+            }
             if let Some(record) = self.record(pending) {
                 batch.bytes += pending.bytes;
                 self.pending[self.taken].gets_place = record.is_message();
@@ -155,6 +158,14 @@ impl Log {
                     offset: *offset,
                 })
             }
+            What::Kept { topic, .. } => {
+                let held = self.topics.get(topic.0)?;
+                Some(Record::Epoch {
+                    topic: held.name().clone(),
+                    origin: held.origin(),
+                    epoch: held.epoch(),
+                })
+            }
             What::Skip | What::Message { .. } => {
                 let (producer, seq) = pending.producer?;
                 Some(Record::Number { producer, seq })
@@ -171,7 +182,7 @@ impl Log {
                     topic.and_then(|topic| topic.entry(*offset))
                 }
                 What::Moved { entry, .. } => Some(entry),
-                What::Skip | What::Lost { .. } => None,
+                What::Skip | What::Lost { .. } | What::Kept { .. } => None,
             };
             (pending, entry)
         })

@@ -3,11 +3,12 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use heartwire_proto::Time;
 use heartwire_proto::planted::{self, Bug};
+use heartwire_proto::{Offset, Time};
 
 use super::Log;
 use super::segments::Segments;
+use crate::append::What;
 use crate::config::Policy;
 use crate::store::DiskPlace;
 use crate::topic::{TopicId, TopicLog, Trimmed};
@@ -67,6 +68,9 @@ impl Log {
             self.forget(id);
             return;
         }
+        if is_forgotten {
+            self.tell_kept(id);
+        }
         // Somebody may keep it for long. What waits to become durable is there any moment.
         let again = match is_forgotten {
             true => self.config.topic_age_max.min(policy.retention.age_max) / 2,
@@ -75,6 +79,21 @@ impl Log {
         let later = clock + again.max(LOOK_AGAIN_MIN);
         if let Some(due) = self.next_due(id) {
             self.list_due(id, if due <= clock { later } else { due });
+        }
+    }
+
+    /// Somebody follows a topic beyond its time. The disk, which forgets it later by itself, is told, as
+    /// the next message would stand behind nothing there; its time begins anew.
+    fn tell_kept(&mut self, id: TopicId) {
+        if !self.accepting || !self.has_room(0) {
+            return;
+        }
+        let at = self.clock;
+        let topic = self.topics.get_mut(id.0);
+        let on_disk = topic.filter(|topic| topic.is_on_disk() && topic.end() > Offset::ZERO);
+        if let Some(topic) = on_disk {
+            topic.touch(at);
+            self.push_pending(What::Kept { topic: id, at }, None, None, 0, 0);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a commit writes, and where it stands afterwards.
 
-use heartwire_proto::{Epoch, Offset, Seq, TopicName};
+use heartwire_proto::{Epoch, Offset, Seq, Time, TopicName};
 
 use crate::append::Lsn;
 use crate::entry::Entry;
@@ -51,6 +51,8 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// About how many bytes that is.
     pub bytes: usize,
+    /// It was written no earlier, as far as its messages do not tell; 0 if it does not matter.
+    pub time: Time,
 }
 
 impl Batch {
@@ -81,6 +83,7 @@ impl Batch {
         self.through = Lsn(0);
         self.records.clear();
         self.bytes = 0;
+        self.time = Time::ZERO;
     }
 }
 
@@ -118,7 +121,8 @@ pub enum Record {
         /// The number.
         seq: Seq,
     },
-    /// From here on the topic's offsets count in another epoch.
+    /// From here on the topic's offsets count in this epoch. It may be the one in which they did before:
+    /// then it says that there still is such a topic.
     Epoch {
         /// The topic.
         topic: TopicName,

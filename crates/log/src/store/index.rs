@@ -174,6 +174,10 @@ impl SegmentIndex {
             View::Epoch { key, epoch: bytes } => {
                 let epoch = epoch(bytes)?;
                 self.rarity(key)?.epoch = Some(epoch);
+                // It is remembered as long as after a message.
+                let topic = self.topics.number(key)?;
+                let tally = self.tally(topic);
+                tally.last_append = tally.last_append.max(time);
             }
             View::Lost { key, offset } => self.rarity(key)?.lose(offset.0),
         }

@@ -195,8 +195,14 @@ impl<D: Disk> Store<D> {
         let room = active.room();
         let index = &mut active.index;
         let records = &batch.records;
-        self.frame
-            .seal(records, salt, position, self.time, index, place);
+        self.frame.seal(
+            records,
+            salt,
+            position,
+            self.time.max(batch.time),
+            index,
+            place,
+        );
         let frame = self.frame.frame_and_end(room);
         let written = active.file.write_at(frame, u64::from(position));
         active.index.valid += bytes as u32;

@@ -372,6 +372,11 @@ impl TopicLog {
         self.entries.push_back(entry);
     }
 
+    /// Its time begins anew, as if something had been appended.
+    pub(crate) fn touch(&mut self, now: Time) {
+        self.last_append = self.last_append.max(now);
+    }
+
     /// Undoes the latest append.
     pub(crate) fn pop(&mut self) {
         debug_assert!(self.next_offset().0 > self.end.0 + 1, "durable stays");

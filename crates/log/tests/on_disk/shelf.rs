@@ -57,7 +57,7 @@ impl Shelf {
                 }
                 Record::Number { producer, seq } => self.numbers.push((*producer, *seq)),
                 Record::Lost { offset, .. } => self.lost.push(*offset),
-                Record::Epoch { .. } => unreachable!("no log changes an epoch by itself"),
+                Record::Epoch { .. } => {}
             }
         }
         places

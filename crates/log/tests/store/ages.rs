@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use heartwire_disk::CrashDisk;
-use heartwire_log::store::{Recovered, SegmentId, Store};
-use heartwire_proto::Seq;
+use heartwire_log::store::{Batch, Recovered, SegmentId, Store};
+use heartwire_log::{Append, Committed, Log, LogConfig, Now};
+use heartwire_proto::frame::Message;
+use heartwire_proto::id::TopicRef;
+use heartwire_proto::{Offset, Seq, Time, WallTime};
 
 use super::support::*;
 
@@ -92,4 +95,87 @@ fn a_topic_with_a_message_is_kept_however_long_it_was_silent() {
         last.copied()
     );
     assert!(!knows(&recovered, 1));
+}
+
+/// A log above its store, turn by turn.
+struct Server {
+    disk: CrashDisk,
+    store: Store<CrashDisk>,
+    log: Log,
+    days: u64,
+}
+
+impl Server {
+    fn new() -> Self {
+        let disk = CrashDisk::new();
+        let (mut store, recovered) = open(&disk).unwrap();
+        let (log, _) = Log::recover(LogConfig::default(), recovered);
+        run_jobs(&mut store);
+        Self {
+            disk,
+            store,
+            log,
+            days: 0,
+        }
+    }
+
+    fn now(&self) -> Now {
+        let millis = self.days * 24 * 3_600_000;
+        Now {
+            time: Time::from_millis(millis),
+            wall: WallTime::from_unix_millis(millis),
+            random: millis,
+        }
+    }
+
+    fn publish(&mut self, topic: &str) {
+        self.log.set_room(self.store.room_bytes(), false);
+        let text = "p".repeat(100);
+        let append = Append {
+            topic: TopicRef::parse(topic).unwrap(),
+            payload: Message::Text(&text),
+            from: None,
+            producer: None,
+        };
+        self.log.append(append, self.now()).unwrap();
+        self.turn();
+    }
+
+    /// A day passes, and all topics are followed.
+    fn pass_a_day(&mut self) {
+        self.days += 1;
+        while self.log.expire(self.now().time, 100, |_| true) {}
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        let (mut batch, mut places) = (Batch::default(), Vec::new());
+        if self.log.take_batch(&mut batch) {
+            self.store.write(&batch, &mut places).unwrap();
+            self.store.sync().unwrap();
+            let mut committed = Committed::default();
+            self.log.commit(batch.through, &places, &mut committed);
+        }
+        let mut unused = Vec::new();
+        self.log.take_unused(&mut unused);
+        self.store.remove(&unused);
+        run_jobs(&mut self.store);
+    }
+}
+
+#[test]
+fn a_topic_that_somebody_follows_is_kept_however_long_it_is_silent() {
+    let mut server = Server::new();
+    server.publish("silent");
+    for _ in 0..200 {
+        server.pass_a_day();
+        server.publish("talks");
+    }
+    server.publish("silent");
+    let known = server.log.find(TopicRef::parse("silent").unwrap()).unwrap();
+    let epoch = server.log.topic(known).unwrap().epoch();
+    let (_, recovered) = open(&server.disk.kill()).unwrap();
+    assert!(recovered.report.is_clean(), "{}", recovered.report);
+    let topic = found(&recovered, "silent");
+    assert_eq!((topic.end, topic.epoch), (Offset(2), epoch));
 }

@@ -6,6 +6,9 @@ use heartwire_proto::{Cursor, Epoch, Offset, TopicName};
 
 use super::{Fate, Mark, Oracle, Published};
 
+/// A topic of which something waits for the disk is looked at that late, in milliseconds.
+const LOOKS_EVERY_MS: u64 = 1_000;
+
 /// A topic as anybody reads it in the end.
 #[derive(Clone, Debug)]
 pub(crate) struct FinalTopic {
@@ -98,7 +101,8 @@ impl Oracle {
             return;
         };
         let is_once = self.losses.is_empty() && !self.may_be_damaged();
-        if self.messages_age && is_once && stored_ms + self.age_max_ms < self.now {
+        let until_ms = stored_ms + self.age_max_ms + LOOKS_EVERY_MS;
+        if self.messages_age && is_once && until_ms < self.now {
             let what = format!(
                 "{mark} was stored by {stored_ms} ms, and outlives {} ms",
                 self.age_max_ms

@@ -150,6 +150,8 @@ pub(crate) struct Oracle {
     age_max_ms: u64,
     /// Whether messages become so old, and are given to nobody then.
     messages_age: bool,
+    /// Whether topics are forgotten, some time after their last message was too old.
+    forgets_topics: bool,
     /// Whether topics in memory may have to go for want of room.
     memory_is_short: bool,
     violation: Option<Violation>,
@@ -188,16 +190,19 @@ impl Oracle {
 
     /// Whether a topic may have come to another epoch.
     fn may_lose(&self, topic: &TopicName) -> bool {
-        self.may_lose_log() || self.volatile.get(topic).is_some_and(Option::is_some)
+        let may_be_forgotten = self.forgets_topics && self.now > self.age_max_ms;
+        let was_in_memory = self.volatile.get(topic).is_some_and(Option::is_some);
+        self.may_lose_log() || may_be_forgotten || was_in_memory
     }
 
-    /// Whether a message may have gone with a log, or with a process.
+    /// Whether a message may have gone with a log, with a process, or with a topic that was forgotten.
     fn was_lost(&self, published: &Published) -> bool {
         let mut losses = self.losses.iter();
         let with_log = losses
             .any(|(since, until)| published.at_ms <= *until && published.told_at_ms >= *since);
         let lost_at = self.volatile.get(&published.topic).copied().flatten();
-        with_log || lost_at.is_some_and(|at| published.at_ms <= at)
+        let with_topic = self.forgets_topics && published.at_ms + self.age_max_ms <= self.now;
+        with_log || with_topic || lost_at.is_some_and(|at| published.at_ms <= at)
     }
 
     // ---- Publishing ----

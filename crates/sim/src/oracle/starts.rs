@@ -21,6 +21,14 @@ impl Extent {
         Self { base: 0, ..self }
     }
 
+    /// The same at the most before that: all messages were too old.
+    const fn before_a_start(self) -> Self {
+        Self {
+            base: self.end,
+            ..self
+        }
+    }
+
     /// The offset behind which a follower begins that asks now.
     fn start(&self, from: SubFrom) -> u64 {
         match from {
@@ -67,6 +75,7 @@ impl Oracle {
             false => 0,
         };
         let most = match now.epoch == epoch {
+            true if self.messages_age => now.before_a_start().start(from),
             true => now.start(from),
             false => u64::MAX,
         };

@@ -76,7 +76,7 @@ impl World {
     }
 
     fn publish_one(&mut self, client: usize) {
-        let topic = self.any_topic();
+        let topic = self.topic_to_publish();
         let bytes = self.rng.length(self.profile.payload_max);
         let app = &mut self.clients[client].app;
         app.count += 1;

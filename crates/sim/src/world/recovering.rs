@@ -218,6 +218,8 @@ impl World {
         let ends = topics.map(|topic| (topic.name.clone(), topic.end.0));
         self.oracle.found(&recovered.report, &ends.collect());
         self.server.hub = HubState::recover(self.profile.hub.clone(), recovered);
+        // A server's clock goes on from the log's time, and this one has gone on meanwhile.
+        while self.server.hub.expire(self.time()) {}
         self.call_helper();
     }
 }

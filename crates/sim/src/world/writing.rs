@@ -252,7 +252,7 @@ impl World {
         if !self.server.runs() || !self.is_chaos {
             return;
         }
-        let topic = self.any_topic();
+        let topic = self.topic_to_publish();
         self.published += 1;
         let mark = Mark {
             life: 0,
@@ -278,6 +278,17 @@ impl World {
         self.store();
         self.settle();
         self.begin_writing();
+    }
+
+    /// Where topics are forgotten, the last one is silent for long.
+    pub(crate) fn topic_to_publish(&mut self) -> TopicName {
+        let topic = self.any_topic();
+        let is_last = self.topics.last() == Some(&topic);
+        let is_silent = self.profile.forgets_topics() && is_last && self.rng.below(20) > 0;
+        match is_silent {
+            true => self.topics[0].clone(),
+            false => topic,
+        }
     }
 
     pub(crate) fn any_topic(&mut self) -> TopicName {
