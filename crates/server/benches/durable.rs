@@ -10,7 +10,7 @@
 //! idle while they are woken, so that 1,024 of them are measured with 8 messages under way each as
 //! well, as links have. Each number is measured with topics on disk and in memory, beside a bare loop
 //! in the same folder that appends one message of each publisher at a time to a file filled ahead, and
-//! syncs. What a message takes of the processors, those who publish and follow included, is told as
+//! syncs; and beside the same loop with those who publish, who hand it their messages and wait. What a message takes of the processors, those who publish and follow included, is told as
 //! well: unlike the rest it says something on a machine that has other things to do.
 
 #![allow(
@@ -178,10 +178,9 @@ async fn handed(path: &Path, (publishers, depth): (usize, usize), time: Duration
     tokio::time::sleep(time).await;
     let rate = begun.rate(count.load(Ordering::Relaxed) - before);
     is_over.store(true, Ordering::Relaxed);
-    while let Some(ended) = tasks.join_next().await {
-        ended??;
-    }
+    let ended = tasks.join_all().await;
     writer.join().map_err(|_| "the loop panicked")??;
+    ended.into_iter().collect::<Outcome<()>>()?;
     fs::remove_file(path)?;
     Ok(rate)
 }

@@ -138,6 +138,11 @@ impl Profile {
             log.policy.retention.age_max = Duration::from_secs(age_s);
             if rng.coin() {
                 log.topic_age_max = Duration::from_secs(rng.pick(&[1, 10]));
+                // No server stands still, or has no room, for the month by which the store remembers
+                // topics longer.
+                for fault in [Fault::ServerPause, Fault::DiskFull] {
+                    self.mean_ms[fault.index()] = None;
+                }
             }
         }
         if rng.below(4) == 0 {

@@ -22,7 +22,7 @@ const JOB_CHANGES: u64 = 14;
 /// About how many calls of whatever kind that is.
 const JOB_CALLS: u64 = 40;
 /// How much longer than the log the store remembers topics. The log looks at them each second.
-const REMEMBERED: Duration = Duration::from_secs(5);
+const REMEMBERED: Duration = Duration::from_secs(10);
 /// How long the header of a segment is, in bytes.
 const SEGMENT_HEADER_BYTES: usize = 64;
 /// How a frame begins, and how long its header is, in bytes.

@@ -68,11 +68,8 @@ impl Log {
             self.forget(id);
             return;
         }
-        if is_forgotten {
-            self.tell_kept(id);
-        }
-        // Somebody may keep it for long. What waits to become durable is there any moment.
-        let again = match is_forgotten {
+        // Somebody may keep it for long. What waits to become durable, or for room, is there any moment.
+        let again = match is_forgotten && self.tell_kept(id) {
             true => self.config.topic_age_max.min(policy.retention.age_max) / 2,
             false => Duration::ZERO,
         };
@@ -83,18 +80,24 @@ impl Log {
     }
 
     /// Somebody follows a topic beyond its time. The disk, which forgets it later by itself, is told, as
-    /// the next message would stand behind nothing there; its time begins anew.
-    fn tell_kept(&mut self, id: TopicId) {
-        if !self.accepting || !self.has_room(0) {
-            return;
+    /// the next message would stand behind nothing there; its time begins anew. No while there is no room
+    /// to say so.
+    fn tell_kept(&mut self, id: TopicId) -> bool {
+        let topic = self.topics.get(id.0);
+        let Some(topic) = topic.filter(|topic| topic.is_on_disk() && topic.end() > Offset::ZERO)
+        else {
+            return true;
+        };
+        let bytes = topic.name().as_str().len();
+        if !self.accepting || !self.has_room(bytes) {
+            return false;
         }
         let at = self.clock;
-        let topic = self.topics.get_mut(id.0);
-        let on_disk = topic.filter(|topic| topic.is_on_disk() && topic.end() > Offset::ZERO);
-        if let Some(topic) = on_disk {
+        if let Some(topic) = self.topics.get_mut(id.0) {
             topic.touch(at);
-            self.push_pending(What::Kept { topic: id, at }, None, None, 0, 0);
         }
+        self.push_pending(What::Kept { topic: id, at }, None, None, bytes, 0);
+        true
     }
 
     pub(super) fn forget(&mut self, id: TopicId) {

@@ -199,7 +199,7 @@ impl Log {
         let entry = Entry::encode(&frame, self.clock, &mut self.scratch);
         self.scratch.shrink_to(SCRATCH_BYTES_MAX);
         let (bytes, payload_bytes) = (entry.memory_bytes(), append.payload_bytes());
-        let (was_empty, on_disk) = (topic.is_empty(), topic.is_on_disk());
+        let (was_cold, on_disk) = (topic.is_cold(), topic.is_on_disk());
         let mut waits = on_disk || topic.in_flight > 0 || !self.is_on_disk();
         if let Some((producer, seq)) = append.producer {
             waits |= self.producers.is_in_flight(producer) && !planted::has(Bug::MemoryPassesDisk);
@@ -214,7 +214,7 @@ impl Log {
             }
             Trimmed::default()
         });
-        if was_empty {
+        if was_cold {
             self.rearm(id);
         }
         let lsn = if waits {
@@ -259,7 +259,7 @@ impl Log {
         self.last_lsn
     }
 
-    /// The topic has something to forget earlier, or for the first time.
+    /// The topic has something to forget earlier than it had.
     pub(super) fn rearm(&mut self, id: TopicId) {
         if let Some(due) = self.next_due(id) {
             self.list_due(id, due);

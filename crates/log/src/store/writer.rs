@@ -398,6 +398,10 @@ impl<D: Disk> Store<D> {
         match outcome {
             Outcome::Prepared { id, made } => {
                 self.jobs.is_preparing = false;
+                if made.is_err() {
+                    // What a checkpoint lets go may be the room that is wanting.
+                    self.jobs.met_damage = None;
+                }
                 self.prepare(id, made?);
             }
             Outcome::Sealed { id, index, made } => {

@@ -9,15 +9,15 @@
 //! Offsets are dense: `hot + n` is the n-th entry in memory. The end never falls back; what is
 //! appended may be undone. A topic in memory has nothing on disk alone: its `hot` is its `base`.
 
+mod age;
 mod on_disk;
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use heartwire_proto::frame::{Gap, GapReason, SubFrom};
 use heartwire_proto::{Cursor, Epoch, Offset, Time, TopicName};
 
-use crate::config::{LogConfig, Policy, Retention};
+use crate::config::Retention;
 use crate::entry::Entry;
 use crate::rate::Rate;
 use crate::slab;
@@ -365,6 +365,11 @@ impl TopicLog {
         self.entries.is_empty() && self.base == self.end
     }
 
+    /// Whether nothing of it is in memory that was not read back.
+    pub(crate) fn is_cold(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub(crate) fn push(&mut self, entry: Entry) {
         self.last_append = entry.at();
         self.rate.count(entry.at());
@@ -417,42 +422,6 @@ impl TopicLog {
         }
     }
 
-    /// Trims what was appended so long ago. `written` tells by when a message on disk alone was, at the
-    /// latest: one in memory behind it, whose age is known, may be too old already.
-    pub(crate) fn trim_older(
-        &mut self,
-        age_max: Duration,
-        now: Time,
-        written: impl Fn(DiskPlace) -> Time,
-    ) -> Trimmed {
-        let is_over = |at: Time| at + age_max <= now;
-        let last = self.last_in_memory(is_over);
-        self.trim_while(|topic| topic.base < last || topic.oldest_at(&written).is_some_and(is_over))
-    }
-
-    /// The last durable message in memory that was appended early enough; 0 without any.
-    fn last_in_memory(&self, is_early: impl Fn(Time) -> bool) -> Offset {
-        let hot = self.entries.partition_point(|entry| is_early(entry.at()));
-        if hot > 0 {
-            return self.end.min(Offset(self.hot.0 + hot as u64));
-        }
-        let disk = self.disk.as_ref();
-        let last = disk.and_then(|disk| disk.last_read(is_early));
-        last.unwrap_or(Offset::ZERO)
-    }
-
-    /// When the oldest message was appended: exactly if it is in memory, else by when at the latest.
-    fn oldest_at(&self, written: impl Fn(DiskPlace) -> Time) -> Option<Time> {
-        match self.held(self.base) {
-            Held::Hot(entry)
-            | Held::Warm {
-                message: Some(entry),
-                ..
-            } => Some(entry.at()),
-            Held::Warm { .. } | Held::Cold => self.disk.as_ref()?.oldest().map(written),
-        }
-    }
-
     /// Trims everything up to `offset`, which is durable.
     pub(crate) fn trim_through(&mut self, offset: Offset) -> Trimmed {
         self.trim_while(|topic| topic.base < offset)
@@ -477,14 +446,6 @@ impl TopicLog {
             return Trimmed::default();
         }
         self.trim_while(|topic| topic.bytes > bytes_max)
-    }
-
-    /// Leaves to the disk what was appended so long ago.
-    pub(crate) fn cool_older(&mut self, age_max: Duration, now: Time) {
-        self.cool_while(|topic| {
-            let oldest = topic.entries.front();
-            oldest.is_some_and(|entry| entry.at() + age_max <= now)
-        });
     }
 
     fn cool_while(&mut self, more: impl Fn(&Self) -> bool) {
@@ -527,38 +488,6 @@ impl TopicLog {
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(self.entries.len() * 2);
         }
-    }
-
-    /// When there is something to forget at the earliest.
-    pub(crate) fn next_due(
-        &self,
-        policy: &Policy,
-        config: &LogConfig,
-        written: impl Fn(DiskPlace) -> Time,
-    ) -> Time {
-        let Some(oldest) = self.oldest_at(written) else {
-            return self.forgotten_at(policy, config);
-        };
-        let age_max = policy.retention.age_max;
-        let Some(disk) = &self.disk else {
-            return oldest + age_max;
-        };
-        let read_back = disk.first_read_at(self.base).map(|at| at + age_max);
-        let hot = self.entries.front();
-        let hot = hot.map(|entry| entry.at() + age_max.min(config.hot_age_max));
-        let in_memory = read_back.into_iter().chain(hot);
-        in_memory.fold(oldest + age_max, Time::min)
-    }
-
-    /// However early its last message went, by its number or size: its age might have taken it later.
-    fn forgotten_at(&self, policy: &Policy, config: &LogConfig) -> Time {
-        self.last_append + policy.retention.age_max + config.topic_age_max
-    }
-
-    /// Whether even its name, epoch and offsets may be forgotten.
-    pub(crate) fn is_forgotten(&self, policy: &Policy, config: &LogConfig, now: Time) -> bool {
-        let is_old = self.forgotten_at(policy, config) <= now;
-        self.is_empty() && (is_old || self.name.as_topic().is_reserved())
     }
 }
 

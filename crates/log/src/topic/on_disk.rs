@@ -48,8 +48,15 @@ impl OnDisk {
         self.places.bytes()
     }
 
-    pub(crate) fn oldest(&self) -> Option<DiskPlace> {
-        self.places.front()
+    /// How many messages damage took before the first that is there, and its place; nothing without any.
+    pub(crate) fn oldest(&self) -> Option<(usize, Option<DiskPlace>)> {
+        let first = self.places.front()?;
+        if !first.is_lost() {
+            return Some((0, Some(first)));
+        }
+        let mut places = self.places.iter_from(0).enumerate();
+        let there = places.find(|(_, place)| !place.is_lost());
+        Some(there.map_or((0, None), |(lost, place)| (lost, Some(place))))
     }
 
     pub(crate) fn push(&mut self, place: DiskPlace) {
@@ -103,14 +110,17 @@ impl OnDisk {
     /// The last message that was read back and was appended early enough. Those before it were as well.
     pub(crate) fn last_read(&self, is_early: impl Fn(Time) -> bool) -> Option<Offset> {
         let is_early = |entry: &Entry| is_early(entry.at());
-        let mut runs = self.warm.iter().rev();
-        let (before, run) = runs.find(|(_, run)| {
+        let begins_early = |run: &WarmRun| {
             let first = run.messages.iter().flatten().next();
             first.is_some_and(is_early)
-        })?;
-        let mut messages = run.messages.iter();
-        let last = messages.rposition(|message| message.as_ref().is_some_and(is_early))?;
-        Some(Offset(before.0 + last as u64 + 1))
+        };
+        let early = self.warm.iter().filter(|(_, run)| begins_early(run));
+        let last = early.filter_map(|(before, run)| {
+            let mut messages = run.messages.iter();
+            let last = messages.rposition(|message| message.as_ref().is_some_and(is_early))?;
+            Some(Offset(before.0 + last as u64 + 1))
+        });
+        last.max()
     }
 
     pub(crate) fn run_mut(&mut self, before: Offset) -> Option<&mut WarmRun> {

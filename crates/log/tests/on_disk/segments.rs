@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heartwire_log::store::{DiskPlace, RecoveredTopic, SegmentId};
+use heartwire_log::store::{DiskPlace, RecoveredTopic, SegmentId, SegmentInfo};
 use heartwire_log::{Log, LogConfig, ProducerKey, Retention, TopicId};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Epoch, Offset, Seq, Time};
@@ -262,6 +262,17 @@ fn a_message_that_waits_long_for_the_disk_leaves_memory_soon_after_it_has_come_t
 }
 
 #[test]
+fn a_message_behind_others_on_disk_alone_leaves_memory_in_its_time() {
+    let mut world = World::new(|_| {});
+    let topic = world.publish("t", [1]);
+    world.cool();
+    world.publish("t", [2]);
+    assert_eq!(world.read(topic, 1), (texts([2]), false));
+    world.cool();
+    assert_eq!(world.read(topic, 1), (vec![], true));
+}
+
+#[test]
 fn what_has_outlived_its_age_is_not_moved() {
     let (mut world, old) = sparse();
     let age_max = world.log.config().policy.retention.age_max;
@@ -323,6 +334,42 @@ fn a_wide_gap_takes_no_more_memory_than_messages_would() {
     log.take_loads(&mut loads, &mut warm);
     assert_eq!(loads[0].places, [at(2), at(3)]);
     assert_eq!(log.disk_usage().retained_bytes, 200);
+}
+
+#[test]
+fn what_damage_took_is_told_as_damage_until_the_message_behind_it_is_too_old() {
+    let hour_ms = 3_600_000;
+    let place = DiskPlace {
+        segment: SegmentId(1),
+        position: 64,
+        bytes: 100,
+    };
+    let mut recovered = found(
+        vec![RecoveredTopic {
+            name: "t".parse().unwrap(),
+            origin: Epoch::from_random(1),
+            epoch: Epoch::from_random(1),
+            base: Offset::ZERO,
+            end: Offset(4),
+            last_append: Time::from_millis(50 * hour_ms),
+            places: [place].into_iter().collect(),
+            gaps: vec![(Offset(1), Offset(3))],
+        }],
+        Vec::new(),
+    );
+    recovered.log_time = Time::from_millis(50 * hour_ms);
+    recovered.segments = vec![SegmentInfo {
+        id: SegmentId(1),
+        last_time: Time::from_millis(50 * hour_ms),
+        bytes: 164,
+    }];
+    let (mut log, _) = Log::recover(LogConfig::default(), recovered);
+    let id = log.find(TopicRef::parse("t").unwrap()).unwrap();
+    for (hour, base) in [(51, 0), (73, 0), (74, 4)] {
+        let now = Time::from_millis(hour * hour_ms);
+        while log.expire(now, 100, |_| true) {}
+        assert_eq!(log.topic(id).unwrap().base(), Offset(base), "{hour} h");
+    }
 }
 
 #[test]

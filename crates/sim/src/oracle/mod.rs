@@ -188,6 +188,11 @@ impl Oracle {
         !self.losses.is_empty() || self.damage.is_accepted
     }
 
+    /// Whether messages become so old, and are given to nobody then.
+    pub(crate) const fn messages_age(&self) -> bool {
+        self.messages_age
+    }
+
     /// Whether a topic may have come to another epoch.
     fn may_lose(&self, topic: &TopicName) -> bool {
         let may_be_forgotten = self.forgets_topics && self.now > self.age_max_ms;

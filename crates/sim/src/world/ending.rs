@@ -168,6 +168,7 @@ impl World {
         let mut topic = self.begin_topic(name)?;
         // No connection has this number.
         let reader = self.server.hub.open_reader(usize::MAX).ok()?;
+        let messages_age = self.oracle.messages_age();
         let hub = &mut self.server.hub;
         hub.follow(reader, name.as_topic(), SubFrom::Head).ok()?;
         loop {
@@ -178,7 +179,9 @@ impl World {
                 }
                 // What is too old is given to nobody, though its segment is still there.
                 Delivery::Gap { gap, .. }
-                    if gap.reason == GapReason::Retention && topic.contents.is_empty() =>
+                    if gap.reason == GapReason::Retention
+                        && topic.contents.is_empty()
+                        && messages_age =>
                 {
                     topic.base = gap.last.unwrap_or(topic.base);
                 }

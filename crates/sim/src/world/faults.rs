@@ -317,8 +317,6 @@ impl World {
         let since = self.now;
         self.server.process = Process::Runs { since };
         self.trouble_all(false);
-        // What became too old goes at once, as in a server that stands still for less than a month.
-        while self.server.hub.expire(self.time()) {}
         self.serve_all();
         self.begin_writing();
     }

@@ -289,7 +289,10 @@ impl World {
             }
             Way::Down => {
                 let conn = self.server.conns.get(&wire);
-                if conn.is_some_and(|conn| !conn.connection.outgoing().is_empty()) {
+                let writes = conn.is_some_and(|conn| !conn.connection.outgoing().is_empty());
+                // Whoever was woken may have written what stood in the way of reading.
+                let reads = self.wires.get(&wire).is_some_and(|wire| !wire.up.is_dry());
+                if writes || reads {
                     self.serve(wire, false);
                 }
             }

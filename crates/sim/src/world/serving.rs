@@ -92,7 +92,12 @@ impl World {
         if is_due && !is_end && self.is_over(wire, conn, time) {
             return Turn::Abandons;
         }
+        let has_paused = !conn.reads();
         let is_broken = !self.pump(wire, conn);
+        if has_paused && conn.reads() && !is_broken && !is_end {
+            // What stood in the way of reading is written: it goes on.
+            return self.turn(wire, conn, false);
+        }
         if is_end || is_broken || conn.connection.is_finished() {
             return Turn::HangsUp;
         }
