@@ -87,9 +87,9 @@ pub struct LogConfig {
     /// them, leaves room for those that are published to.
     pub own_topics_max: usize,
     /// How long epoch and offsets of a topic outlive its last message, which itself lives as long as
-    /// [`Retention::age_max`] says at the most: 30 days. Forgetting is safe,
-    /// as a topic that is born again draws another epoch. The server's own are forgotten with their
-    /// last message.
+    /// [`Retention::age_max`] says at the most: 30 days, and longer while somebody follows it, after
+    /// which they begin anew. Forgetting is safe, as a topic that is born again draws another epoch. The
+    /// server's own are forgotten with their last message.
     pub topic_age_max: Duration,
     /// The largest payload, in bytes: 1 MiB.
     pub message_bytes_max: usize,

@@ -64,7 +64,7 @@ pub enum Fault {
     DiskFull,
     /// The system refused to read messages back.
     FailedRead,
-    /// A bit of an old segment, of an index or of a checkpoint flips, or cannot be read any more.
+    /// A bit of an old segment, of its index, or of what sums up others flips, or cannot be read any more.
     BitFlip,
     /// The folder is replaced by an older copy of itself.
     OlderCopy,

@@ -26,7 +26,7 @@ pub(super) struct FrameHeader {
     pub(super) body_bytes: u32,
     /// Their number.
     pub(super) records: u32,
-    /// The latest time at which any message up to it was appended.
+    /// The latest time at which any message up to it was appended, or a topic was said to be kept.
     pub(super) time: Time,
 }
 

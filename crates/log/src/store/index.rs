@@ -33,7 +33,7 @@ struct Row {
 /// What was noted of one topic.
 #[derive(Clone, Copy, Debug)]
 struct Tally {
-    /// When its last message was appended.
+    /// When its last message was appended, or it was said to be kept.
     last_append: Time,
     /// How many rows it has.
     rows: u32,

@@ -249,9 +249,7 @@ fn checkpoint<D: Disk>(
 ) -> Result<u64, JobError> {
     let listing = files.list()?;
     let mut state = fold_below(files, identity, id, &listing)?;
-    for id in remove {
-        state.segments.remove(id);
-    }
+    state.let_go(remove);
     let put = |out: &mut Vec<u8>| checkpoint::encode(&state, config, out);
     let file = envelope::wrap(Kind::Checkpoint, identity.store, id, put);
     files.put(&Kind::Checkpoint.name(id), &file)?;

@@ -53,7 +53,7 @@ pub struct RecoveredTopic {
     pub base: Offset,
     /// The offset of the last message it ever had.
     pub end: Offset,
-    /// When that was appended.
+    /// When that was appended, or the topic was last said to be [kept](crate::What::Kept).
     pub last_append: Time,
     /// Where the messages stand, in the order of their offsets: one for each of `base`+1 to `end`
     /// that lies in none of the `gaps`.

@@ -121,6 +121,18 @@ impl State {
         }
     }
 
+    /// Segments go. A topic whose last message stood there counts as appended to by now: until now
+    /// whoever reads the log has known it, however old it is, and may do so for a while.
+    pub(super) fn let_go(&mut self, segments: &[SegmentId]) {
+        for id in segments {
+            self.segments.remove(id);
+        }
+        let topics = self.shares.iter_mut().flat_map(|share| &mut share.topics);
+        for topic in topics.filter(|topic| segments.contains(&topic.last_segment)) {
+            topic.last_append = topic.last_append.max(self.time);
+        }
+    }
+
     /// All topics, in no order.
     pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.shares.iter().flat_map(|share| &share.topics)

@@ -204,7 +204,7 @@ impl<'a> PartView<'a> {
         }
     }
 
-    /// When the topic's last message was appended.
+    /// When the topic's last message was appended, or it was said to be kept.
     pub(super) const fn last_append(self) -> Time {
         self.part.last_append
     }

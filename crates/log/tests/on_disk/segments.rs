@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heartwire_log::store::{DiskPlace, RecoveredTopic, SegmentId, SegmentInfo};
+use heartwire_log::store::{Batch, DiskPlace, Record, RecoveredTopic, SegmentId, SegmentInfo};
 use heartwire_log::{Log, LogConfig, ProducerKey, Retention, TopicId};
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Epoch, Offset, Seq, Time};
@@ -270,6 +270,27 @@ fn a_message_behind_others_on_disk_alone_leaves_memory_in_its_time() {
     assert_eq!(world.read(topic, 1), (texts([2]), false));
     world.cool();
     assert_eq!(world.read(topic, 1), (vec![], true));
+}
+
+#[test]
+fn the_disk_is_told_of_a_topic_that_is_followed_as_soon_as_there_is_room() {
+    let mut world = World::new(|_| {});
+    world.publish("t", [1]);
+    world.log.set_room(0, false);
+    world.millis += 32 * 24 * 3_600_000;
+    world.expire();
+    assert!(!world.log.has_batch(), "there is no room");
+    world.log.set_room(1 << 20, false);
+    world.millis += 1_000;
+    world.expire();
+    let mut batch = Batch::default();
+    assert!(world.log.take_batch(&mut batch));
+    assert!(
+        matches!(&batch.records[..], [Record::Epoch { topic, .. }] if topic.as_str() == "t"),
+        "{:?}",
+        batch.records
+    );
+    assert_eq!(batch.time, Time::from_millis(world.millis));
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use heartwire_disk::CrashDisk;
-use heartwire_log::store::{Batch, Recovered, SegmentId, Store};
-use heartwire_log::{Append, Committed, Log, LogConfig, Now};
+use heartwire_log::store::{Batch, Recovered, SegmentId, Store, StoreConfig};
+use heartwire_log::{Append, Committed, Log, LogConfig, Now, Policy, Retention};
 use heartwire_proto::frame::Message;
 use heartwire_proto::id::TopicRef;
 use heartwire_proto::{Offset, Seq, Time, WallTime};
@@ -106,10 +106,10 @@ struct Server {
 }
 
 impl Server {
-    fn new() -> Self {
+    fn new(log: LogConfig, store: StoreConfig) -> Self {
         let disk = CrashDisk::new();
-        let (mut store, recovered) = open(&disk).unwrap();
-        let (log, _) = Log::recover(LogConfig::default(), recovered);
+        let (mut store, recovered) = open_with(&disk, store).unwrap();
+        let (log, _) = Log::recover(log, recovered);
         run_jobs(&mut store);
         Self {
             disk,
@@ -128,9 +128,9 @@ impl Server {
         }
     }
 
-    fn publish(&mut self, topic: &str) {
+    fn publish(&mut self, topic: &str, bytes: usize) {
         self.log.set_room(self.store.room_bytes(), false);
-        let text = "p".repeat(100);
+        let text = "p".repeat(bytes);
         let append = Append {
             topic: TopicRef::parse(topic).unwrap(),
             payload: Message::Text(&text),
@@ -146,6 +146,35 @@ impl Server {
         self.days += 1;
         while self.log.expire(self.now().time, 100, |_| true) {}
         self.turn();
+    }
+
+    /// Reads a topic from its first message on, back from the disk; how many messages it gives.
+    fn read(&mut self, topic: &str) -> usize {
+        let id = self.log.find(TopicRef::parse(topic).unwrap()).unwrap();
+        assert!(self.log.read(id, Offset(0), |_, _| true).unwrap().is_cold);
+        let (mut loads, mut warm) = (Vec::new(), Vec::new());
+        self.log.take_loads(&mut loads, &mut warm);
+        for load in loads {
+            let messages = load.read(&self.store.reader(), |_, error| panic!("{error}"));
+            self.log.loaded(&load, messages);
+        }
+        let mut count = 0;
+        self.log.read(id, Offset(0), |_, _| {
+            count += 1;
+            true
+        });
+        self.turn();
+        count
+    }
+
+    /// A new process finds a topic of two messages as this one knows it.
+    fn goes_on_with(&self, topic: &str) {
+        let known = self.log.find(TopicRef::parse(topic).unwrap()).unwrap();
+        let epoch = self.log.topic(known).unwrap().epoch();
+        let (_, recovered) = open(&self.disk.kill()).unwrap();
+        assert!(recovered.report.is_clean(), "{}", recovered.report);
+        let topic = found(&recovered, topic);
+        assert_eq!((topic.end, topic.epoch), (Offset(2), epoch));
     }
 
     fn turn(&mut self) {
@@ -165,17 +194,47 @@ impl Server {
 
 #[test]
 fn a_topic_that_somebody_follows_is_kept_however_long_it_is_silent() {
-    let mut server = Server::new();
-    server.publish("silent");
+    let mut server = Server::new(LogConfig::default(), config());
+    server.publish("silent", 100);
     for _ in 0..200 {
         server.pass_a_day();
-        server.publish("talks");
+        server.publish("talks", 100);
     }
-    server.publish("silent");
-    let known = server.log.find(TopicRef::parse("silent").unwrap()).unwrap();
-    let epoch = server.log.topic(known).unwrap().epoch();
-    let (_, recovered) = open(&server.disk.kill()).unwrap();
-    assert!(recovered.report.is_clean(), "{}", recovered.report);
-    let topic = found(&recovered, "silent");
-    assert_eq!((topic.end, topic.epoch), (Offset(2), epoch));
+    server.publish("silent", 100);
+    server.goes_on_with("silent");
+}
+
+#[test]
+fn a_topic_is_kept_whose_last_message_was_old_when_its_segment_went() {
+    let only_the_newest = Policy {
+        retention: Retention {
+            count_max: 1,
+            ..Retention::default()
+        },
+        ..Policy::default()
+    };
+    let mut log = LogConfig {
+        policies: vec![("talks".parse().unwrap(), only_the_newest)],
+        ..LogConfig::default()
+    };
+    log.policy.retention.age_max = 30 * HOUR;
+    let store = StoreConfig {
+        segment_bytes: 16 * 1_024,
+        ..config()
+    };
+    let mut server = Server::new(log, store);
+    server.publish("silent", 1);
+    for _ in 0..70 {
+        server.pass_a_day();
+        server.publish("talks", 1);
+    }
+    for _ in 0..100 {
+        server.publish("talks", 100);
+    }
+    assert_eq!(named(&server.disk, ".idx").len(), 1);
+    // The segment is of today, and was kept for this one message, which is not.
+    assert_eq!(server.read("silent"), 0);
+    assert_eq!(named(&server.disk, ".gone").len(), 1);
+    server.publish("silent", 1);
+    server.goes_on_with("silent");
 }
