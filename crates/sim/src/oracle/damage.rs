@@ -16,7 +16,7 @@ use super::{Mark, Oracle, Published};
 const COUNT_MIN: usize = 10_000;
 /// So much no topics take in memory.
 const MEMORY_MIN: usize = 64 << 20;
-/// No message gets as old, nor a topic without any.
+/// No message gets as old.
 const AGE_MIN: Duration = Duration::from_secs(3_600);
 /// No simulated log gets as many sparse segments as that: none are emptied.
 const SEGMENTS_MIN: usize = 8;
@@ -72,7 +72,7 @@ impl Oracle {
         let volatile = topics.iter().filter(is_volatile);
         self.volatile = volatile.map(|name| (name.clone(), None)).collect();
         self.messages_age = retention.age_max < AGE_MIN;
-        self.forgets_topics = log.topic_age_max < AGE_MIN;
+        self.topic_age_max_ms = (retention.age_max + log.topic_age_max).as_millis() as u64;
         self.memory_is_short = log.hot_bytes_max < MEMORY_MIN;
         self.damage.trims = retention.count_max < COUNT_MIN || self.messages_age;
         self.damage.moves = log.sweep_segments_min < SEGMENTS_MIN;

@@ -139,8 +139,10 @@ impl Oracle {
             if published.fate != Fate::Stored || published.is_shared {
                 continue;
             }
-            let may_be_lost = self.was_lost(published) || self.was_damaged(*mark, published);
-            if may_be_lost || retained.contains(mark) || self.was_trimmed(*mark, topics) {
+            if retained.contains(mark) || self.was_trimmed(*mark, topics) {
+                continue;
+            }
+            if self.was_damaged(*mark, published) || self.was_lost(published) {
                 continue;
             }
             match trimmed.get_mut(&published.topic) {

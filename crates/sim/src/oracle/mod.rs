@@ -150,8 +150,8 @@ pub(crate) struct Oracle {
     age_max_ms: u64,
     /// Whether messages become so old, and are given to nobody then.
     messages_age: bool,
-    /// Whether topics are forgotten, some time after their last message was too old.
-    forgets_topics: bool,
+    /// After how many milliseconds of silence topics are forgotten.
+    topic_age_max_ms: u64,
     /// Whether topics in memory may have to go for want of room.
     memory_is_short: bool,
     violation: Option<Violation>,
@@ -195,19 +195,42 @@ impl Oracle {
 
     /// Whether a topic may have come to another epoch.
     fn may_lose(&self, topic: &TopicName) -> bool {
-        let may_be_forgotten = self.forgets_topics && self.now > self.age_max_ms;
         let was_in_memory = self.volatile.get(topic).is_some_and(Option::is_some);
-        self.may_lose_log() || may_be_forgotten || was_in_memory
+        self.may_lose_log() || was_in_memory || self.was_silent_since(topic, 0)
+    }
+
+    /// Whether a topic was silent for so long since then that it may have been forgotten. What a copied
+    /// process publishes may pass for a repetition, and what a log lost was never said there: neither
+    /// breaks a silence.
+    fn was_silent_since(&self, topic: &TopicName, since_ms: u64) -> bool {
+        if self.now - since_ms < self.topic_age_max_ms {
+            return false;
+        }
+        let is_of = |of: &&Published| of.topic == *topic && of.at_ms >= since_ms;
+        let breaks = |of: &&Published| {
+            of.fate == Fate::Stored && !of.is_shared && !self.was_lost_with_log(of)
+        };
+        let said = self.published.values().filter(is_of).filter(breaks);
+        let ends = [(since_ms, since_ms), (self.now, self.now)];
+        let times = said.map(|of| (of.at_ms, of.told_at_ms)).chain(ends);
+        let mut times: Vec<(u64, u64)> = times.collect();
+        times.sort_unstable();
+        let mut pairs = times.windows(2);
+        pairs.any(|pair| pair[1].1 - pair[0].0 >= self.topic_age_max_ms)
+    }
+
+    fn was_lost_with_log(&self, published: &Published) -> bool {
+        let mut losses = self.losses.iter();
+        losses.any(|(since, until)| published.at_ms <= *until && published.told_at_ms >= *since)
     }
 
     /// Whether a message may have gone with a log, with a process, or with a topic that was forgotten.
     fn was_lost(&self, published: &Published) -> bool {
-        let mut losses = self.losses.iter();
-        let with_log = losses
-            .any(|(since, until)| published.at_ms <= *until && published.told_at_ms >= *since);
         let lost_at = self.volatile.get(&published.topic).copied().flatten();
-        let with_topic = self.forgets_topics && published.at_ms + self.age_max_ms <= self.now;
-        with_log || with_topic || lost_at.is_some_and(|at| published.at_ms <= at)
+        let with_process = lost_at.is_some_and(|at| published.at_ms <= at);
+        self.was_lost_with_log(published)
+            || with_process
+            || self.was_silent_since(&published.topic, published.at_ms)
     }
 
     // ---- Publishing ----

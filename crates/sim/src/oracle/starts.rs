@@ -12,6 +12,8 @@ pub(crate) struct Extent {
     pub(crate) epoch: Option<Epoch>,
     pub(crate) base: u64,
     pub(crate) end: u64,
+    /// Which process it is that knows it so.
+    pub(crate) starts: u32,
 }
 
 impl Extent {
@@ -69,13 +71,14 @@ impl Oracle {
         let epoch = cursor.epoch();
         // Of a log that was lost in between, or is damaged, no earlier end says anything.
         let is_same = extent.epoch.is_some() && extent.epoch == epoch && !self.may_be_damaged();
+        let has_restarted = self.messages_age && extent.starts != now.starts;
         let least = match is_same {
-            true if self.messages_age => extent.after_a_start().start(from),
+            true if has_restarted => extent.after_a_start().start(from),
             true => extent.start(from),
             false => 0,
         };
         let most = match now.epoch == epoch {
-            true if self.messages_age => now.before_a_start().start(from),
+            true if has_restarted => now.before_a_start().start(from),
             true => now.start(from),
             false => u64::MAX,
         };

@@ -92,10 +92,13 @@ impl World {
     pub(crate) fn extent(&self, name: &TopicName) -> Extent {
         let log = self.server.hub.log();
         let topic = log.find(name.as_topic()).and_then(|id| log.topic(id));
+        let is_down = matches!(self.server.process, Process::Down { .. });
+        let starts = self.server.starts - u32::from(is_down);
         topic.map_or_else(Extent::default, |topic| Extent {
             epoch: Some(topic.epoch()),
             base: topic.base().0,
             end: topic.end().0,
+            starts,
         })
     }
 
