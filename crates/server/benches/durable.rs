@@ -10,8 +10,9 @@
 //! idle while they are woken, so that 1,024 of them are measured with 8 messages under way each as
 //! well, as links have. Each number is measured with topics on disk and in memory, beside a bare loop
 //! in the same folder that appends one message of each publisher at a time to a file filled ahead, and
-//! syncs; and beside the same loop with those who publish, who hand it their messages and wait. What a message takes of the processors, those who publish and follow included, is told as
-//! well: unlike the rest it says something on a machine that has other things to do.
+//! syncs; and beside the same loop with those who publish, who hand it their messages and wait. What a
+//! message takes of the processors, those who publish and follow included, is told as well: unlike the
+//! rest it says something on a machine that has other things to do.
 
 #![allow(
     clippy::print_stdout,

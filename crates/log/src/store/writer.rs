@@ -347,7 +347,8 @@ impl<D: Disk> Store<D> {
 
     /// The checkpoint that should be written, if any: when segments are to be removed, or enough has
     /// happened since the last one, so that a start does not read more of indexes than of it. Where one
-    /// met damage, the next is tried when another segment is full: looking takes long, and helps little.
+    /// met damage, the next is tried when another segment is full, or while none can be prepared: looking
+    /// takes long, and helps little.
     fn due_checkpoint(&self) -> Option<Task> {
         let id = self.checkpoint_id();
         if self.jobs.is_checkpointing || self.jobs.met_damage == Some(id) {
