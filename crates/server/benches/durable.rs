@@ -23,6 +23,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -161,17 +162,8 @@ async fn handed(path: &Path, (publishers, depth): (usize, usize), time: Duration
     for _ in 0..publishers {
         let (sender, is_over, count) = (sender.clone(), is_over.clone(), count.clone());
         tasks.spawn(async move {
-            let payloads = std::iter::repeat_with(|| payload(start));
-            let mut stored = stream::iter(payloads)
-                .map(|payload| hand(&sender, payload))
-                .buffered(depth);
-            while !is_over.load(Ordering::Relaxed)
-                && let Some(outcome) = stored.next().await
-            {
-                outcome?;
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok::<_, Failure>(())
+            let hand = |payload| hand(&sender, payload);
+            keep_publishing(hand, depth, start, &is_over, &count).await
         });
     }
     drop(sender);
@@ -261,6 +253,25 @@ fn quantile(sorted: &[f64], part: f64) -> f64 {
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }
 
+/// Publishes until it is over, with so many messages under way, and counts those that were stored.
+async fn keep_publishing<T, E, F: Future<Output = Result<T, E>>>(
+    publish: impl FnMut(Vec<u8>) -> F,
+    depth: usize,
+    start: Instant,
+    is_over: &AtomicBool,
+    count: &AtomicU64,
+) -> Result<(), E> {
+    let payloads = stream::iter(std::iter::repeat_with(|| payload(start)));
+    let mut stored = pin!(payloads.map(publish).buffered(depth));
+    while !is_over.load(Ordering::Relaxed)
+        && let Some(outcome) = stored.next().await
+    {
+        outcome?;
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
 async fn publish(
     folder: Option<&Path>,
     (publishers, depth): (usize, usize),
@@ -279,17 +290,8 @@ async fn publish(
         let (hub, count, is_over) = (hub.clone(), count.clone(), is_over.clone());
         tasks.spawn(async move {
             let topic = format!("topic:{number}");
-            let payloads = std::iter::repeat_with(|| payload(start));
-            let mut stored = stream::iter(payloads)
-                .map(|payload| hub.publish(&topic, payload))
-                .buffered(depth);
-            while !is_over.load(Ordering::Relaxed)
-                && let Some(outcome) = stored.next().await
-            {
-                outcome?;
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok::<_, heartwire_server::PublishError>(())
+            let publish = |payload| hub.publish(&topic, payload);
+            keep_publishing(publish, depth, start, &is_over, &count).await
         });
     }
     let mut follower = hub.follow("topic:0", SubFrom::Tail)?;
