@@ -106,8 +106,8 @@ export const OUTBOX_BYTES_MAX = 16 << 20
 /** What may be unanswered, unless the server says otherwise, and in any case: nothing stands behind much. */
 export const UNACKED_MAX = 1_024
 export const WINDOW_BYTES = 256 << 10
-/** How long servers remember who published [PUB-9]: an older publish may be stored already. */
-export const PRODUCER_MEMORY_MS = 24 * 3_600_000
+/** How long servers remember who published, less an hour, as two clocks are at work: an older publish may be stored already. [HELLO-10] */
+export const PRODUCER_MEMORY_MS = 23 * 3_600_000
 /** A publish that waits so long makes the client ask, or for some round trips on a slow link. [PUB-11] */
 export const ASK_MS = 2_000
 /** What is in flight is given time at this rate, before its answer, or that of a ping behind it, is missed. */

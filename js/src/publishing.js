@@ -31,7 +31,7 @@ import { ownTopic } from './id.js'
  * @property {string} _topic
  * @property {Payload} _payload
  * @property {number} _bytes of the payload
- * @property {number} _firstSentMs when it first went out; NEVER while it has not
+ * @property {number[]} [_firstSent] when it first went out, on each clock, once it has
  * @property {(stored: { durability: string }) => void} _resolve
  * @property {(error: Error) => void} _reject
  */
@@ -44,10 +44,12 @@ import { ownTopic } from './id.js'
 
 /**
  * @param {import('./link.js').Link} link
+ * @param {import('./platform.js').Platform} platform
  * @param {{ outbox?: OutboxOptions, _producerMemoryMs?: number }} options
  */
-export function makePublishing(link, options) {
-  const { messagesMax = OUTBOX_MESSAGES_MAX, bytesMax = OUTBOX_BYTES_MAX } = options.outbox || {}
+export function makePublishing(link, platform, options) {
+  const { outbox = {}, _producerMemoryMs: memoryMs = PRODUCER_MEMORY_MS } = options
+  const { messagesMax = OUTBOX_MESSAGES_MAX, bytesMax = OUTBOX_BYTES_MAX } = outbox
   /** The outbox, in the order of the numbers. @type {Entry[]} */
   let entries = []
   /** The highest number given out, and the highest ever sent. */
@@ -75,6 +77,8 @@ export function makePublishing(link, options) {
   /** The refused number that is to be given up; 0 if there is none. */
   let skipSeq = 0
 
+  /** The time on both clocks: the first may stand still while the machine sleeps, the second be set back. */
+  const clocksMs = () => [platform.nowMs(), platform.wallMs()]
   const inFlight = () => entries.filter((entry) => entry._seq <= sent)
   const backlogMs = () => Math.floor((sum(inFlight()) * 1_000) / SLOW_BYTES_PER_SECOND)
 
@@ -97,7 +101,7 @@ export function makePublishing(link, options) {
         return
       bytes += entry._bytes
       sent = entry._seq
-      entry._firstSentMs = Math.min(entry._firstSentMs, link._timeMs())
+      entry._firstSent ||= clocksMs()
       highestSent = Math.max(highestSent, sent)
       link._send(pubFrame(entry._topic, entry._seq, entry._payload))
     }
@@ -108,7 +112,7 @@ export function makePublishing(link, options) {
     sent = Math.min(sent, seq - 1)
   }
 
-  /** Takes out what is stored or, for the reason that a code names, given up. @type {(isGone: (entry: Entry) => boolean, code?: string) => void} */
+  /** Takes out what is stored or, for the reason that a code names, given up. @type {(isGone: (entry: Entry) => unknown, code?: string) => void} */
   function settle(isGone, code) {
     entries = entries.filter((entry) => {
       if (!isGone(entry)) return true
@@ -151,7 +155,6 @@ export function makePublishing(link, options) {
         _topic: topic,
         _payload: payload,
         _bytes: bytes,
-        _firstSentMs: NEVER,
         _resolve: resolve,
         _reject: reject,
       })
@@ -161,14 +164,14 @@ export function makePublishing(link, options) {
 
     /** What was sent under the old id may be stored, or taken for the other process's: nobody knows. */
     _clientChanged() {
-      settle((entry) => entry._firstSentMs < NEVER, 'in-doubt')
+      settle((entry) => entry._firstSent, 'in-doubt')
       acked = 0
       server = {}
     },
 
     /** Compares what the server remembers with what this link knows. [HELLO-9] [HELLO-10] [PUB-2] @param {Welcome} welcome */
     _welcomed(welcome) {
-      const { acked: storedSeq, producer_known: isKnown } = welcome
+      const storedSeq = welcome.acked
       const isSameLog = server.log === welcome.log
       if (server.log && !isSameLog) {
         if (storedSeq < acked)
@@ -183,8 +186,11 @@ export function makePublishing(link, options) {
         unacked_bytes_max: windowBytes = NEVER,
       } = welcome.limits || {})
       stored(storedSeq)
-      const forgottenMs = link._timeMs() - (options._producerMemoryMs || PRODUCER_MEMORY_MS)
-      if (isSameLog && !isKnown) settle((entry) => entry._firstSentMs < forgottenMs, 'in-doubt')
+      if (isSameLog && !welcome.producer_known)
+        settle(
+          (entry) => entry._firstSent?.some((sentMs, clock) => clocksMs()[clock] - sentMs > memoryMs),
+          'in-doubt',
+        )
       settle((entry) => entry._bytes > messageBytesMax, 'too-large')
       // The server may have lost numbers with its log, however many. [PUB-8]
       base = entries.length ? entries[0]._seq - 1 : assigned
@@ -230,10 +236,9 @@ export function makePublishing(link, options) {
     /** One was not stored, and what follows it is being discarded. [PUB-5] [PUB-6] @type {(seq: number, code: string, retryMs?: number) => void} */
     nack(seq, code, retryMs) {
       if (seq > highestSent) breach('PUB-5')
-      const mayPass = code === 'unavailable' || code === 'rate'
       restartWaiting()
       resendFrom(seq)
-      if (mayPass)
+      if (code === 'unavailable' || code === 'rate')
         resendMs = link._timeMs() + (retryMs === undefined ? link._backoff._soonMs() : link._backoff._namedMs(retryMs))
       else settle((entry) => entry._seq === seq, code)
       if (!entries.some((entry) => entry._seq === seq)) skipSeq = seq

@@ -53,7 +53,7 @@ export function v1Mode(link, platform, options) {
   }
 
   // Beside what these know, each frame of the server's has a method of its name.
-  const mode = Object.assign(makeFollowing(link, options._topicsMax), makePublishing(link, options), makeJudge(), {
+  const mode = Object.assign(makeFollowing(link, options._topicsMax), makePublishing(link, platform, options), makeJudge(), {
     _protocols: [SUBPROTOCOL],
 
     /** @type {(attempt: number, subprotocol: string, token?: string) => void} */

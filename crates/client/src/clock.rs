@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use heartwire_proto::Time;
+use heartwire_proto::{Time, WallTime};
 use tokio::time::Instant;
 
 /// How often the clocks are compared and the socket is asked for progress. No portable system call
@@ -75,6 +75,12 @@ fn lead_ms(now: Time, wall: SystemTime) -> i128 {
         Err(before) => -i128::from(millis(before.duration())),
     };
     wall_ms - i128::from(now.as_millis())
+}
+
+/// The moment on the wall clock; 1970 for everything before.
+pub(crate) fn wall_time(wall: SystemTime) -> WallTime {
+    let since = wall.duration_since(UNIX_EPOCH);
+    WallTime::from_unix_millis(since.map_or(0, millis))
 }
 
 fn millis(span: Duration) -> u64 {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use heartwire_proto::client::{
     ClientConfig, ClientSession, Ending, Event, Input, Now, Output, Status, Transmit,
@@ -16,7 +16,7 @@ use heartwire_proto::{Attempt, ClientId, Close, Seq, Time, TopicName};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::clock::{Clock, random};
+use crate::clock::{Clock, random, wall_time};
 use crate::error::SubscribeError;
 use crate::events::{EVENTS_MAX, is_told};
 use crate::publish::{Outcome, Publish, PublishError, Stored};
@@ -177,6 +177,7 @@ impl Shared {
     pub(crate) fn now(&self) -> Now {
         Now {
             time: self.clock.time(),
+            wall: wall_time(SystemTime::now()),
             random: random(),
         }
     }

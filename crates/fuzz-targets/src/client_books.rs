@@ -10,7 +10,7 @@ use heartwire_proto::client::{
 };
 use heartwire_proto::frame::{GapReason, Payload, SubFrom};
 use heartwire_proto::outbox::OutboxLimits;
-use heartwire_proto::{Attempt, ClientId, Cursor, Seq, Time, TopicName};
+use heartwire_proto::{Attempt, ClientId, Cursor, Seq, Time, TopicName, WallTime};
 
 const TOPICS_MAX: usize = 2;
 const MESSAGES_MAX: usize = 5;
@@ -91,6 +91,7 @@ impl ClientBooks {
     pub fn now(&mut self) -> Now {
         Now {
             time: self.time,
+            wall: WallTime::from_unix_millis(self.time.as_millis()),
             random: self.dice.roll_wide(),
         }
     }

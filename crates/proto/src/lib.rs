@@ -27,4 +27,4 @@ pub use id::{
     TopicRef,
 };
 pub use limits::Limits;
-pub use time::{Time, WallTime};
+pub use time::{Clocks, Time, WallTime};

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use crate::frame::Payload;
 use crate::id::{Seq, TopicName};
-use crate::time::Time;
+use crate::time::Clocks;
 
 /// What an outbox holds at most.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -71,7 +71,7 @@ pub struct Entry {
     /// What.
     pub payload: Payload,
     /// When it was first handed to a transport, if ever.
-    pub first_sent: Option<Time>,
+    pub first_sent: Option<Clocks>,
 }
 
 /// Publishes in the order of their numbers.
@@ -177,7 +177,7 @@ impl Outbox {
 
     /// Takes the next publish to send, if the window has room for it. One that is larger than the
     /// window travels alone.
-    pub fn send_next(&mut self, window: Window, now: Time) -> Option<&Entry> {
+    pub fn send_next(&mut self, window: Window, now: Clocks) -> Option<&Entry> {
         let entry = self.entries.get_mut(self.sent)?;
         let in_flight_bytes = self.sent_bytes + entry.payload.len();
         let fits = self.sent == 0 || in_flight_bytes as u64 <= window.bytes_max;
@@ -254,6 +254,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::{Time, WallTime};
 
     const WIDE: Window = Window {
         base: Seq::ZERO,
@@ -279,13 +280,13 @@ mod tests {
             push(&mut outbox, "ab").unwrap();
         }
         for _ in 0..sent {
-            assert!(outbox.send_next(WIDE, Time::ZERO).is_some());
+            assert!(outbox.send_next(WIDE, Clocks::default()).is_some());
         }
         outbox
     }
 
     fn next(outbox: &mut Outbox, window: Window) -> Option<Seq> {
-        let entry = outbox.send_next(window, Time::ZERO);
+        let entry = outbox.send_next(window, Clocks::default());
         entry.map(|entry| entry.seq)
     }
 
@@ -379,7 +380,10 @@ mod tests {
     #[test]
     fn the_first_sending_is_remembered() {
         let mut outbox = filled(1, 0);
-        let moment = |millis| Time::from_millis(millis);
+        let moment = |millis| Clocks {
+            time: Time::from_millis(millis),
+            wall: WallTime::default(),
+        };
         outbox.send_next(WIDE, moment(7));
         outbox.resend_all();
         let entry = outbox.send_next(WIDE, moment(9)).unwrap();

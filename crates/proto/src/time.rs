@@ -59,7 +59,8 @@ impl fmt::Debug for Time {
 
 /// A moment on the wall clock, in milliseconds since 1970-01-01 UTC.
 ///
-/// It labels messages for people; nothing is decided by it, because wall clocks jump.
+/// It labels messages for people. Nothing is decided by it alone, because wall clocks jump, but that a
+/// client would rather ask than repeat itself `[HELLO-10]`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct WallTime(u64);
 
@@ -72,5 +73,39 @@ impl WallTime {
     /// Milliseconds since 1970-01-01 UTC.
     pub const fn as_unix_millis(self) -> u64 {
         self.0
+    }
+}
+
+/// One moment on both clocks. A monotonic one may stand still while the machine sleeps, and a wall clock
+/// may be set back: together they miss time that has passed only if both do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Clocks {
+    /// On the monotonic clock.
+    pub time: Time,
+    /// On the wall clock.
+    pub wall: WallTime,
+}
+
+impl Clocks {
+    /// How long ago `earlier` was, by the clock that says longer.
+    ///
+    /// ```
+    /// use heartwire_proto::{Clocks, Time, WallTime};
+    /// use std::time::Duration;
+    ///
+    /// let at = |time, wall| Clocks {
+    ///     time: Time::from_millis(time),
+    ///     wall: WallTime::from_unix_millis(wall),
+    /// };
+    /// let hour = 3_600_000;
+    /// let slept = at(1_000, hour).since(at(0, 0));
+    /// assert_eq!(slept, Duration::from_secs(3_600));
+    /// let set_back = at(hour, 0).since(at(0, hour));
+    /// assert_eq!(set_back, Duration::from_secs(3_600));
+    /// ```
+    pub fn since(self, earlier: Self) -> Duration {
+        let wall_ms = self.wall.0.saturating_sub(earlier.wall.0);
+        let by_wall = Duration::from_millis(wall_ms);
+        self.time.since(earlier.time).max(by_wall)
     }
 }

@@ -8,7 +8,7 @@ use heartwire_proto::client::{
     Transmit,
 };
 use heartwire_proto::frame::{Message, Payload};
-use heartwire_proto::{Attempt, ClientId, Time, TopicName};
+use heartwire_proto::{Attempt, ClientId, Time, TopicName, WallTime};
 use support::driver::WELCOME;
 
 const ATTEMPT: Attempt = Attempt(1);
@@ -23,6 +23,7 @@ struct Bare {
 fn at(millis: u64) -> Now {
     Now {
         time: Time::from_millis(millis),
+        wall: WallTime::default(),
         random: 1 << 127,
     }
 }

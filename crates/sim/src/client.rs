@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use heartwire_proto::client::{ClientConfig, ClientSession, Now};
 use heartwire_proto::frame::SubFrom;
 use heartwire_proto::outbox::OutboxLimits;
-use heartwire_proto::{Attempt, ClientId, Cursor, Seq, Time, TopicName};
+use heartwire_proto::{Attempt, ClientId, Cursor, Seq, Time, TopicName, WallTime};
 
 use crate::oracle::{Dials, Mark};
 use crate::rng::Rng;
@@ -126,6 +126,7 @@ impl Client {
     pub(crate) fn moment(&self, now: u64, rng: &mut Rng) -> Now {
         Now {
             time: Time::from_millis(now - self.behind_ms),
+            wall: WallTime::from_unix_millis(now),
             random: rng.u128(),
         }
     }

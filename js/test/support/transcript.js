@@ -150,6 +150,7 @@ class Player {
     else if (step.closed) socket(step.closed).close(step.code, step.reason)
     else if (step.advance_ms) return platform.advance(step.advance_ms)
     else if (step.freeze_ms) return void (platform.timeMs += step.freeze_ms)
+    else if (step.machine_sleeps_ms) return void (platform.wallOffsetMs += step.machine_sleeps_ms)
     else if ('random' in step) this.draw = step.random
     else throw new Error(`no such step: ${JSON.stringify(step)}`)
     platform.runDue()

@@ -6,19 +6,29 @@ use super::event::Event;
 use crate::close::{Close, CloseCode};
 use crate::frame::{Message, Payload};
 use crate::id::{Attempt, Token};
-use crate::time::Time;
+use crate::time::{Clocks, Time, WallTime};
 
 /// The moment of an input, and randomness for whatever it makes the session draw.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Now {
     /// The driver's monotonic clock; it should go on while the machine sleeps, if it can.
     pub time: Time,
+    /// The wall clock, which goes on while the machine sleeps, and may jump.
+    pub wall: WallTime,
     /// 128 fresh random bits. They must come from a secure source, as a client id may be drawn
     /// from them; the top 64 are the fraction that delays are drawn with.
     pub random: u128,
 }
 
 impl Now {
+    /// The moment on both clocks.
+    pub(super) const fn clocks(self) -> Clocks {
+        Clocks {
+            time: self.time,
+            wall: self.wall,
+        }
+    }
+
     /// The top 64 bits of the random number: a fraction for delays.
     pub(super) const fn fraction(self) -> u64 {
         (self.random >> 64) as u64

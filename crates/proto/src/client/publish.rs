@@ -54,7 +54,7 @@ impl Publishing {
     /// The next publish to write.
     pub(super) fn next(&mut self, now: Now) -> Option<Payload> {
         let first_in_flight = self.outbox.in_flight() == 0;
-        let entry = self.outbox.send_next(self.window, now.time)?;
+        let entry = self.outbox.send_next(self.window, now.clocks())?;
         let frame = ClientFrame::Pub {
             topic: entry.topic.as_topic(),
             seq: entry.seq,
@@ -164,7 +164,7 @@ impl ClientSession {
         let memory = self.config.producer_memory;
         let old = self.publishing.outbox.give_up(|entry| {
             let sent = entry.first_sent;
-            sent.is_some_and(|sent| now.time.since(sent) > memory)
+            sent.is_some_and(|sent| now.clocks().since(sent) > memory)
         });
         self.tell_each(old, |seq| Event::InDoubt { seq });
     }

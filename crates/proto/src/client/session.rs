@@ -26,9 +26,13 @@ use crate::time::Time;
 ///
 /// ```
 /// use heartwire_proto::client::{ClientConfig, ClientSession, Input, Now, Output};
-/// use heartwire_proto::{ClientId, Time};
+/// use heartwire_proto::{ClientId, Time, WallTime};
 ///
-/// let now = |millis| Now { time: Time::from_millis(millis), random: 1 << 127 };
+/// let now = |millis| Now {
+///     time: Time::from_millis(millis),
+///     wall: WallTime::from_unix_millis(1_800_000_000_000 + millis),
+///     random: 1 << 127,
+/// };
 /// let mut session = ClientSession::new(ClientConfig::default(), ClientId::from_random(7));
 /// session.start(now(0));
 /// let dial = std::iter::from_fn(|| session.poll_output())

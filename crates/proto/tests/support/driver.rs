@@ -8,7 +8,7 @@ use heartwire_proto::client::{
 };
 use heartwire_proto::close::Close;
 use heartwire_proto::frame::Message;
-use heartwire_proto::{Attempt, ClientId, Time};
+use heartwire_proto::{Attempt, ClientId, Time, WallTime};
 
 /// What the session did on the wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,10 +23,15 @@ pub enum Wire {
 pub struct Driver {
     pub session: ClientSession,
     pub time: Time,
+    /// How far the wall clock is ahead.
+    pub wall_offset_ms: u64,
     pub random: u64,
     pub wire: VecDeque<Wire>,
     pub events: VecDeque<Event>,
 }
+
+/// The wall clock of a driver that begins.
+const WALL_OFFSET_MS: u64 = 1_800_000_000_000;
 
 /// So often a session may ask to be served at one moment; more is a livelock.
 const TIMEOUTS_MAX: usize = 1_000;
@@ -36,6 +41,7 @@ impl Driver {
         Self {
             session: ClientSession::new(config, client),
             time: Time::ZERO,
+            wall_offset_ms: WALL_OFFSET_MS,
             random,
             wire: VecDeque::new(),
             events: VecDeque::new(),
@@ -52,6 +58,7 @@ impl Driver {
     pub fn now(&self) -> Now {
         Now {
             time: self.time,
+            wall: WallTime::from_unix_millis(self.wall_offset_ms + self.time.as_millis()),
             random: u128::from(self.random) << 64,
         }
     }

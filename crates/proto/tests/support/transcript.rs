@@ -193,6 +193,8 @@ impl Runner {
             driver.advance_ms(span);
         } else if let Some(span) = step["freeze_ms"].as_u64() {
             driver.time = driver.time + Duration::from_millis(span);
+        } else if let Some(span) = step["machine_sleeps_ms"].as_u64() {
+            driver.wall_offset_ms += span;
         } else if let Some(random) = fraction(&step["random"]) {
             driver.random = random;
         } else {

@@ -8,7 +8,7 @@ use heartwire_proto::client::{
     ClientConfig, ClientSession, Event, Input, Now, Output, Status, Transmit,
 };
 use heartwire_proto::frame::Payload;
-use heartwire_proto::{Attempt, ClientId, Time};
+use heartwire_proto::{Attempt, ClientId, Time, WallTime};
 use heartwire_testing::Dice;
 
 use super::peer::Peer;
@@ -50,6 +50,7 @@ impl Net {
     pub fn now(&mut self) -> Now {
         Now {
             time: self.time,
+            wall: WallTime::default(),
             random: self.dice.roll_wide(),
         }
     }

@@ -131,6 +131,7 @@ impl State {
     const fn now(&self) -> Now {
         Now {
             time: Time::from_millis(self.now_ms),
+            wall: WallTime::from_unix_millis(0),
             random: u128::MAX / 2,
         }
     }
