@@ -62,11 +62,17 @@ pub enum Bug {
     MemoryPassesDisk,
     /// Messages are too old at half their age.
     TooOldEarly,
+    /// A server that starts takes producers to have been silent since its log began.
+    ProducersRestoredOld,
+    /// What a server may have stored and forgotten is sent to it again.
+    ForgottenResent,
+    /// Time for which a client's machine slept does not count.
+    SleepNotCounted,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::AckBeforeSync,
         Self::DeliverBeforeSync,
         Self::NoDedup,
@@ -93,6 +99,9 @@ impl Bug {
         Self::PlaceNotMoved,
         Self::MemoryPassesDisk,
         Self::TooOldEarly,
+        Self::ProducersRestoredOld,
+        Self::ForgottenResent,
+        Self::SleepNotCounted,
     ];
 }
 

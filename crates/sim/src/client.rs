@@ -1,6 +1,7 @@
 //! One simulated client: the real session, a socket, a clock of its own, and an application.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use heartwire_proto::client::{ClientConfig, ClientSession, Now};
 use heartwire_proto::frame::SubFrom;
@@ -76,11 +77,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A process that begins at `now` with the topics that an earlier one saved.
+    /// A process that begins at `now` with the topics that an earlier one saved, and takes servers to
+    /// remember a producer for so long.
     pub(crate) fn born(
         life: u32,
         saved: BTreeMap<TopicName, Topic>,
         now: u64,
+        producer_memory: Duration,
         rng: &mut Rng,
     ) -> Self {
         let sees_acknowledgements = rng.per_mille(700);
@@ -91,6 +94,7 @@ impl Client {
                 bytes_max: 1 << 20,
             },
             heartbeat_interval: None,
+            producer_memory,
             sees_acknowledgements,
             ..ClientConfig::default()
         };

@@ -114,6 +114,10 @@ impl Profile {
         profile.per_mille[Fault::CleanStop.index()] = aside.pick(&[0, 400]);
         profile.draw_log(&mut aside);
         profile.per_mille[Fault::FailedJob.index()] = aside.pick(&[0, 0, 200]);
+        if aside.below(4) == 0 {
+            let log = &mut Arc::make_mut(&mut profile.hub).log;
+            log.producer_age_max = Duration::from_secs(aside.pick(&[5, 15, 40]));
+        }
         profile
     }
 
@@ -158,6 +162,12 @@ impl Profile {
     /// Whether topics are forgotten that are silent for long.
     pub(crate) fn forgets_topics(&self) -> bool {
         self.hub.log.topic_age_max < LogConfig::default().topic_age_max
+    }
+
+    /// How long the server remembers a producer, as clients reckon with it: a little less.
+    pub(crate) fn producer_memory(&self) -> Duration {
+        let server_s = self.hub.log.producer_age_max;
+        server_s - server_s / 20
     }
 
     /// How long until the next fault of a timed kind; nothing where the seed has none.

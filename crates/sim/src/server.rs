@@ -194,6 +194,8 @@ pub(crate) struct Server {
     pub(crate) process: Process,
     /// Rises with each start.
     pub(crate) starts: u32,
+    /// How far its clock is behind the world's, in milliseconds: each process goes on from the log's time.
+    pub(crate) behind_ms: u64,
     pub(crate) hub: HubState<WireId>,
     pub(crate) conns: BTreeMap<WireId, Conn>,
     pub(crate) backend: Backend,
@@ -229,6 +231,7 @@ impl Server {
         Self {
             process: Process::Runs { since: 0 },
             starts: 1,
+            behind_ms: 0,
             hub: empty_hub(config, rng.u128()),
             storage,
             conns: BTreeMap::new(),

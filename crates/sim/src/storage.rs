@@ -94,6 +94,8 @@ impl Storage {
                 segment_bytes,
                 batch_bytes_max: segment_bytes / 2,
                 topic_age_max: log.policy.retention.age_max + log.topic_age_max + REMEMBERED,
+                // Twice as long as the log, as by default.
+                producer_age_max: log.producer_age_max * 2,
                 verified_bytes_max,
                 ..StoreConfig::default()
             },

@@ -29,6 +29,10 @@ impl Log {
         let mut producers = recovered.producers;
         keep_latest(&mut producers, log.config.producers_max, |known| known.2);
         for (id, seq, published) in producers {
+            let published = match planted::has(Bug::ProducersRestoredOld) {
+                true => Time::ZERO,
+                false => published,
+            };
             if !planted::has(Bug::DedupForgottenAtRestart) {
                 log.producers.restore(id, seq, published);
             }

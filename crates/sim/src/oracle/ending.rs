@@ -97,12 +97,12 @@ impl Oracle {
         let published = self.published.get(&mark);
         let is_stored = |of: &&Published| of.fate == Fate::Stored && !of.is_shared;
         let stored = published.filter(is_stored);
-        let Some(stored_ms) = stored.map(|published| published.told_at_ms) else {
+        let Some(stored_ms) = stored.map(|published| published.server_told_at_ms) else {
             return;
         };
         let is_once = self.losses.is_empty() && !self.may_be_damaged();
         let until_ms = stored_ms + self.age_max_ms + LOOKS_EVERY_MS;
-        if self.messages_age && is_once && until_ms < self.now {
+        if self.messages_age && is_once && until_ms < self.server_now() {
             let what = format!(
                 "{mark} was stored by {stored_ms} ms, and outlives {} ms",
                 self.age_max_ms

@@ -117,6 +117,8 @@ struct Published {
     at_ms: u64,
     /// When its publisher was told of it.
     told_at_ms: u64,
+    /// The same on the server's clock, by which messages age.
+    server_told_at_ms: u64,
     /// Two processes have the id under which it goes: both may store it, or neither, as the numbers
     /// of one pass for repetitions of the other's. The protocol finds most of such pairs, not all.
     is_shared: bool,
@@ -126,6 +128,8 @@ struct Published {
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) now: u64,
+    /// How far the server's clock is behind.
+    pub(crate) server_behind_ms: u64,
     published: BTreeMap<Mark, Published>,
     /// How many were published to each topic.
     counts: BTreeMap<TopicName, u64>,
@@ -165,6 +169,10 @@ impl Oracle {
             at_ms,
             what: what.into(),
         });
+    }
+
+    const fn server_now(&self) -> u64 {
+        self.now - self.server_behind_ms
     }
 
     pub(crate) const fn violation(&self) -> Option<&Violation> {
@@ -245,6 +253,7 @@ impl Oracle {
             fate,
             at_ms: self.now,
             told_at_ms: self.now,
+            server_told_at_ms: self.server_now(),
             is_shared: false,
         };
         self.published.insert(mark, published);
@@ -267,6 +276,7 @@ impl Oracle {
         if before != Fate::Stored {
             published.fate = fate;
             published.told_at_ms = self.now;
+            published.server_told_at_ms = self.now - self.server_behind_ms;
         }
         let is_shared = published.is_shared;
         if is_shared {

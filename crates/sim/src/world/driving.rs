@@ -368,7 +368,8 @@ impl World {
         saved: std::collections::BTreeMap<TopicName, Topic>,
     ) {
         self.lives += 1;
-        let it = Client::born(self.lives, saved, self.now, &mut self.rng);
+        let memory = self.profile.producer_memory();
+        let it = Client::born(self.lives, saved, self.now, memory, &mut self.rng);
         note!(self, "client {client}: begins as life {}", it.life);
         match self.clients.get_mut(client) {
             Some(held) => *held = it,

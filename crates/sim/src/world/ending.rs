@@ -159,7 +159,7 @@ impl World {
     /// Reads everything that the log holds, as readers inside the server do.
     fn read_log(&mut self) -> Vec<FinalTopic> {
         // In memory messages are too old when the second has passed, and not before.
-        while self.server.hub.expire(self.time()) {}
+        while self.server.hub.expire(self.server_time()) {}
         let names = self.topics.clone();
         names
             .iter()

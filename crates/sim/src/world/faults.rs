@@ -389,5 +389,8 @@ impl World {
         note!(self, "server: starts");
         self.server.process = Process::Runs { since };
         self.open_log();
+        let log_ms = self.server.hub.log().clock().as_millis();
+        self.server.behind_ms = self.now - log_ms;
+        self.oracle.server_behind_ms = self.server.behind_ms;
     }
 }

@@ -190,8 +190,9 @@ impl World {
         world
     }
 
-    pub(crate) const fn time(&self) -> Time {
-        Time::from_millis(self.now)
+    /// The time on the server's clock.
+    pub(crate) const fn server_time(&self) -> Time {
+        Time::from_millis(self.now - self.server.behind_ms)
     }
 
     pub(crate) fn schedule(&mut self, after_ms: u64, happening: Happening) {

@@ -30,7 +30,7 @@ enum Turn {
 impl World {
     pub(crate) fn server_now(&mut self) -> Now {
         Now {
-            time: self.time(),
+            time: self.server_time(),
             wall: WallTime::from_unix_millis(WALL_MS + self.now),
             random: self.rng.u64(),
         }
@@ -39,18 +39,20 @@ impl World {
     /// A connection has been upgraded.
     pub(crate) fn accept(&mut self, wire: WireId) {
         let config = self.server.hub.config().clone();
-        let connection = Connection::v1(config, Peer::default(), Vec::new(), self.time());
+        let connection = Connection::v1(config, Peer::default(), Vec::new(), self.server_time());
         self.server.conns.insert(wire, Conn::new(connection));
     }
 
     pub(crate) fn server_due_at(&self) -> Option<u64> {
-        let deadline = |conn: &Conn| conn.connection.deadline().as_millis();
+        let deadline = |conn: &Conn| conn.connection.deadline();
         let all = self.server.conns.values().map(deadline);
-        all.min().filter(|_| self.server.runs())
+        let first = all.min().filter(|_| self.server.runs())?;
+        Some(first.as_millis().saturating_add(self.server.behind_ms))
     }
 
     pub(crate) fn due_connection(&self) -> Option<WireId> {
-        let due = |conn: &Conn| conn.connection.deadline().as_millis() <= self.now;
+        let time = self.server_time();
+        let due = |conn: &Conn| conn.connection.deadline() <= time;
         let mut all = self.server.conns.iter();
         all.find(|(_, conn)| due(conn)).map(|(wire, _)| *wire)
     }
@@ -87,7 +89,7 @@ impl World {
     }
 
     fn turn(&mut self, wire: WireId, conn: &mut Conn, is_due: bool) -> Turn {
-        let time = self.time();
+        let time = self.server_time();
         let is_end = self.take_input(wire, conn);
         if is_due && !is_end && self.is_over(wire, conn, time) {
             return Turn::Abandons;
@@ -217,12 +219,13 @@ impl World {
             .wires
             .get(&wire)
             .map_or(0, |wire| wire.down.unacknowledged());
-        conn.connection.measured(unacknowledged as u64, self.time());
+        conn.connection
+            .measured(unacknowledged as u64, self.server_time());
     }
 
     /// Fills and writes until nothing is left, or the socket is full; no when it is broken.
     pub(super) fn pump(&mut self, wire: WireId, conn: &mut Conn) -> bool {
-        let time = self.time();
+        let time = self.server_time();
         loop {
             if conn.may_have_more {
                 conn.fill(&mut self.server.hub, time);
@@ -284,7 +287,7 @@ impl World {
         let wires: Vec<_> = self.server.conns.keys().copied().collect();
         for wire in wires {
             let conn = self.server.conns.get(&wire);
-            let is_due = conn.is_some_and(|conn| conn.connection.deadline() <= self.time());
+            let is_due = conn.is_some_and(|conn| conn.connection.deadline() <= self.server_time());
             self.serve(wire, is_due);
         }
     }

@@ -36,7 +36,7 @@ impl World {
             }
         }
         if self.server.runs() {
-            while self.server.hub.expire(self.time()) {}
+            while self.server.hub.expire(self.server_time()) {}
             self.call_readers(true);
             self.begin_writing();
             if self.server.fails_at.is_some_and(|at| at <= self.now) {
