@@ -108,7 +108,8 @@ pub(crate) struct Producer {
     in_flight: u32,
     /// The bytes of their payloads.
     in_flight_bytes: u32,
-    last_published: Time,
+    /// When it last published or said hello; of one that a disk remembers, when it last published.
+    last_heard: Time,
     /// Under which key the calendar holds it: never later than it is due, often earlier.
     listed: Time,
 }
@@ -199,14 +200,14 @@ impl Producers {
             let Some(producer) = self.by_id.get_mut(&id) else {
                 continue;
             };
-            if producer.last_published == listed && producer.in_flight == 0 {
+            if producer.last_heard == listed && producer.in_flight == 0 {
                 self.by_id.remove(&id);
             } else {
                 // Whoever is in flight published a moment ago: it goes behind everybody else.
                 let behind = self.calendar.last().map_or(listed, |last| last.0);
                 producer.listed = match producer.in_flight > 0 {
-                    true => behind.max(producer.last_published),
-                    false => producer.last_published,
+                    true => behind.max(producer.last_heard),
+                    false => producer.last_heard,
                 };
                 self.calendar.insert((producer.listed, id));
             }
@@ -224,28 +225,35 @@ impl Producers {
                 durable: Seq::ZERO,
                 in_flight: 0,
                 in_flight_bytes: 0,
-                last_published: now,
+                last_heard: now,
                 listed: now,
             }
         });
         producer.appended = seq;
         producer.in_flight += 1;
         producer.in_flight_bytes += payload_bytes;
-        producer.last_published = now;
+        producer.last_heard = now;
+    }
+
+    /// A known producer has said hello, or repeats itself: it is remembered for as long from now on.
+    pub(crate) fn heard(&mut self, id: ProducerId, now: Time) {
+        if let Some(producer) = self.by_id.get_mut(&id) {
+            producer.last_heard = producer.last_heard.max(now);
+        }
     }
 
     /// A producer that a disk remembered.
-    pub(crate) fn restore(&mut self, id: ProducerId, durable: Seq, last_published: Time) {
+    pub(crate) fn restore(&mut self, id: ProducerId, durable: Seq, last_heard: Time) {
         let producer = Producer {
             appended: durable,
             durable,
             in_flight: 0,
             in_flight_bytes: 0,
-            last_published,
-            listed: last_published,
+            last_heard,
+            listed: last_heard,
         };
         if self.by_id.insert(id, producer).is_none() {
-            self.calendar.insert((last_published, id));
+            self.calendar.insert((last_heard, id));
         }
     }
 
@@ -294,8 +302,8 @@ impl Producers {
             };
             if producer.in_flight > 0 {
                 producer.listed = now;
-            } else if producer.last_published > listed {
-                producer.listed = producer.last_published;
+            } else if producer.last_heard > listed {
+                producer.listed = producer.last_heard;
             } else {
                 self.by_id.remove(&id);
                 continue;
