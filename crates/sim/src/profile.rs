@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heartwire_hub::{HubConfig, LogConfig, Retention};
+use heartwire_log::store::StoreConfig;
 use heartwire_log::{Pattern, Policy};
 use heartwire_proto::Limits;
 use heartwire_proto::frame::Durability;
@@ -24,6 +25,8 @@ pub(crate) enum Backend {
     Disk {
         /// How large a segment is.
         segment_bytes: u32,
+        /// The zeros behind a frame end with a block of so many bytes.
+        block_bytes: u32,
         /// How much of the segments with indexes is read when the log is opened, in bytes.
         verified_bytes_max: u64,
     },
@@ -118,6 +121,13 @@ impl Profile {
             let log = &mut Arc::make_mut(&mut profile.hub).log;
             log.producer_age_max = Duration::from_secs(aside.pick(&[5, 15, 40]));
         }
+        let is_hit = profile.per_mille[Fault::BitFlip.index()] > 0;
+        if let Backend::Disk { block_bytes, .. } = &mut profile.backend
+            && !is_hit
+        {
+            // What stood in a file before stands closer behind the frames.
+            *block_bytes = aside.pick(&[1, 64, *block_bytes]);
+        }
         profile
     }
 
@@ -126,6 +136,7 @@ impl Profile {
         let Backend::Disk {
             segment_bytes,
             verified_bytes_max,
+            ..
         } = &mut self.backend
         else {
             return;
@@ -195,6 +206,7 @@ fn draw_backend(rng: &mut Rng) -> Backend {
         1 => Backend::Ideal,
         _ => Backend::Disk {
             segment_bytes,
+            block_bytes: StoreConfig::default().block_bytes,
             verified_bytes_max: 0,
         },
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use heartwire_hub::{Connection, Filled, HubConfig, HubState, Lsn, ProducerKey, Step};
+use heartwire_log::store::StoreConfig;
 use heartwire_proto::frame::Hello;
 use heartwire_proto::limits::HEADER_BYTES_MAX;
 use heartwire_proto::{Attempt, ClientId, LogId, Time};
@@ -224,8 +225,17 @@ impl Server {
         let storage = match backend {
             Backend::Disk {
                 segment_bytes,
+                block_bytes,
                 verified_bytes_max,
-            } => Some(Storage::new(&config.log, segment_bytes, verified_bytes_max)),
+            } => Some(Storage::new(
+                &config.log,
+                StoreConfig {
+                    segment_bytes,
+                    block_bytes,
+                    verified_bytes_max,
+                    ..StoreConfig::default()
+                },
+            )),
             Backend::Memory | Backend::Ideal => None,
         };
         Self {

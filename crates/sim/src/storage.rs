@@ -87,17 +87,17 @@ pub(crate) enum Loaded {
 }
 
 impl Storage {
-    pub(crate) fn new(log: &LogConfig, segment_bytes: u32, verified_bytes_max: u64) -> Self {
+    /// An empty disk, for a log like that; the bounds of the store that depend on the log's are chosen
+    /// here.
+    pub(crate) fn new(log: &LogConfig, config: StoreConfig) -> Self {
         Self {
             disk: CrashDisk::new(),
             config: StoreConfig {
-                segment_bytes,
-                batch_bytes_max: segment_bytes / 2,
+                batch_bytes_max: config.segment_bytes / 2,
                 topic_age_max: log.policy.retention.age_max + log.topic_age_max + REMEMBERED,
                 // Twice as long as the log, as by default.
                 producer_age_max: log.producer_age_max * 2,
-                verified_bytes_max,
-                ..StoreConfig::default()
+                ..config
             },
             running: None,
             batch: Batch::default(),

@@ -11,6 +11,17 @@ use std::ops::Range;
 
 use super::dice::Dice;
 
+/// What a device reads and writes as a whole, in bytes.
+const BLOCK_BYTES: usize = 4 * 1024;
+
+/// The numbers of the blocks in which these bytes are.
+fn blocks(range: &Range<usize>) -> Range<usize> {
+    match range.is_empty() {
+        true => 0..0,
+        false => range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES),
+    }
+}
+
 /// A change that no sync has made durable.
 #[derive(Clone, Debug)]
 enum Change {
@@ -24,7 +35,8 @@ pub(super) struct Content {
     cache: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Change>,
-    /// Bytes that cannot be read until they are written to: a device puts others in their place.
+    /// The numbers of blocks that cannot be read until they are written to as a whole: a device puts
+    /// others in their place.
     worn_out: BTreeSet<usize>,
 }
 
@@ -41,6 +53,19 @@ impl Content {
         &self.cache
     }
 
+    /// Whether all that this writes to can be written: a system reads what it keeps of a block.
+    pub(super) fn takes(&self, range: Range<usize>) -> bool {
+        let mut touched = self.worn_out.range(blocks(&range));
+        touched.all(|block| self.replaces(&range, *block))
+    }
+
+    /// Whether nothing of a block stays that is written to there.
+    fn replaces(&self, range: &Range<usize>, block: usize) -> bool {
+        let start = block * BLOCK_BYTES;
+        let end = (start + BLOCK_BYTES).min(self.cache.len().max(range.end));
+        range.start <= start && end <= range.end
+    }
+
     pub(super) fn write(&mut self, position: usize, bytes: &[u8]) {
         let change = Change::Write {
             position,
@@ -48,8 +73,10 @@ impl Content {
         };
         change.apply(&mut self.cache);
         self.pending.push(change);
-        let is_spared = |at: &usize| !(position..position + bytes.len()).contains(at);
-        self.worn_out.retain(is_spared);
+        let written = position..position + bytes.len();
+        let mut worn_out = std::mem::take(&mut self.worn_out);
+        worn_out.retain(|block| !self.replaces(&written, *block));
+        self.worn_out = worn_out;
     }
 
     pub(super) fn set_len(&mut self, len: usize) {
@@ -84,11 +111,11 @@ impl Content {
     }
 
     pub(super) fn wear_out(&mut self, position: usize) {
-        self.worn_out.insert(position);
+        self.worn_out.insert(position / BLOCK_BYTES);
     }
 
     pub(super) fn is_worn_out(&self, range: Range<usize>) -> bool {
-        self.worn_out.range(range).next().is_some()
+        self.worn_out.range(blocks(&range)).next().is_some()
     }
 
     /// A sector goes to the device as it stood after any of the changes to it, each sector for

@@ -168,8 +168,8 @@ impl CrashDisk {
         }
     }
 
-    /// The device does not give a byte of a file back any more, nor those that are read with it, until
-    /// somebody writes to it.
+    /// The device does not give the block of 4 KiB back any more in which a byte of a file is, until
+    /// somebody writes all of it. To write a part of it, a system would read the rest first, and fails.
     pub fn wear_out(&self, name: &str, position: u64) {
         if let Some(node) = self.inner().folder.get(name) {
             content(node).wear_out(position as usize);
@@ -423,6 +423,9 @@ impl DiskFile for CrashFile {
                 return Err(error);
             }
         };
+        if !content(&self.node).takes(position..position + bytes.len()) {
+            return Err(unreadable());
+        }
         let before = content(&self.node).cached().len();
         inner.grow(before, before.max(position + bytes.len()))?;
         content(&self.node).write(position, bytes);

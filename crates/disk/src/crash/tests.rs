@@ -85,20 +85,37 @@ fn a_copy_goes_its_own_way() {
 }
 
 #[test]
-fn what_the_device_does_not_give_back_fails_alone_until_it_is_written_to() {
+fn what_the_device_does_not_give_back_fails_alone_until_all_of_its_block_is_written() {
     let disk = CrashDisk::new();
-    disk.put("f", vec![7; 100]);
-    disk.wear_out("f", 50);
+    disk.put("f", vec![7; 10_000]);
+    disk.wear_out("f", 5_000);
     let file = disk.open("f").unwrap();
-    let mut bytes = [0; 10];
-    for (position, is_readable) in [(0, true), (40, true), (41, false), (50, false), (51, true)] {
-        let read = file.read_at(&mut bytes, position);
-        let is_unread = read.as_ref().err().is_some_and(crate::is_unreadable);
-        assert_eq!(is_unread, !is_readable, "{position}: {read:?}");
+    let is_unread = |position| {
+        let read = file.read_at(&mut [0; 10], position);
+        read.as_ref().err().is_some_and(crate::is_unreadable)
+    };
+    for (position, expected) in [
+        (0, false),
+        (4_086, false),
+        (4_087, true),
+        (5_000, true),
+        (8_191, true),
+        (8_192, false),
+    ] {
+        assert_eq!(is_unread(position), expected, "{position}");
     }
-    file.write_at(&[8], 50).unwrap();
-    file.read_at(&mut bytes, 41).unwrap();
-    assert_eq!(bytes, [7, 7, 7, 7, 7, 7, 7, 7, 7, 8]);
+    for (start, end) in [(5_000, 5_001), (4_096, 8_191), (4_097, 8_192), (0, 4_097)] {
+        let written = file.write_at(&vec![8; end - start], start as u64);
+        let is_refused = written.as_ref().err().is_some_and(crate::is_unreadable);
+        assert!(is_refused, "{start}..{end}: {written:?}");
+    }
+    file.write_at(&[8; 10], 4_086).unwrap();
+    assert!(is_unread(5_000));
+    file.write_at(&[9; 4_096], 4_096).unwrap();
+    assert!(!is_unread(5_000));
+    disk.wear_out("f", 9_999);
+    file.write_at(&[9; 10_000 - 8_192], 8_192).unwrap();
+    assert!(!is_unread(9_990), "the file ends with it");
     let refused = Error::from(ErrorKind::PermissionDenied);
     assert!(!crate::is_unreadable(&refused));
 }

@@ -17,6 +17,10 @@ pub struct StoreConfig {
     /// How large one batch may get on disk, in bytes: 1 MiB of records, or one that is larger alone.
     /// [`Store::room_bytes`](super::Store::room_bytes) reckons with it.
     pub batch_bytes_max: u32,
+    /// Behind a frame zeros are written to the end of a block of so many bytes: 4 KiB, which file systems
+    /// and devices read and write as a whole. Of a block that is written to in part, the rest is read
+    /// first, unless it is in memory, as in a file that is used again it seldom is.
+    pub block_bytes: u32,
     /// How long checkpoints keep a topic's epoch and offsets after its last message was published, at
     /// the least: 60 days, more than the log does, so that nothing is forgotten here that is known
     /// there. Where messages live longer than 30 days, it has to be more.
@@ -56,6 +60,7 @@ impl Default for StoreConfig {
         Self {
             segment_bytes: 64 << 20,
             batch_bytes_max: (1 << 20) + (2 << 20),
+            block_bytes: 4 << 10,
             topic_age_max: Duration::from_secs(60 * 24 * 3_600),
             producer_age_max: Duration::from_secs(48 * 3_600),
             producers_max: 2_000_000,

@@ -5,21 +5,36 @@ use heartwire_proto::planted::{self, Bug};
 
 use super::batch::Record;
 use super::checksum::Salt;
-use super::frame::{END_BYTES, FRAME_HEADER_BYTES, FrameHeader};
+use super::frame::{END_BYTES, FRAME_HEADER_BYTES, FrameHeader, end_of_zeros};
 use super::index::{GROUP, PlacedRecord, SegmentIndex};
 use super::record::{self, View};
 
 /// One frame: encoded first, which tells how long it is, and sealed when its place is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FrameWriter {
-    /// The frame, and the zeros behind it.
+    /// The frame, and as many zeros as are ever written behind one.
     bytes: Vec<u8>,
+    /// The zeros behind a frame end with a block of so many bytes.
+    block_bytes: u32,
     records: u32,
     /// When its latest message was appended.
     time: Time,
 }
 
 impl FrameWriter {
+    pub(super) const fn new(block_bytes: u32) -> Self {
+        Self {
+            bytes: Vec::new(),
+            block_bytes,
+            records: 0,
+            time: Time::ZERO,
+        }
+    }
+
+    const fn zeros_bytes_max(&self) -> usize {
+        END_BYTES + self.block_bytes as usize
+    }
+
     /// Encodes records, in place of those before; returns the frame's length in bytes.
     pub(super) fn encode(&mut self, records: &[Record]) -> usize {
         self.bytes.clear();
@@ -32,12 +47,13 @@ impl FrameWriter {
             }
         }
         self.records = records.len() as u32;
-        self.bytes.resize(self.bytes.len() + END_BYTES, 0);
+        self.bytes
+            .resize(self.bytes.len() + self.zeros_bytes_max(), 0);
         self.frame_bytes()
     }
 
     fn frame_bytes(&self) -> usize {
-        self.bytes.len().saturating_sub(END_BYTES)
+        self.bytes.len().saturating_sub(self.zeros_bytes_max())
     }
 
     /// The frame, once it is sealed.
@@ -45,13 +61,15 @@ impl FrameWriter {
         &self.bytes[..self.frame_bytes()]
     }
 
-    /// The frame and the zeros behind it, as far as there is room.
-    pub(super) fn frame_and_end(&self, room_bytes: u64) -> &[u8] {
+    /// The frame, which will stand at `position`, and the zeros behind it, as far as there is room.
+    pub(super) fn frame_and_end(&self, position: u32, room_bytes: u64) -> &[u8] {
         if planted::has(Bug::NoZerosBehindFrame) {
             return self.frame();
         }
         let room = usize::try_from(room_bytes).unwrap_or(usize::MAX);
-        &self.bytes[..self.bytes.len().min(room)]
+        let position = position as usize;
+        let bytes = end_of_zeros(position + self.frame_bytes(), self.block_bytes) - position;
+        &self.bytes[..bytes.min(room)]
     }
 
     /// Fills in the checksums for a position, and takes the records, which are those that were encoded,

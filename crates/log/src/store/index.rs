@@ -173,11 +173,11 @@ impl SegmentIndex {
             View::Number { producer, seq } => self.add_producer(producer, seq, time),
             View::Epoch { key, epoch: bytes } => {
                 let epoch = epoch(bytes)?;
-                self.rarity(key)?.epoch = Some(epoch);
-                // It is remembered as long as after a message.
                 let topic = self.topics.number(key)?;
+                // It is remembered as long as after a message.
                 let tally = self.tally(topic);
                 tally.last_append = tally.last_append.max(time);
+                self.rarity_of(topic).epoch = Some(epoch);
             }
             View::Lost { key, offset } => self.rarity(key)?.lose(offset.0),
         }
@@ -221,8 +221,12 @@ impl SegmentIndex {
 
     fn rarity(&mut self, key: Key<'_>) -> Option<&mut Rarity> {
         let topic = self.topics.number(key)?;
+        Some(self.rarity_of(topic))
+    }
+
+    fn rarity_of(&mut self, topic: u32) -> &mut Rarity {
         self.tally(topic);
-        Some(self.rarities.entry(topic).or_default())
+        self.rarities.entry(topic).or_default()
     }
 
     fn add_producer(&mut self, producer: ProducerId, seq: Seq, time: Time) {

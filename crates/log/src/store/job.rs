@@ -15,7 +15,7 @@ use super::config::StoreConfig;
 use super::envelope;
 use super::error::{Damage, FileError, JobError};
 use super::files::{Files, Kind, Listing};
-use super::frame::END_BYTES;
+use super::frame::end_of_zeros;
 use super::index::SegmentIndex;
 use super::load::{Extent, IndexFile, Scan, load, read_index};
 use super::meta::{Behind, Identity};
@@ -40,7 +40,7 @@ pub struct Job<D: Disk> {
 #[derive(Debug)]
 pub(super) enum Task {
     /// A segment of its full length, for when the present one is full.
-    Prepare { id: SegmentId, bytes: u32 },
+    Prepare { id: SegmentId, layout: Layout },
     /// The index of a full segment.
     Seal { id: SegmentId, index: Unwritten },
     /// Everything below a segment, folded; then what the checkpoint lets go.
@@ -51,6 +51,15 @@ pub(super) enum Task {
         spare: Option<SegmentId>,
         config: StoreConfig,
     },
+}
+
+/// How a segment's file is laid out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    /// Its full length, in bytes.
+    pub(super) segment_bytes: u32,
+    /// The zeros behind its header end with a block of so many bytes.
+    pub(super) block_bytes: u32,
 }
 
 /// An index that has no file yet.
@@ -161,9 +170,9 @@ impl<D: Disk> Job<D> {
             task,
         } = self;
         Done(match task {
-            Task::Prepare { id, bytes } => Outcome::Prepared {
+            Task::Prepare { id, layout } => Outcome::Prepared {
                 id,
-                made: prepare(&files, identity, id, bytes),
+                made: prepare(&files, identity, id, layout),
             },
             Task::Seal { id, index } => {
                 let index = index.encode(identity.store, id);
@@ -191,12 +200,13 @@ fn prepare<D: Disk>(
     files: &Files<D>,
     identity: Identity,
     id: SegmentId,
-    bytes: u32,
+    layout: Layout,
 ) -> Result<Prepared<D>, FileError> {
     let name = Kind::Segment.name(id);
+    let bytes = layout.segment_bytes;
     let fill = |behind| {
         let header = identity.encode_segment(id, behind);
-        move |file: &D::File| lay_out(file, header, bytes)
+        move |file: &D::File| lay_out(file, header, layout)
     };
     let reused = files.prepare_spare(&name, fill(Behind::Stale));
     let prepared = match reused {
@@ -218,9 +228,11 @@ fn prepare<D: Disk>(
 
 /// Gives a file a segment's header and its full length. What it holds already stays, but where the
 /// first frame will begin.
-fn lay_out<F: DiskFile>(file: &F, header: Vec<u8>, bytes: u32) -> io::Result<()> {
+fn lay_out<F: DiskFile>(file: &F, header: Vec<u8>, layout: Layout) -> io::Result<()> {
+    let bytes = layout.segment_bytes;
     let mut start = header;
-    start.resize(start.len() + END_BYTES, 0);
+    let end = end_of_zeros(start.len(), layout.block_bytes);
+    start.resize(end.min(bytes as usize), 0);
     let held = file.len()?;
     if held > u64::from(bytes) {
         file.set_len(u64::from(bytes))?;

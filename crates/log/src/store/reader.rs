@@ -46,8 +46,8 @@ struct OpenFiles<F> {
     /// How often one was [forgotten](SegmentReader::forget).
     forgets: u64,
     count_max: usize,
-    /// Segments in which the device did not give everything back.
-    unreadable: BTreeSet<SegmentId>,
+    /// Segments whose files are not to be used again.
+    distrusted: BTreeSet<SegmentId>,
 }
 
 impl<D: Disk> SegmentReader<D> {
@@ -60,7 +60,7 @@ impl<D: Disk> SegmentReader<D> {
                 uses: 0,
                 forgets: 0,
                 count_max: open_files_max.max(1),
-                unreadable: BTreeSet::new(),
+                distrusted: BTreeSet::new(),
             })),
         }
     }
@@ -133,7 +133,7 @@ impl<D: Disk> SegmentReader<D> {
                 Err(damaged(place, "the segment ends before"))
             }
             Err(error) if is_unreadable(&error) => {
-                self.lock().unreadable.insert(place.segment);
+                self.distrust(place.segment);
                 let found = damage(place, "the disk cannot read the record");
                 Err(ReadError::Unreadable(found))
             }
@@ -188,10 +188,14 @@ impl<D: Disk> SegmentReader<D> {
         closed.or(twin).map(|(file, _)| file)
     }
 
-    /// Whether somebody has met bytes of it that the device did not give back. Who writes to a part of
-    /// what the device reads and writes at once would meet them again.
-    pub(super) fn has_unreadable(&self, id: SegmentId) -> bool {
-        self.lock().unreadable.contains(&id)
+    /// Bytes of it were met that the device did not give back, or damage in it was accepted: its file is
+    /// not to be used again.
+    pub(super) fn distrust(&self, id: SegmentId) {
+        self.lock().distrusted.insert(id);
+    }
+
+    pub(super) fn is_trusted(&self, id: SegmentId) -> bool {
+        !self.lock().distrusted.contains(&id)
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenFiles<D::File>> {
@@ -200,7 +204,7 @@ impl<D: Disk> SegmentReader<D> {
 
     /// A segment is removed: its room is free when the last reader is done.
     pub(super) fn let_go(&self, id: SegmentId) {
-        self.lock().unreadable.remove(&id);
+        self.lock().distrusted.remove(&id);
         self.forget(id);
     }
 

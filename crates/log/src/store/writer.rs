@@ -22,7 +22,8 @@ use super::error::{JobError, OpenError, WriteError};
 use super::files::{Files, Kind};
 use super::frame_writer::FrameWriter;
 use super::index::SegmentIndex;
-use super::job::{Done, Job, JobKind, Outcome, Prepared, Task, Unwritten};
+use super::job::{Done, Job, JobKind, Layout, Outcome, Prepared, Task, Unwritten};
+use super::load::Loaded;
 use super::meta::{Behind, Identity, SEGMENT_HEADER_BYTES};
 use super::open;
 use super::reader::SegmentReader;
@@ -129,6 +130,10 @@ impl<D: Disk> Store<D> {
             .collect();
         let is_indexed = |id: &SegmentId| !full.contains_key(id);
         let reader = SegmentReader::new(files.clone(), identity.store, config.open_files_max);
+        let is_damaged = |segment: &&Loaded| segment.view().accepted().next().is_some();
+        let damaged = read.segments.iter().filter(is_damaged);
+        damaged.for_each(|segment| reader.distrust(segment.id));
+        let frame = FrameWriter::new(config.block_bytes);
         Self {
             reader,
             config,
@@ -150,7 +155,7 @@ impl<D: Disk> Store<D> {
             next_id: read.next_id(),
             reused: 0,
             time: read.state.time,
-            frame: FrameWriter::default(),
+            frame,
             jobs: Jobs {
                 checkpoint: read.checkpoint,
                 checkpoint_bytes: read.checkpoint_bytes,
@@ -203,7 +208,7 @@ impl<D: Disk> Store<D> {
             index,
             place,
         );
-        let frame = self.frame.frame_and_end(room);
+        let frame = self.frame.frame_and_end(position, room);
         let written = active.file.write_at(frame, u64::from(position));
         active.index.valid += bytes as u32;
         self.time = active.index.time;
@@ -327,9 +332,13 @@ impl<D: Disk> Store<D> {
         let mut tasks = Vec::new();
         if self.prepared.is_none() && !self.jobs.is_preparing {
             self.jobs.is_preparing = true;
-            let (id, bytes) = (self.next_id, self.config.segment_bytes);
+            let layout = Layout {
+                segment_bytes: self.config.segment_bytes,
+                block_bytes: self.config.block_bytes,
+            };
+            let id = self.next_id;
             self.next_id = SegmentId(id.0 + 1);
-            tasks.push(Task::Prepare { id, bytes });
+            tasks.push(Task::Prepare { id, layout });
         }
         let full = std::mem::take(&mut self.full);
         tasks.extend(full.into_iter().map(|(id, index)| Task::Seal { id, index }));
@@ -358,8 +367,8 @@ impl<D: Disk> Store<D> {
         let remove: Vec<SegmentId> = self.to_remove.iter().filter(is_below).copied().collect();
         let enough = self.jobs.checkpoint_bytes.max(CHECKPOINT_BYTES_MIN);
         let is_due = self.jobs.index_bytes >= enough && id > self.jobs.checkpoint;
-        let is_readable = |segment: &&SegmentId| !self.reader.has_unreadable(**segment);
-        let spare = remove.iter().rev().find(is_readable).copied();
+        let is_trusted = |segment: &&SegmentId| self.reader.is_trusted(**segment);
+        let spare = remove.iter().rev().find(is_trusted).copied();
         (is_due || !remove.is_empty()).then(|| Task::Checkpoint {
             id,
             remove,

@@ -19,6 +19,8 @@ pub(crate) fn config() -> StoreConfig {
     StoreConfig {
         segment_bytes: 1_024,
         batch_bytes_max: 512,
+        // What stood in a file before stands close behind the frames.
+        block_bytes: 1,
         // What is damaged behind an index is met when it is read.
         verified_bytes_max: 0,
         ..StoreConfig::default()
