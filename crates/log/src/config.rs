@@ -95,7 +95,7 @@ pub struct LogConfig {
     pub message_bytes_max: usize,
     /// How many producers are remembered: 1,000,000, at about 120 bytes each.
     pub producers_max: usize,
-    /// How long a producer is remembered after its last publish or hello `[PUB-9]`: 24 h.
+    /// How long a producer is remembered after its last publish, and after its connection `[PUB-9]`: 24 h.
     pub producer_age_max: Duration,
     /// How far above *appended* a SEQ may lie, and how many publishes of one producer may wait to
     /// become durable `[PUB-8]`: 1,024, the unacknowledged publishes that a client may have.

@@ -28,7 +28,8 @@
 //! # What is bounded
 //!
 //! Every topic by [`Retention`]; all topics together by [`LogConfig::hot_bytes_max`], taken from the
-//! largest; topics, producers and pending appends by number. [`Log::expire`] forgets by age.
+//! largest; topics, producers and pending appends by number. [`Log::expire`] and
+//! [`Log::expire_producers`] forget by age.
 
 mod append;
 mod config;

@@ -108,8 +108,7 @@ pub(crate) struct Producer {
     in_flight: u32,
     /// The bytes of their payloads.
     in_flight_bytes: u32,
-    /// When it last published or said hello; of one that a disk remembers, when it last published.
-    last_heard: Time,
+    last_published: Time,
     /// Under which key the calendar holds it: never later than it is due, often earlier.
     listed: Time,
 }
@@ -200,14 +199,14 @@ impl Producers {
             let Some(producer) = self.by_id.get_mut(&id) else {
                 continue;
             };
-            if producer.last_heard == listed && producer.in_flight == 0 {
+            if producer.last_published == listed && producer.in_flight == 0 {
                 self.by_id.remove(&id);
             } else {
                 // Whoever is in flight published a moment ago: it goes behind everybody else.
                 let behind = self.calendar.last().map_or(listed, |last| last.0);
                 producer.listed = match producer.in_flight > 0 {
-                    true => behind.max(producer.last_heard),
-                    false => producer.last_heard,
+                    true => behind.max(producer.last_published),
+                    false => producer.last_published,
                 };
                 self.calendar.insert((producer.listed, id));
             }
@@ -225,35 +224,28 @@ impl Producers {
                 durable: Seq::ZERO,
                 in_flight: 0,
                 in_flight_bytes: 0,
-                last_heard: now,
+                last_published: now,
                 listed: now,
             }
         });
         producer.appended = seq;
         producer.in_flight += 1;
         producer.in_flight_bytes += payload_bytes;
-        producer.last_heard = now;
-    }
-
-    /// A known producer has said hello, or repeats itself: it is remembered for as long from now on.
-    pub(crate) fn heard(&mut self, id: ProducerId, now: Time) {
-        if let Some(producer) = self.by_id.get_mut(&id) {
-            producer.last_heard = producer.last_heard.max(now);
-        }
+        producer.last_published = now;
     }
 
     /// A producer that a disk remembered.
-    pub(crate) fn restore(&mut self, id: ProducerId, durable: Seq, last_heard: Time) {
+    pub(crate) fn restore(&mut self, id: ProducerId, durable: Seq, last_published: Time) {
         let producer = Producer {
             appended: durable,
             durable,
             in_flight: 0,
             in_flight_bytes: 0,
-            last_heard,
-            listed: last_heard,
+            last_published,
+            listed: last_published,
         };
         if self.by_id.insert(id, producer).is_none() {
-            self.calendar.insert((last_heard, id));
+            self.calendar.insert((last_published, id));
         }
     }
 
@@ -287,8 +279,14 @@ impl Producers {
     }
 
     /// Forgets who has been silent for too long, looking at no more than `count_max`; whether there
-    /// may be more.
-    pub(crate) fn expire(&mut self, config: &LogConfig, now: Time, count_max: usize) -> bool {
+    /// may be more. Whoever is kept, or has publishes under way, counts as silent from now on.
+    pub(crate) fn expire(
+        &mut self,
+        config: &LogConfig,
+        now: Time,
+        count_max: usize,
+        keep: impl Fn(ProducerId) -> bool,
+    ) -> bool {
         for _ in 0..count_max {
             let Some((listed, id)) = self.calendar.first().copied() else {
                 return false;
@@ -300,10 +298,10 @@ impl Producers {
             let Some(producer) = self.by_id.get_mut(&id) else {
                 continue;
             };
-            if producer.in_flight > 0 {
+            if producer.in_flight > 0 || keep(id) {
                 producer.listed = now;
-            } else if producer.last_heard > listed {
-                producer.listed = producer.last_heard;
+            } else if producer.last_published > listed {
+                producer.listed = producer.last_published;
             } else {
                 self.by_id.remove(&id);
                 continue;

@@ -331,20 +331,19 @@ fn silent_producers_are_forgotten_by_age() {
     };
     log.append(append, now(0)).unwrap();
     let day = Duration::from_secs(24 * 3_600);
-    log.expire(Time::ZERO + day, 100, |_| true);
+    log.expire_producers(Time::ZERO + day, 100, |_| false);
     assert_eq!(log.producers_len(), 1, "its publish is still under way");
     log.commit(log.last_lsn(), &[], &mut Committed::default());
-    log.expire(Time::ZERO + day * 2, 100, |_| true);
+    log.expire_producers(Time::ZERO + day * 2, 100, |_| false);
     assert_eq!(log.producers_len(), 0);
     assert_eq!(log.durable(producer), None);
 }
 
-/// What was told to be known is not forgotten before the client has repeated itself `[PUB-9]`.
+/// `[PUB-9]`
 #[test]
-fn a_producer_that_says_hello_or_repeats_itself_is_remembered_as_long_again() {
+fn the_age_of_a_producer_that_is_kept_is_counted_anew() {
     let mut log = log(LogConfig::default());
-    let key = ProducerKey::new(1);
-    let producer = key.producer(None, &"0123456789abcdef".parse().unwrap());
+    let producer = ProducerKey::new(1).producer(None, &"0123456789abcdef".parse().unwrap());
     let append = Append {
         topic: topic("t"),
         payload: Message::Text("x"),
@@ -355,17 +354,12 @@ fn a_producer_that_says_hello_or_repeats_itself_is_remembered_as_long_again() {
     log.commit(log.last_lsn(), &[], &mut Committed::default());
     let day = Duration::from_secs(24 * 3_600);
     let second = Duration::from_secs(1);
-    let hello_at = Time::ZERO + (day - second);
-    assert_eq!(log.greet(producer, hello_at), Some(heartwire_proto::Seq(5)));
-    log.expire(hello_at + second * 2, 100, |_| true);
-    let again = Now {
-        time: hello_at + second * 3,
-        ..now(0)
-    };
-    assert_eq!(log.append(append, again), Ok(Appended::Repeated));
-    log.expire(hello_at + day, 100, |_| true);
-    assert_eq!(log.producers_len(), 1, "it repeated itself 3 s later");
-    log.expire(again.time + day, 100, |_| true);
+    let kept_until = Time::ZERO + day * 3;
+    log.expire_producers(kept_until, 100, |id| id == producer);
+    assert_eq!(log.append(append, now(0)), Ok(Appended::Repeated));
+    log.expire_producers(kept_until + (day - second), 100, |_| false);
+    assert_eq!(log.producers_len(), 1);
+    log.expire_producers(kept_until + day, 100, |_| false);
     assert_eq!(log.producers_len(), 0);
 }
 

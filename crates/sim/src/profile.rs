@@ -117,18 +117,26 @@ impl Profile {
         profile.per_mille[Fault::CleanStop.index()] = aside.pick(&[0, 400]);
         profile.draw_log(&mut aside);
         profile.per_mille[Fault::FailedJob.index()] = aside.pick(&[0, 0, 200]);
-        if aside.below(4) == 0 {
-            let log = &mut Arc::make_mut(&mut profile.hub).log;
-            log.producer_age_max = Duration::from_secs(aside.pick(&[5, 15, 40]));
+        profile.draw_late(&mut aside);
+        profile
+    }
+
+    /// What came to be drawn later, behind all other draws.
+    fn draw_late(&mut self, rng: &mut Rng) {
+        let log = &mut Arc::make_mut(&mut self.hub).log;
+        if rng.below(4) == 0 {
+            log.producer_age_max = Duration::from_secs(rng.pick(&[5, 15, 40]));
         }
-        let is_hit = profile.per_mille[Fault::BitFlip.index()] > 0;
-        if let Backend::Disk { block_bytes, .. } = &mut profile.backend
+        let is_hit = self.per_mille[Fault::BitFlip.index()] > 0;
+        if let Backend::Disk { block_bytes, .. } = &mut self.backend
             && !is_hit
         {
             // What stood in a file before stands closer behind the frames.
-            *block_bytes = aside.pick(&[1, 64, *block_bytes]);
+            *block_bytes = rng.pick(&[1, 64, *block_bytes]);
         }
-        profile
+        if rng.below(8) == 0 {
+            log.index_max = rng.pick(&[5, 40]);
+        }
     }
 
     /// How a log on a disk keeps its messages.

@@ -229,7 +229,7 @@ impl Server {
                 verified_bytes_max,
             } => Some(Storage::new(
                 &config.log,
-                StoreConfig {
+                &StoreConfig {
                     segment_bytes,
                     block_bytes,
                     verified_bytes_max,

@@ -89,7 +89,7 @@ pub(crate) enum Loaded {
 impl Storage {
     /// An empty disk, for a log like that; the bounds of the store that depend on the log's are chosen
     /// here.
-    pub(crate) fn new(log: &LogConfig, config: StoreConfig) -> Self {
+    pub(crate) fn new(log: &LogConfig, config: &StoreConfig) -> Self {
         Self {
             disk: CrashDisk::new(),
             config: StoreConfig {
@@ -97,7 +97,7 @@ impl Storage {
                 topic_age_max: log.policy.retention.age_max + log.topic_age_max + REMEMBERED,
                 // Twice as long as the log, as by default.
                 producer_age_max: log.producer_age_max * 2,
-                ..config
+                ..config.clone()
             },
             running: None,
             batch: Batch::default(),

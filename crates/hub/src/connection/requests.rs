@@ -108,7 +108,7 @@ impl Connection {
             Ok(key) => key,
             Err(close) => return self.close(close, now.time),
         };
-        let known = hub.greet(producer, now.time);
+        let known = hub.log().durable(producer);
         let heartbeat = heartbeat_config(&self.config, hello.heartbeat_interval_ms);
         let welcome = Welcome {
             connection: key.id(),

@@ -356,11 +356,15 @@ impl<H: Clone> HubState<H> {
     pub fn expire(&mut self, now: Time) -> bool {
         const AT_ONCE: usize = 1_024;
         self.expire_subjects(now);
-        let by_log = &self.by_log;
-        self.log.expire(now, AT_ONCE, |topic| {
+        let (clients, by_log) = (&self.clients, &self.by_log);
+        // What it has not been told of is told from what is known of it.
+        let is_connected = |producer| clients.contains_key(&producer);
+        let more_producers = self.log.expire_producers(now, AT_ONCE, is_connected);
+        let more_topics = self.log.expire(now, AT_ONCE, |topic| {
             let followed = by_log.get(topic.index() as usize);
             followed.is_some_and(|topic| *topic != u32::MAX)
-        })
+        });
+        more_producers || more_topics
     }
 
     /// Adds a connection. A client that has one already keeps the one with the higher attempt

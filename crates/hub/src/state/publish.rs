@@ -4,7 +4,7 @@ use heartwire_log::store::{Batch, DiskPlace, SegmentId};
 use heartwire_log::{
     Append, AppendError, Appended, Committed, Load, Lsn, Now, Place, ProducerId, ReadBack, TopicId,
 };
-use heartwire_proto::{Seq, Time};
+use heartwire_proto::Seq;
 
 use super::HubState;
 use crate::counts::Outcome;
@@ -26,12 +26,6 @@ impl<H: Clone> HubState<H> {
             Appended::Pending(place) => Ok(place),
             Appended::Repeated => unreachable!("only producers repeat themselves"),
         }
-    }
-
-    /// The last durable number of a producer that says hello, if it is known; see
-    /// [`Log::greet`](heartwire_log::Log::greet).
-    pub(crate) fn greet(&mut self, id: ProducerId, now: Time) -> Option<Seq> {
-        self.log.greet(id, now)
     }
 
     /// Appends what came over a WebSocket.

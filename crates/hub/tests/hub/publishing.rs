@@ -2,8 +2,8 @@
 
 use crate::world::{World, topic};
 use heartwire_hub::History;
-use heartwire_proto::Limits;
 use heartwire_proto::frame::SubFrom;
+use heartwire_proto::{Limits, Time};
 
 fn stored(world: &mut World, name: &str) -> Vec<String> {
     match world.hub.history(topic(name), SubFrom::Head, 1_000) {
@@ -336,4 +336,21 @@ fn a_message_that_was_too_large_to_be_kept_is_refused_by_its_head() {
     let plain = world.connect_plain(&[]);
     world.receive_oversized(plain, b"pub inbox 1\n");
     assert!(world.take(plain)[0].starts_with("(close) 1009 "));
+}
+
+/// `[PUB-9]`
+#[test]
+fn whoever_is_connected_is_not_forgotten_and_is_once_it_has_gone() {
+    let day = |days: u64| Time::from_millis(days * 24 * 3_600 * 1_000);
+    let mut world = World::new();
+    let end = world.open("ann", 1);
+    world.say(end, "pub inbox 1\none");
+    assert_eq!(world.take(end), ["ack 1"]);
+    while world.hub.expire(day(2)) {}
+    world.say(end, "pub inbox 1\none");
+    assert_eq!(world.take(end), ["ack 1"], "it is told so again");
+    assert_eq!(world.hub.log().producers_len(), 1);
+    world.drop_end(end);
+    while world.hub.expire(day(4)) {}
+    assert_eq!(world.hub.log().producers_len(), 0);
 }

@@ -10,6 +10,7 @@ use super::Log;
 use super::segments::Segments;
 use crate::append::What;
 use crate::config::Policy;
+use crate::producer::ProducerId;
 use crate::store::DiskPlace;
 use crate::topic::{TopicId, TopicLog, Trimmed};
 
@@ -17,7 +18,20 @@ use crate::topic::{TopicId, TopicLog, Trimmed};
 const LOOK_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 impl Log {
-    /// Forgets by age, at most `count_max` topics and as many producers in one call. A topic for
+    /// Forgets producers by age, looking at no more than `count_max` of them. One for which `keep` answers
+    /// yes stays, and its age is counted from now on. Returns whether there may be more to do.
+    pub fn expire_producers(
+        &mut self,
+        now: Time,
+        count_max: usize,
+        keep: impl Fn(ProducerId) -> bool,
+    ) -> bool {
+        self.clock = self.clock.max(now);
+        let producers = &mut self.producers;
+        producers.expire(&self.config, self.clock, count_max, keep)
+    }
+
+    /// Forgets topics and their messages by age, at most `count_max` topics in one call. A topic for
     /// which `keep` answers yes keeps its epoch and offsets. Returns whether there may be more to do.
     pub fn expire(
         &mut self,
@@ -27,11 +41,10 @@ impl Log {
     ) -> bool {
         self.clock = self.clock.max(now);
         self.drop_doubted();
-        let more_producers = self.producers.expire(&self.config, self.clock, count_max);
         for _ in 0..count_max {
             let due = self.calendar.first().copied();
             let Some((_, id)) = due.filter(|(due, _)| *due <= self.clock) else {
-                return more_producers;
+                return false;
             };
             self.expire_topic(id, &mut keep);
         }

@@ -38,14 +38,6 @@ impl Log {
         )))
     }
 
-    /// A producer says hello: the last durable number of one that is known. It is remembered for as long
-    /// as after a publish, because what it has not heard of comes again now `[PUB-9]`.
-    pub fn greet(&mut self, id: ProducerId, now: Time) -> Option<Seq> {
-        self.clock = self.clock.max(now);
-        self.producers.heard(id, self.clock);
-        self.durable(id)
-    }
-
     /// Gives up a refused number: the producer's *appended* moves to it `[PUB-7]`. It is
     /// acknowledged in its turn, after what was appended before it. It is refused where a message
     /// without payload would be.
@@ -76,10 +68,7 @@ impl Log {
         };
         let (producers, bytes) = (&self.producers, append.payload_bytes());
         let admission = producers.admit(id, seq, bytes, &self.config)?;
-        if admission == Admission::Repeated {
-            self.stats.repeated += 1;
-            self.producers.heard(id, self.clock);
-        }
+        self.stats.repeated += u64::from(admission == Admission::Repeated);
         Ok(admission)
     }
 

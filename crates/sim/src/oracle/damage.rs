@@ -64,7 +64,12 @@ impl Oracle {
     /// How a log is kept says what damage may do to it.
     pub(crate) fn log_is_kept(&mut self, log: &LogConfig, topics: &[TopicName], on_disk: bool) {
         let retention = &log.policy.retention;
-        self.retained_min = retention.count_max as u64;
+        self.index_is_short = log.index_max < COUNT_MIN;
+        self.retained_min = match self.index_is_short {
+            // The newest message of each topic.
+            true => 1,
+            false => retention.count_max as u64,
+        };
         self.age_max_ms = retention.age_max.as_millis() as u64;
         let is_volatile = |name: &&TopicName| {
             on_disk && log.policy(name.as_topic()).durability == Durability::Memory
@@ -74,7 +79,8 @@ impl Oracle {
         self.messages_age = retention.age_max < AGE_MIN;
         self.topic_age_max_ms = (retention.age_max + log.topic_age_max).as_millis() as u64;
         self.memory_is_short = log.hot_bytes_max < MEMORY_MIN;
-        self.damage.trims = retention.count_max < COUNT_MIN || self.messages_age;
+        self.damage.trims =
+            retention.count_max < COUNT_MIN || self.index_is_short || self.messages_age;
         self.damage.moves = log.sweep_segments_min < SEGMENTS_MIN;
     }
 

@@ -154,6 +154,8 @@ pub(crate) struct Oracle {
     age_max_ms: u64,
     /// Whether messages become so old, and are given to nobody then.
     messages_age: bool,
+    /// Whether topics may be trimmed so that the index of all fits its bound.
+    index_is_short: bool,
     /// After how many milliseconds of silence topics are forgotten.
     topic_age_max_ms: u64,
     /// Whether topics in memory may have to go for want of room.

@@ -18,12 +18,12 @@ pub(crate) struct Extent {
 
 impl Extent {
     /// The same at the least after another process has begun: its log's time is that of the last message
-    /// that was written, by which fewer are too old.
+    /// that was written, by which fewer are too old; and it may make room by trimming other topics.
     const fn after_a_start(self) -> Self {
         Self { base: 0, ..self }
     }
 
-    /// The same at the most before that: all messages were too old.
+    /// The same at the most before that: all messages were too old, or trimmed.
     const fn before_a_start(self) -> Self {
         Self {
             base: self.end,
@@ -56,8 +56,8 @@ impl Oracle {
     }
 
     /// The server has answered, some time after it was asked and before the topic went as far as
-    /// `now` says: the start lies in between. Both bounds of a topic only rise, but that what is trimmed
-    /// for its age may be back for a moment.
+    /// `now` says: the start lies in between. Both bounds of a topic only rise, but that what was trimmed
+    /// for its age, or for others' sake, may be back after a start.
     pub(super) fn judge_start(
         &mut self,
         client: usize,
@@ -71,7 +71,8 @@ impl Oracle {
         let epoch = cursor.epoch();
         // Of a log that was lost in between, or is damaged, no earlier end says anything.
         let is_same = extent.epoch.is_some() && extent.epoch == epoch && !self.may_be_damaged();
-        let has_restarted = self.messages_age && extent.starts != now.starts;
+        let may_be_back = self.messages_age || self.index_is_short;
+        let has_restarted = may_be_back && extent.starts != now.starts;
         let least = match is_same {
             true if has_restarted => extent.after_a_start().start(from),
             true => extent.start(from),
