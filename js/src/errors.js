@@ -19,7 +19,7 @@ export const breach = (rule) => {
  * | `forbidden` | the server does not let this identity publish to, or follow, the topic |
  * | `limit` | as many topics are followed as may be |
  * | `invalid-text` | the server does not take the text |
- * | `in-doubt` | stored or not, nobody knows any more: the server has forgotten this client |
+ * | `in-doubt` | stored or not, nobody knows any more: it was not answered for 23 h, or another process has the same client id |
  * | `wrong-mode` | the method belongs to the other mode |
  */
 export class HeartwireError extends Error {

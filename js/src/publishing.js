@@ -64,9 +64,8 @@ export function makePublishing(link, platform, options) {
   let timeoutMs = 0
   /** What the server of the latest connection said. @type {Partial<Welcome>} */
   let server = {}
-  /** The highest number known to be stored, and the one above which the server's window is counted. */
+  /** The highest number known to be stored. */
   let acked = 0
-  let base = 0
   /** Since when the oldest publish in flight waits without a word about any, and whether the server was asked. */
   let waitingSinceMs = 0
   let isAsked = false
@@ -93,12 +92,13 @@ export function makePublishing(link, platform, options) {
     if (link._status !== 'open' || resendMs < NEVER) return
     if (skipSeq) link._send(`skip ${skipSeq}`)
     skipSeq = 0
+    let count = inFlight().length
     let bytes = sum(inFlight())
-    if (!inFlight().length) restartWaiting()
+    if (!count) restartWaiting()
     for (const entry of entries) {
       if (entry._seq <= sent) continue
-      if (entry._seq > base + inFlightMax || (bytes && bytes + entry._bytes > Math.min(windowBytes, WINDOW_BYTES)))
-        return
+      if (count >= inFlightMax || (bytes && bytes + entry._bytes > Math.min(windowBytes, WINDOW_BYTES))) return
+      count++
       bytes += entry._bytes
       sent = entry._seq
       entry._firstSent ||= clocksMs()
@@ -192,8 +192,6 @@ export function makePublishing(link, platform, options) {
           'in-doubt',
         )
       settle((entry) => entry._bytes > messageBytesMax, 'too-large')
-      // The server may have lost numbers with its log, however many. [PUB-8]
-      base = entries.length ? entries[0]._seq - 1 : assigned
       flow()
     },
 
@@ -227,7 +225,6 @@ export function makePublishing(link, platform, options) {
     /** @param {number} seq */
     ack(seq) {
       if (seq > highestSent) breach('PUB-4')
-      base = Math.max(base, seq)
       restartWaiting()
       stored(seq)
       flow()

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use heartwire_proto::client::Now;
 use heartwire_proto::{Time, WallTime};
 use tokio::time::Instant;
 
@@ -29,6 +30,15 @@ impl Clock {
     /// Milliseconds since the origin.
     pub(crate) fn time(&self) -> Time {
         Time::from_millis(millis(self.origin.elapsed()))
+    }
+
+    /// The moment on both clocks, and randomness, for a call that asks for them.
+    pub(crate) fn now(&self) -> Now {
+        Now {
+            time: self.time(),
+            wall: wall_time(SystemTime::now()),
+            random: random(),
+        }
     }
 
     /// The same moment on tokio's clock, for timers. Rounded up, so that a timer never fires a
@@ -78,7 +88,7 @@ fn lead_ms(now: Time, wall: SystemTime) -> i128 {
 }
 
 /// The moment on the wall clock; 1970 for everything before.
-pub(crate) fn wall_time(wall: SystemTime) -> WallTime {
+fn wall_time(wall: SystemTime) -> WallTime {
     let since = wall.duration_since(UNIX_EPOCH);
     WallTime::from_unix_millis(since.map_or(0, millis))
 }
@@ -106,6 +116,16 @@ mod tests {
         assert!(!watch.slept(second(14), at(1_604)), "told once");
         assert!(!watch.slept(second(15), at(4)), "a clock set back");
         assert!(!watch.slept(second(75), at(64)), "a stopped process");
+    }
+
+    #[test]
+    fn the_wall_clock_is_told_in_milliseconds_since_1970() {
+        let told = |wall| wall_time(wall).as_unix_millis();
+        assert_eq!(told(at(1_800_000_000)), 1_800_000_000_000);
+        assert_eq!(told(UNIX_EPOCH - Duration::from_secs(5)), 0);
+        let hour_ms = 3_600_000;
+        let now_ms = Clock::start().now().wall.as_unix_millis();
+        assert!(now_ms.abs_diff(told(SystemTime::now())) < hour_ms);
     }
 
     #[test]

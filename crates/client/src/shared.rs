@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use heartwire_proto::client::{
     ClientConfig, ClientSession, Ending, Event, Input, Now, Output, Status, Transmit,
@@ -16,7 +16,7 @@ use heartwire_proto::{Attempt, ClientId, Close, Seq, Time, TopicName};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::clock::{Clock, random, wall_time};
+use crate::clock::{Clock, random};
 use crate::error::SubscribeError;
 use crate::events::{EVENTS_MAX, is_told};
 use crate::publish::{Outcome, Publish, PublishError, Stored};
@@ -175,11 +175,7 @@ impl Shared {
 
     /// The moment, and randomness, for a call that asks for them.
     pub(crate) fn now(&self) -> Now {
-        Now {
-            time: self.clock.time(),
-            wall: wall_time(SystemTime::now()),
-            random: random(),
-        }
+        self.clock.now()
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {

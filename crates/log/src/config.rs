@@ -95,10 +95,11 @@ pub struct LogConfig {
     pub message_bytes_max: usize,
     /// How many producers are remembered: 1,000,000, at about 120 bytes each.
     pub producers_max: usize,
-    /// How long a producer is remembered after its last publish, and after its connection `[PUB-9]`: 24 h.
+    /// How long a producer is remembered after its last publish `[PUB-9]`: 24 h, and longer while it is
+    /// connected.
     pub producer_age_max: Duration,
-    /// How far above *appended* a SEQ may lie, and how many publishes of one producer may wait to
-    /// become durable `[PUB-8]`: 1,024, the unacknowledged publishes that a client may have.
+    /// How many publishes of one producer may wait to become durable `[PUB-8]`: 1,024, the unacknowledged
+    /// publishes that a client may have.
     pub window: u64,
     /// How many bytes of payload they may hold: 4 MiB.
     pub window_bytes_max: usize,

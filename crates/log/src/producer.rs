@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use heartwire_proto::planted::{self, Bug};
 use heartwire_proto::{ClientId, Seq, Time};
@@ -14,6 +15,9 @@ use crate::config::LogConfig;
 
 /// How many producers with publishes under way are passed over to find one that can be forgotten.
 const TRIES_MAX: usize = 64;
+
+/// The least time for which a producer is remembered.
+const AGE_MIN: Duration = Duration::from_millis(1);
 
 /// Who publishes: a keyed hash of the token's subject and the client id. The id itself is a secret
 /// and is not kept `[HELLO-3]`.
@@ -108,7 +112,8 @@ pub(crate) struct Producer {
     in_flight: u32,
     /// The bytes of their payloads.
     in_flight_bytes: u32,
-    last_published: Time,
+    /// When it last published, or was kept though it had not for long.
+    last_heard: Time,
     /// Under which key the calendar holds it: never later than it is due, often earlier.
     listed: Time,
 }
@@ -199,14 +204,14 @@ impl Producers {
             let Some(producer) = self.by_id.get_mut(&id) else {
                 continue;
             };
-            if producer.last_published == listed && producer.in_flight == 0 {
+            if producer.last_heard == listed && producer.in_flight == 0 {
                 self.by_id.remove(&id);
             } else {
                 // Whoever is in flight published a moment ago: it goes behind everybody else.
                 let behind = self.calendar.last().map_or(listed, |last| last.0);
                 producer.listed = match producer.in_flight > 0 {
-                    true => behind.max(producer.last_published),
-                    false => producer.last_published,
+                    true => behind.max(producer.last_heard),
+                    false => producer.last_heard,
                 };
                 self.calendar.insert((producer.listed, id));
             }
@@ -224,28 +229,28 @@ impl Producers {
                 durable: Seq::ZERO,
                 in_flight: 0,
                 in_flight_bytes: 0,
-                last_published: now,
+                last_heard: now,
                 listed: now,
             }
         });
         producer.appended = seq;
         producer.in_flight += 1;
         producer.in_flight_bytes += payload_bytes;
-        producer.last_published = now;
+        producer.last_heard = now;
     }
 
     /// A producer that a disk remembered.
-    pub(crate) fn restore(&mut self, id: ProducerId, durable: Seq, last_published: Time) {
+    pub(crate) fn restore(&mut self, id: ProducerId, durable: Seq, last_heard: Time) {
         let producer = Producer {
             appended: durable,
             durable,
             in_flight: 0,
             in_flight_bytes: 0,
-            last_published,
-            listed: last_published,
+            last_heard,
+            listed: last_heard,
         };
         if self.by_id.insert(id, producer).is_none() {
-            self.calendar.insert((last_published, id));
+            self.calendar.insert((last_heard, id));
         }
     }
 
@@ -279,7 +284,7 @@ impl Producers {
     }
 
     /// Forgets who has been silent for too long, looking at no more than `count_max`; whether there
-    /// may be more. Whoever is kept, or has publishes under way, counts as silent from now on.
+    /// may be more. Whoever is kept counts as heard of.
     pub(crate) fn expire(
         &mut self,
         config: &LogConfig,
@@ -291,17 +296,22 @@ impl Producers {
             let Some((listed, id)) = self.calendar.first().copied() else {
                 return false;
             };
-            if listed + config.producer_age_max > now {
+            // Without any age those who are kept would be due again at once.
+            let age_max = config.producer_age_max.max(AGE_MIN);
+            if listed + age_max > now {
                 return false;
             }
             self.calendar.pop_first();
             let Some(producer) = self.by_id.get_mut(&id) else {
                 continue;
             };
-            if producer.in_flight > 0 || keep(id) {
+            if keep(id) {
+                producer.last_heard = now;
                 producer.listed = now;
-            } else if producer.last_published > listed {
-                producer.listed = producer.last_published;
+            } else if producer.in_flight > 0 {
+                producer.listed = now;
+            } else if producer.last_heard > listed {
+                producer.listed = producer.last_heard;
             } else {
                 self.by_id.remove(&id);
                 continue;

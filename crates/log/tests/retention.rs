@@ -390,6 +390,33 @@ fn the_longest_silent_producer_makes_room_for_a_new_one() {
     assert_eq!(known, [true, false, true]);
 }
 
+#[test]
+fn where_room_is_made_whoever_was_kept_counts_as_heard_of() {
+    let mut log = log(LogConfig {
+        producers_max: 2,
+        ..LogConfig::default()
+    });
+    let key = ProducerKey::new(1);
+    let producers = ["a", "b", "c"].map(|id| key.producer(None, &id.repeat(16).parse().unwrap()));
+    let publish = |log: &mut Log, producer, hour: u64| {
+        let append = Append {
+            topic: topic("t"),
+            payload: Message::Text("x"),
+            from: None,
+            producer: Some((producer, heartwire_proto::Seq(1))),
+        };
+        log.append(append, now(hour * HOUR)).unwrap();
+        log.commit(log.last_lsn(), &[], &mut Committed::default());
+    };
+    publish(&mut log, producers[0], 0);
+    publish(&mut log, producers[1], 10);
+    let at = Time::from_millis(24 * HOUR);
+    log.expire_producers(at, 100, |id| id == producers[0]);
+    publish(&mut log, producers[2], 25);
+    let known = producers.map(|id| log.durable(id).is_some());
+    assert_eq!(known, [true, false, true]);
+}
+
 /// `[PUB-8]`
 #[test]
 fn one_producer_cannot_fill_what_all_wait_in() {

@@ -59,8 +59,8 @@ impl fmt::Debug for Time {
 
 /// A moment on the wall clock, in milliseconds since 1970-01-01 UTC.
 ///
-/// It labels messages for people. Nothing is decided by it alone, because wall clocks jump, but that a
-/// client would rather ask than repeat itself `[HELLO-10]`.
+/// It labels messages for people. Wall clocks jump, and so a monotonic one decides wherever it can: it
+/// cannot tell of a sleep of the machine, nor of the time between two processes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct WallTime(u64);
 

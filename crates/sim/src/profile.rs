@@ -117,21 +117,23 @@ impl Profile {
         profile.per_mille[Fault::CleanStop.index()] = aside.pick(&[0, 400]);
         profile.draw_log(&mut aside);
         profile.per_mille[Fault::FailedJob.index()] = aside.pick(&[0, 0, 200]);
-        profile.draw_late(&mut aside);
+        profile.draw_bounds(&mut aside);
         profile
     }
 
-    /// What came to be drawn later, behind all other draws.
-    fn draw_late(&mut self, rng: &mut Rng) {
+    /// Bounds of what the log remembers, and of what it writes at once.
+    fn draw_bounds(&mut self, rng: &mut Rng) {
         let log = &mut Arc::make_mut(&mut self.hub).log;
-        if rng.below(4) == 0 {
-            log.producer_age_max = Duration::from_secs(rng.pick(&[5, 15, 40]));
+        if rng.coin() {
+            // Shorter than what a client's machine sleeps, or longer than what a server takes to come back.
+            log.producer_age_max = Duration::from_secs(rng.pick(&[3, 20]));
         }
-        let is_hit = self.per_mille[Fault::BitFlip.index()] > 0;
+        let may_wear_out = self.per_mille[Fault::BitFlip.index()] > 0;
         if let Backend::Disk { block_bytes, .. } = &mut self.backend
-            && !is_hit
+            && !may_wear_out
         {
-            // What stood in a file before stands closer behind the frames.
+            // What stood in a file before stands closer behind the frames. (A block that cannot be read takes
+            // nothing but all of a block.)
             *block_bytes = rng.pick(&[1, 64, *block_bytes]);
         }
         if rng.below(8) == 0 {
@@ -185,8 +187,8 @@ impl Profile {
 
     /// How long the server remembers a producer, as clients reckon with it: a little less.
     pub(crate) fn producer_memory(&self) -> Duration {
-        let server_s = self.hub.log.producer_age_max;
-        server_s - server_s / 20
+        let server = self.hub.log.producer_age_max;
+        server - server / 20
     }
 
     /// How long until the next fault of a timed kind; nothing where the seed has none.

@@ -35,9 +35,11 @@ pub(super) struct Content {
     cache: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Change>,
-    /// The numbers of blocks that cannot be read until they are written to as a whole: a device puts
-    /// others in their place.
+    /// The numbers of blocks that the device does not give back until they are written to as a whole, and
+    /// synced: it puts others in their place.
     worn_out: BTreeSet<usize>,
+    /// Those of them that the system has in memory, as they were written to.
+    rewritten: BTreeSet<usize>,
 }
 
 impl Content {
@@ -55,8 +57,14 @@ impl Content {
 
     /// Whether all that this writes to can be written: a system reads what it keeps of a block.
     pub(super) fn takes(&self, range: Range<usize>) -> bool {
-        let mut touched = self.worn_out.range(blocks(&range));
-        touched.all(|block| self.replaces(&range, *block))
+        let mut unreadable = self.unreadable(&range);
+        unreadable.all(|block| self.replaces(&range, block))
+    }
+
+    /// The blocks of a range that neither the system has nor the device gives back.
+    fn unreadable(&self, range: &Range<usize>) -> impl Iterator<Item = usize> {
+        let worn_out = self.worn_out.range(blocks(range)).copied();
+        worn_out.filter(|block| !self.rewritten.contains(block))
     }
 
     /// Whether nothing of a block stays that is written to there.
@@ -74,20 +82,28 @@ impl Content {
         change.apply(&mut self.cache);
         self.pending.push(change);
         let written = position..position + bytes.len();
-        let mut worn_out = std::mem::take(&mut self.worn_out);
-        worn_out.retain(|block| !self.replaces(&written, *block));
-        self.worn_out = worn_out;
+        let replaced = self.unreadable(&written);
+        let replaced: Vec<usize> = replaced
+            .filter(|block| self.replaces(&written, *block))
+            .collect();
+        self.rewritten.extend(replaced);
     }
 
     pub(super) fn set_len(&mut self, len: usize) {
         self.cache.resize(len, 0);
         self.pending.push(Change::Length(len));
+        let behind = blocks(&(0..len)).end;
+        for known in [&mut self.worn_out, &mut self.rewritten] {
+            known.split_off(&behind);
+        }
     }
 
     pub(super) fn sync(&mut self) {
         for change in self.pending.drain(..) {
             change.apply(&mut self.durable);
         }
+        let rewritten = std::mem::take(&mut self.rewritten);
+        self.worn_out.retain(|block| !rewritten.contains(block));
     }
 
     /// The device kept some of what was to be synced, and the system forgets that there was more.
@@ -100,6 +116,7 @@ impl Content {
     pub(super) fn crash(&mut self, dice: &mut Dice) {
         self.fail_sync(dice);
         self.cache.clone_from(&self.durable);
+        self.rewritten.clear();
     }
 
     pub(super) fn flip(&mut self, position: usize, mask: u8) {
@@ -112,10 +129,11 @@ impl Content {
 
     pub(super) fn wear_out(&mut self, position: usize) {
         self.worn_out.insert(position / BLOCK_BYTES);
+        self.rewritten.remove(&(position / BLOCK_BYTES));
     }
 
     pub(super) fn is_worn_out(&self, range: Range<usize>) -> bool {
-        self.worn_out.range(blocks(&range)).next().is_some()
+        self.unreadable(&range).next().is_some()
     }
 
     /// A sector goes to the device as it stood after any of the changes to it, each sector for

@@ -113,9 +113,20 @@ fn what_the_device_does_not_give_back_fails_alone_until_all_of_its_block_is_writ
     assert!(is_unread(5_000));
     file.write_at(&[9; 4_096], 4_096).unwrap();
     assert!(!is_unread(5_000));
+    drop(file);
+    let crashed = disk.crash(1);
+    let file = crashed.open("f").unwrap();
+    let unread = file.read_at(&mut [0; 10], 5_000).unwrap_err();
+    assert!(crate::is_unreadable(&unread), "it was not synced");
+    file.write_at(&[9; 4_096], 4_096).unwrap();
+    file.sync().unwrap();
+    let disk = crashed.crash(2);
+    let file = disk.open("f").unwrap();
+    file.read_at(&mut [0; 10], 5_000).unwrap();
     disk.wear_out("f", 9_999);
     file.write_at(&[9; 10_000 - 8_192], 8_192).unwrap();
-    assert!(!is_unread(9_990), "the file ends with it");
+    file.read_at(&mut [0; 10], 9_990)
+        .expect("the file ends with it");
     let refused = Error::from(ErrorKind::PermissionDenied);
     assert!(!crate::is_unreadable(&refused));
 }

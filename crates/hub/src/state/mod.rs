@@ -357,7 +357,7 @@ impl<H: Clone> HubState<H> {
         const AT_ONCE: usize = 1_024;
         self.expire_subjects(now);
         let (clients, by_log) = (&self.clients, &self.by_log);
-        // What it has not been told of is told from what is known of it.
+        // An `ack` that is owed is told from what the log knows of the producer.
         let is_connected = |producer| clients.contains_key(&producer);
         let more_producers = self.log.expire_producers(now, AT_ONCE, is_connected);
         let more_topics = self.log.expire(now, AT_ONCE, |topic| {

@@ -19,7 +19,7 @@ const LOOK_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 impl Log {
     /// Forgets producers by age, looking at no more than `count_max` of them. One for which `keep` answers
-    /// yes stays, and its age is counted from now on. Returns whether there may be more to do.
+    /// yes stays, and counts as heard of. Returns whether there may be more to do.
     pub fn expire_producers(
         &mut self,
         now: Time,

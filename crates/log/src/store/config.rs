@@ -25,8 +25,8 @@ pub struct StoreConfig {
     /// the least: 60 days, more than the log does, so that nothing is forgotten here that is known
     /// there. Where messages live longer than 30 days, it has to be more.
     pub topic_age_max: Duration,
-    /// How long checkpoints keep a producer's number after its last publish: 48 h, for the same
-    /// reason.
+    /// How long checkpoints keep a producer's number after its last publish: 48 h, for the same reason. (The
+    /// log remembers longer who is connected: nobody is when it is opened.)
     pub producer_age_max: Duration,
     /// How many producers checkpoints keep, those that published last: 2,000,000, twice what the log
     /// remembers.
@@ -43,6 +43,8 @@ pub struct StoreConfig {
 impl StoreConfig {
     /// The smallest segment, in bytes: room for its header and a few records.
     pub const SEGMENT_BYTES_MIN: u32 = 1_024;
+    /// The largest block, in bytes: 64 KiB.
+    pub const BLOCK_BYTES_MAX: u32 = 64 << 10;
     /// The largest segment, in bytes: 1 GiB.
     pub const SEGMENT_BYTES_MAX: u32 = 1 << 30;
 
@@ -50,6 +52,10 @@ impl StoreConfig {
         let (min, max) = (Self::SEGMENT_BYTES_MIN, Self::SEGMENT_BYTES_MAX);
         if self.segment_bytes < min || self.segment_bytes > max {
             return Err(OpenError::SegmentBytes { min, max });
+        }
+        let max = Self::BLOCK_BYTES_MAX;
+        if self.block_bytes == 0 || self.block_bytes > max {
+            return Err(OpenError::BlockBytes { max });
         }
         Ok(())
     }

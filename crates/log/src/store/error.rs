@@ -90,6 +90,12 @@ pub enum OpenError {
         /// The most.
         max: u32,
     },
+    /// The caller's: a bound makes no sense.
+    #[error("a block has between 1 and {max} bytes")]
+    BlockBytes {
+        /// The most.
+        max: u32,
+    },
     /// Nobody's, or the device's: something that was durable cannot be read back.
     /// [`Opening::AcceptDataLoss`](super::Opening::AcceptDataLoss) keeps what is whole.
     #[error("{folder} is damaged: {}", Listed(.damage))]

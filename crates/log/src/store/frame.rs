@@ -19,10 +19,10 @@ pub(super) const FRAME_HEADER_BYTES: usize = 24;
 pub(super) const END_BYTES: usize = FRAME_HEADER_BYTES;
 const CHECKED_BYTES: usize = FRAME_HEADER_BYTES - 4;
 
-/// Where the zeros end behind what ends here: with a block of so many bytes, so that nothing has to be read
-/// to write them `[DISK-6]`.
-pub(super) fn end_of_zeros(end: usize, block_bytes: u32) -> usize {
-    (end + END_BYTES).next_multiple_of(block_bytes.max(1) as usize)
+/// Where the zeros end behind what ends here: with a block of so many bytes, so that what stands behind
+/// them has not to be read to write them `[DISK-6]`.
+pub(super) const fn end_of_zeros(end: usize, block_bytes: u32) -> usize {
+    (end + END_BYTES).next_multiple_of(block_bytes as usize)
 }
 
 /// What a frame says of itself.

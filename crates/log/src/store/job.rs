@@ -239,7 +239,9 @@ fn lay_out<F: DiskFile>(file: &F, header: Vec<u8>, layout: Layout) -> io::Result
     }
     file.write_at(&start, 0)?;
     let zeros = vec![0; ZEROS_BYTES.min(bytes as usize)];
-    let mut at = start.len().max(held as usize);
+    // What was cut off in the middle of a block is continued with all of that block.
+    let block_bytes = layout.block_bytes as usize;
+    let mut at = start.len().max(held as usize / block_bytes * block_bytes);
     while at < bytes as usize {
         let count = zeros.len().min(bytes as usize - at);
         file.write_at(&zeros[..count], at as u64)?;

@@ -175,6 +175,7 @@ fn small_segment(
     let hashes = Hashes::new(identity.store);
     let mut index = SegmentIndex::new(hashes, SEGMENT_HEADER_BYTES as u32, state.time);
     let mut segment = identity.encode_segment(id, Behind::Zeros);
+    // The file ends with its last frame: no zeros are written behind any.
     let mut frame = FrameWriter::new(1);
     for records in records.chunks(RECORDS_PER_FRAME) {
         frame.encode(records);

@@ -210,6 +210,14 @@ fn sizes_that_make_no_sense_are_refused() {
     };
     let opened = open_with(&CrashDisk::new(), config);
     assert!(matches!(opened, Err(OpenError::SegmentBytes { .. })));
+    for block_bytes in [0, 65_537] {
+        let config = StoreConfig {
+            block_bytes,
+            ..StoreConfig::default()
+        };
+        let opened = open_with(&CrashDisk::new(), config);
+        assert!(matches!(opened, Err(OpenError::BlockBytes { .. })));
+    }
 }
 
 #[test]

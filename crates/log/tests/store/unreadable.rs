@@ -299,32 +299,36 @@ fn nor_is_that_of_one_in_which_damage_was_accepted() {
 }
 
 /// Where nobody has met such blocks before the file is used again, each is written to as a whole, so that
-/// the device puts another in its place.
+/// the device puts another in its place. The last segment of a closed log was cut off behind its last frame.
 #[test]
 fn blocks_of_a_file_that_is_used_again_are_written_to_as_a_whole() {
-    let (disk, _) = a_long_log(true);
-    let (mut store, recovered) = open_with(&disk, Opening::Careful, 0).unwrap();
-    run_jobs(&mut store);
-    store.remove(&[id(1)]);
-    run_jobs(&mut store);
-    let spare = &named(&disk, ".tmp")[0];
-    let length = disk.contents(spare).unwrap().len() as u64;
-    for start in (0..length).step_by(BLOCK_BYTES as usize) {
-        disk.wear_out(spare, start);
-    }
-    let (mut maker, mut all) = (Maker::after(&recovered), Vec::new());
-    for round in 0..100 {
-        let payload = "u".repeat(round * 37 % 2_000);
-        let record = maker.message("a", &payload, None);
-        all.extend(written(&record));
-        commit(&mut store, &[record]).unwrap();
+    for is_cut in [false, true] {
+        let (disk, _) = a_long_log(true);
+        let (mut store, recovered) = open_with(&disk, Opening::Careful, 0).unwrap();
+        let last = recovered.segments.last().unwrap().id;
         run_jobs(&mut store);
+        store.remove(&[if is_cut { last } else { id(1) }]);
+        run_jobs(&mut store);
+        let spare = &named(&disk, ".tmp")[0];
+        let length = disk.contents(spare).unwrap().len() as u64;
+        assert_eq!(!length.is_multiple_of(BLOCK_BYTES), is_cut);
+        for start in (0..length).step_by(BLOCK_BYTES as usize) {
+            disk.wear_out(spare, start);
+        }
+        let (mut maker, mut all) = (Maker::after(&recovered), Vec::new());
+        for round in 0..100 {
+            let payload = "u".repeat(round * 37 % 2_000);
+            let record = maker.message("a", &payload, None);
+            all.extend(written(&record));
+            commit(&mut store, &[record]).unwrap();
+            run_jobs(&mut store);
+        }
+        let is_reused = |name: &String| disk.contents(name).unwrap().starts_with(b"HwLogReu");
+        assert!(named(&disk, ".seg").iter().any(is_reused), "cut: {is_cut}");
+        drop(store);
+        let (store, recovered) = open_with(&disk.kill(), Opening::Careful, u64::MAX).unwrap();
+        assert!(recovered.report.is_clean(), "{}", recovered.report);
+        let found = contents(&store.reader(), &recovered);
+        assert!(all.iter().all(|message| found.contains(message)));
     }
-    let is_reused = |name: &String| disk.contents(name).unwrap().starts_with(b"HwLogReu");
-    assert!(named(&disk, ".seg").iter().any(is_reused));
-    drop(store);
-    let (store, recovered) = open_with(&disk.kill(), Opening::Careful, u64::MAX).unwrap();
-    assert!(recovered.report.is_clean(), "{}", recovered.report);
-    let found = contents(&store.reader(), &recovered);
-    assert!(all.iter().all(|message| found.contains(message)));
 }

@@ -40,7 +40,6 @@ impl Publishing {
         Self {
             outbox: Outbox::new(limits),
             window: Window {
-                base: Seq::ZERO,
                 messages_max: 0,
                 bytes_max: 0,
             },
@@ -85,13 +84,9 @@ impl Publishing {
         Duration::from_millis(bytes.saturating_mul(1_000) / SLOW_BYTES_PER_SECOND)
     }
 
-    /// What the server takes from here on `[PUB-8]`. Numbers may be left out before the first that
-    /// is sent: the server may have lost them with its log, however many they were.
+    /// What the server takes from here on `[PUB-8]`.
     fn set_window(&mut self, welcome: &Welcome) {
-        let first = self.outbox.first().map(|entry| entry.seq.0);
-        let before_first = Seq(first.unwrap_or(self.outbox.last_seq().0 + 1) - 1);
         self.window = Window {
-            base: before_first,
             // A server that says 0 would never be sent anything.
             messages_max: welcome.limits.unacked_max.max(1),
             bytes_max: welcome.limits.unacked_bytes_max,
@@ -190,7 +185,6 @@ impl ClientSession {
             return Err(ACK);
         }
         self.publishing.acked = self.publishing.acked.max(seq);
-        self.publishing.window.base = self.publishing.window.base.max(seq);
         self.publishing.answered(now);
         let stored = self.publishing.outbox.acknowledge(seq);
         self.tell_each(stored, |seq| Event::Stored { seq });

@@ -143,7 +143,8 @@ fn store_config(config: &HubConfig) -> StoreConfig {
         segment_bytes: defaults
             .segment_bytes
             .max(batch_bytes_max.saturating_mul(4))
-            .min(StoreConfig::SEGMENT_BYTES_MAX),
+            .min(StoreConfig::SEGMENT_BYTES_MAX)
+            .next_multiple_of(defaults.block_bytes),
         producers_max: config.log.producers_max.saturating_mul(2),
         ..defaults
     }

@@ -104,7 +104,7 @@ impl Oracle {
         let until_ms = stored_ms + self.age_max_ms + LOOKS_EVERY_MS;
         if self.messages_age && is_once && until_ms < self.server_now() {
             let what = format!(
-                "{mark} was stored by {stored_ms} ms, and outlives {} ms",
+                "{mark} was stored by {stored_ms} ms of the server's clock, and outlives {} ms",
                 self.age_max_ms
             );
             self.violate("I1", what);

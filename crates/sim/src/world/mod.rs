@@ -235,7 +235,7 @@ impl World {
     fn run_until(&mut self, until: u64, is_over: impl Fn(&Self) -> bool) {
         while self.oracle.violation().is_none() && !is_over(self) {
             let Some(next) = self.next_at().filter(|at| *at <= until) else {
-                self.now = until;
+                (self.now, self.oracle.now) = (until, until);
                 return;
             };
             self.now = self.now.max(next);
