@@ -97,7 +97,7 @@ export function makePublishing(link, platform, options) {
     if (!count) restartWaiting()
     for (const entry of entries) {
       if (entry._seq <= sent) continue
-      if (count >= inFlightMax || (bytes && bytes + entry._bytes > Math.min(windowBytes, WINDOW_BYTES))) return
+      if (count && (count >= inFlightMax || bytes + entry._bytes > Math.min(windowBytes, WINDOW_BYTES))) return
       count++
       bytes += entry._bytes
       sent = entry._seq
