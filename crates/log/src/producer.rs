@@ -307,8 +307,8 @@ impl Producers {
             };
             if keep(id) {
                 producer.last_heard = now;
-                producer.listed = now;
-            } else if producer.in_flight > 0 {
+            }
+            if producer.in_flight > 0 {
                 producer.listed = now;
             } else if producer.last_heard > listed {
                 producer.listed = producer.last_heard;

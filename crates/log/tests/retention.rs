@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use heartwire_log::{
-    Append, AppendError, Appended, Committed, Log, LogConfig, Now, Policy, ProducerKey, Retention,
+    Append, AppendError, Appended, Committed, Log, LogConfig, Now, Policy, ProducerId, ProducerKey,
+    Retention,
 };
 use heartwire_proto::frame::{GapReason, Message, SubFrom};
 use heartwire_proto::id::TopicRef;
-use heartwire_proto::{Cursor, Epoch, LogId, Offset, Time, WallTime};
+use heartwire_proto::{Cursor, Epoch, LogId, Offset, Seq, Time, WallTime};
 
 const HOUR: u64 = 3_600_000;
 
@@ -276,7 +277,7 @@ fn numbers_that_are_given_up_wait_within_the_same_bounds() {
     });
     let key = ProducerKey::new(1);
     let producer = key.producer(None, &"0123456789abcdef".parse().unwrap());
-    let skip = |log: &mut Log, seq| log.skip(producer, heartwire_proto::Seq(seq), now(0));
+    let skip = |log: &mut Log, seq| log.skip(producer, Seq(seq), now(0));
     assert_eq!((skip(&mut log, 1), skip(&mut log, 2)), (Ok(()), Ok(())));
     assert_eq!(skip(&mut log, 3), Err(AppendError::Congested));
     assert_eq!(skip(&mut log, 2), Ok(()), "it waits already");
@@ -317,19 +318,29 @@ fn refused_appends_create_nothing() {
     assert_eq!((log.topics_len(), log.pending().count()), (1, 0));
 }
 
+/// A producer publishes its number `seq`; nothing is committed.
+fn publish_as(
+    log: &mut Log,
+    producer: ProducerId,
+    seq: u64,
+    millis: u64,
+) -> Result<Appended, AppendError> {
+    let append = Append {
+        topic: topic("t"),
+        payload: Message::Text("x"),
+        from: None,
+        producer: Some((producer, Seq(seq))),
+    };
+    log.append(append, now(millis))
+}
+
 /// `[PUB-9]`
 #[test]
 fn silent_producers_are_forgotten_by_age() {
     let mut log = log(LogConfig::default());
     let key = ProducerKey::new(1);
     let producer = key.producer(Some("ann"), &"0123456789abcdef".parse().unwrap());
-    let append = Append {
-        topic: topic("t"),
-        payload: Message::Text("x"),
-        from: None,
-        producer: Some((producer, heartwire_proto::Seq(5))),
-    };
-    log.append(append, now(0)).unwrap();
+    publish_as(&mut log, producer, 5, 0).unwrap();
     let day = Duration::from_secs(24 * 3_600);
     log.expire_producers(Time::ZERO + day, 100, |_| false);
     assert_eq!(log.producers_len(), 1, "its publish is still under way");
@@ -344,19 +355,14 @@ fn silent_producers_are_forgotten_by_age() {
 fn the_age_of_a_producer_that_is_kept_is_counted_anew() {
     let mut log = log(LogConfig::default());
     let producer = ProducerKey::new(1).producer(None, &"0123456789abcdef".parse().unwrap());
-    let append = Append {
-        topic: topic("t"),
-        payload: Message::Text("x"),
-        from: None,
-        producer: Some((producer, heartwire_proto::Seq(5))),
-    };
-    log.append(append, now(0)).unwrap();
+    publish_as(&mut log, producer, 5, 0).unwrap();
     log.commit(log.last_lsn(), &[], &mut Committed::default());
     let day = Duration::from_secs(24 * 3_600);
     let second = Duration::from_secs(1);
     let kept_until = Time::ZERO + day * 3;
     log.expire_producers(kept_until, 100, |id| id == producer);
-    assert_eq!(log.append(append, now(0)), Ok(Appended::Repeated));
+    let again = publish_as(&mut log, producer, 5, 0);
+    assert_eq!(again, Ok(Appended::Repeated));
     log.expire_producers(kept_until + (day - second), 100, |_| false);
     assert_eq!(log.producers_len(), 1);
     log.expire_producers(kept_until + day, 100, |_| false);
@@ -372,13 +378,7 @@ fn the_longest_silent_producer_makes_room_for_a_new_one() {
     let key = ProducerKey::new(1);
     let producer = |n: u32| key.producer(None, &format!("client-number-{n:04}").parse().unwrap());
     let mut publish = |n, seq, at| {
-        let append = Append {
-            topic: topic("t"),
-            payload: Message::Text("x"),
-            from: None,
-            producer: Some((producer(n), heartwire_proto::Seq(seq))),
-        };
-        log.append(append, now(at)).unwrap();
+        publish_as(&mut log, producer(n), seq, at).unwrap();
         log.commit(log.last_lsn(), &[], &mut Committed::default());
         log.clone()
     };
@@ -399,13 +399,7 @@ fn where_room_is_made_whoever_was_kept_counts_as_heard_of() {
     let key = ProducerKey::new(1);
     let producers = ["a", "b", "c"].map(|id| key.producer(None, &id.repeat(16).parse().unwrap()));
     let publish = |log: &mut Log, producer, hour: u64| {
-        let append = Append {
-            topic: topic("t"),
-            payload: Message::Text("x"),
-            from: None,
-            producer: Some((producer, heartwire_proto::Seq(1))),
-        };
-        log.append(append, now(hour * HOUR)).unwrap();
+        publish_as(log, producer, 1, hour * HOUR).unwrap();
         log.commit(log.last_lsn(), &[], &mut Committed::default());
     };
     publish(&mut log, producers[0], 0);
@@ -426,15 +420,7 @@ fn one_producer_cannot_fill_what_all_wait_in() {
     });
     let key = ProducerKey::new(1);
     let producer = |name: &str| key.producer(Some(name), &"0123456789abcdef".parse().unwrap());
-    let append = |log: &mut Log, name, seq| {
-        let append = Append {
-            topic: topic("t"),
-            payload: Message::Text("x"),
-            from: None,
-            producer: Some((producer(name), heartwire_proto::Seq(seq))),
-        };
-        log.append(append, now(0))
-    };
+    let append = |log: &mut Log, name, seq| publish_as(log, producer(name), seq, 0);
     for seq in 1..=3 {
         assert!(append(&mut log, "greedy", seq).is_ok());
     }

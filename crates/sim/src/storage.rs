@@ -28,8 +28,6 @@ const SEGMENT_HEADER_BYTES: usize = 64;
 /// How a frame begins, and how long its header is, in bytes.
 const FRAME_MAGIC: &[u8] = b"HwF1";
 const FRAME_HEADER_BYTES: usize = 24;
-/// What a start reads at once where the device does not give back everything, in bytes.
-const BLOCK_BYTES: u64 = 4 * 1024;
 
 /// What the store's threads hold while a process lives.
 #[derive(Debug)]
@@ -423,8 +421,9 @@ impl Storage {
         let bit = rng.below(8) as u8;
         let (hit, what) = if aside.below(3) == 0 {
             self.disk.wear_out(name, position);
-            let block = position / BLOCK_BYTES * BLOCK_BYTES;
-            (block..block + BLOCK_BYTES, "cannot be read any more")
+            let bytes = CrashDisk::BLOCK_BYTES;
+            let block = position / bytes * bytes;
+            (block..block + bytes, "cannot be read any more")
         } else {
             self.disk.flip_bit(name, position, bit);
             (position..position + 1, "has a flipped bit")

@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::dice::Dice;
 
 /// What a device reads and writes as a whole, in bytes.
-const BLOCK_BYTES: usize = 4 * 1024;
+pub(super) const BLOCK_BYTES: usize = 4 * 1024;
 
 /// The numbers of the blocks in which these bytes are.
 fn blocks(range: &Range<usize>) -> Range<usize> {
@@ -94,7 +94,7 @@ impl Content {
         self.pending.push(Change::Length(len));
         let behind = blocks(&(0..len)).end;
         for known in [&mut self.worn_out, &mut self.rewritten] {
-            known.split_off(&behind);
+            known.retain(|block| *block < behind);
         }
     }
 

@@ -107,6 +107,9 @@ pub struct CrashDisk {
 }
 
 impl CrashDisk {
+    /// What it reads and writes as a whole where it has [worn out](Self::wear_out), in bytes.
+    pub const BLOCK_BYTES: u64 = content::BLOCK_BYTES as u64;
+
     /// An empty folder.
     pub fn new() -> Self {
         Self::default()

@@ -40,7 +40,7 @@ pub struct Job<D: Disk> {
 #[derive(Debug)]
 pub(super) enum Task {
     /// A segment of its full length, for when the present one is full.
-    Prepare { id: SegmentId, layout: Layout },
+    Prepare { id: SegmentId, config: StoreConfig },
     /// The index of a full segment.
     Seal { id: SegmentId, index: Unwritten },
     /// Everything below a segment, folded; then what the checkpoint lets go.
@@ -51,15 +51,6 @@ pub(super) enum Task {
         spare: Option<SegmentId>,
         config: StoreConfig,
     },
-}
-
-/// How a segment's file is laid out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
-    /// Its full length, in bytes.
-    pub(super) segment_bytes: u32,
-    /// The zeros behind its header end with a block of so many bytes.
-    pub(super) block_bytes: u32,
 }
 
 /// An index that has no file yet.
@@ -170,9 +161,9 @@ impl<D: Disk> Job<D> {
             task,
         } = self;
         Done(match task {
-            Task::Prepare { id, layout } => Outcome::Prepared {
+            Task::Prepare { id, config } => Outcome::Prepared {
                 id,
-                made: prepare(&files, identity, id, layout),
+                made: prepare(&files, identity, id, &config),
             },
             Task::Seal { id, index } => {
                 let index = index.encode(identity.store, id);
@@ -200,13 +191,13 @@ fn prepare<D: Disk>(
     files: &Files<D>,
     identity: Identity,
     id: SegmentId,
-    layout: Layout,
+    config: &StoreConfig,
 ) -> Result<Prepared<D>, FileError> {
     let name = Kind::Segment.name(id);
-    let bytes = layout.segment_bytes;
+    let bytes = config.segment_bytes;
     let fill = |behind| {
         let header = identity.encode_segment(id, behind);
-        move |file: &D::File| lay_out(file, header, layout)
+        move |file: &D::File| lay_out(file, header, config)
     };
     let reused = files.prepare_spare(&name, fill(Behind::Stale));
     let prepared = match reused {
@@ -228,10 +219,10 @@ fn prepare<D: Disk>(
 
 /// Gives a file a segment's header and its full length. What it holds already stays, but where the
 /// first frame will begin.
-fn lay_out<F: DiskFile>(file: &F, header: Vec<u8>, layout: Layout) -> io::Result<()> {
-    let bytes = layout.segment_bytes;
+fn lay_out<F: DiskFile>(file: &F, header: Vec<u8>, config: &StoreConfig) -> io::Result<()> {
+    let bytes = config.segment_bytes;
     let mut start = header;
-    let end = end_of_zeros(start.len(), layout.block_bytes);
+    let end = end_of_zeros(start.len(), config.block_bytes);
     start.resize(end.min(bytes as usize), 0);
     let held = file.len()?;
     if held > u64::from(bytes) {
@@ -240,7 +231,7 @@ fn lay_out<F: DiskFile>(file: &F, header: Vec<u8>, layout: Layout) -> io::Result
     file.write_at(&start, 0)?;
     let zeros = vec![0; ZEROS_BYTES.min(bytes as usize)];
     // What was cut off in the middle of a block is continued with all of that block.
-    let block_bytes = layout.block_bytes as usize;
+    let block_bytes = config.block_bytes as usize;
     let mut at = start.len().max(held as usize / block_bytes * block_bytes);
     while at < bytes as usize {
         let count = zeros.len().min(bytes as usize - at);

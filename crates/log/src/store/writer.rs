@@ -22,7 +22,7 @@ use super::error::{JobError, OpenError, WriteError};
 use super::files::{Files, Kind};
 use super::frame_writer::FrameWriter;
 use super::index::SegmentIndex;
-use super::job::{Done, Job, JobKind, Layout, Outcome, Prepared, Task, Unwritten};
+use super::job::{Done, Job, JobKind, Outcome, Prepared, Task, Unwritten};
 use super::load::Loaded;
 use super::meta::{Behind, Identity, SEGMENT_HEADER_BYTES};
 use super::open;
@@ -332,13 +332,9 @@ impl<D: Disk> Store<D> {
         let mut tasks = Vec::new();
         if self.prepared.is_none() && !self.jobs.is_preparing {
             self.jobs.is_preparing = true;
-            let layout = Layout {
-                segment_bytes: self.config.segment_bytes,
-                block_bytes: self.config.block_bytes,
-            };
-            let id = self.next_id;
+            let (id, config) = (self.next_id, self.config.clone());
             self.next_id = SegmentId(id.0 + 1);
-            tasks.push(Task::Prepare { id, layout });
+            tasks.push(Task::Prepare { id, config });
         }
         let full = std::mem::take(&mut self.full);
         tasks.extend(full.into_iter().map(|(id, index)| Task::Seal { id, index }));

@@ -14,8 +14,7 @@ use heartwire_proto::id::TopicRef;
 
 use super::support::*;
 
-/// What the device gives back or does not, as a whole, in bytes.
-const BLOCK_BYTES: u64 = 4 * 1024;
+const BLOCK_BYTES: u64 = CrashDisk::BLOCK_BYTES;
 const PER_FRAME: usize = 3;
 /// A frame of that many messages is shorter than a block, so that a block touches two at the most, and
 /// the one between.
@@ -250,6 +249,16 @@ fn a_follower_is_told_of_a_gap_and_a_segment_is_not_given_up() {
     assert!(errors.iter().all(is_unreadable), "{errors:?}");
 }
 
+/// The first two segments go, and the file of the second is kept for the next.
+fn only_the_second_is_spared(store: &mut Store<CrashDisk>, disk: &CrashDisk) {
+    for (number, spares) in [(1, 0), (2, 1)] {
+        store.remove(&[id(number)]);
+        run_jobs(store);
+        assert!(!named(disk, ".seg").contains(&segment(number)));
+        assert_eq!(named(disk, ".tmp").len(), spares, "segment {number}");
+    }
+}
+
 #[test]
 fn the_file_of_a_segment_that_cannot_be_read_is_not_used_again() {
     let (disk, _) = a_long_log(true);
@@ -269,12 +278,7 @@ fn the_file_of_a_segment_that_cannot_be_read_is_not_used_again() {
         &mut entries,
     );
     assert!(matches!(read, Err(ReadError::Unreadable(_))));
-    for (number, spares) in [(1, 0), (2, 1)] {
-        store.remove(&[id(number)]);
-        run_jobs(&mut store);
-        assert!(!named(&disk, ".seg").contains(&segment(number)));
-        assert_eq!(named(&disk, ".tmp").len(), spares, "segment {number}");
-    }
+    only_the_second_is_spared(&mut store, &disk);
 }
 
 #[test]
@@ -289,12 +293,7 @@ fn nor_is_that_of_one_in_which_damage_was_accepted() {
             (store, _) = open_with(&disk, Opening::Careful, 0).unwrap();
         }
         run_jobs(&mut store);
-        for (number, spares) in [(1, 0), (2, 1)] {
-            store.remove(&[id(number)]);
-            run_jobs(&mut store);
-            assert!(!named(&disk, ".seg").contains(&segment(number)));
-            assert_eq!(named(&disk, ".tmp").len(), spares, "segment {number}");
-        }
+        only_the_second_is_spared(&mut store, &disk);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::frame::{ClientFrame, FrameError, NackCode, Payload, Welcome};
 use crate::id::{ClientId, LogId, Seq, TopicName};
 use crate::outbox::{Outbox, OutboxLimits, Window};
 use crate::planted::{self, Bug};
-use crate::time::Time;
+use crate::time::{Time, WallTime};
 
 const ACK: FrameError = FrameError::new("PUB-4", "ack of a publish that was never sent");
 const NACK: FrameError = FrameError::new("PUB-5", "nack of a publish that was never sent");
@@ -157,13 +157,13 @@ impl ClientSession {
 
     fn doubt_what_is_old(&mut self, now: Now) {
         let memory = self.config.producer_memory;
+        let mut now = now.clocks();
+        if planted::has(Bug::SleepNotCounted) {
+            now.wall = WallTime::default();
+        }
         let old = self.publishing.outbox.give_up(|entry| {
             let sent = entry.first_sent;
-            let age = match planted::has(Bug::SleepNotCounted) {
-                true => sent.map(|sent| now.time.since(sent.time)),
-                false => sent.map(|sent| now.clocks().since(sent)),
-            };
-            age.is_some_and(|age| age > memory)
+            sent.is_some_and(|sent| now.since(sent) > memory)
         });
         self.tell_each(old, |seq| Event::InDoubt { seq });
     }

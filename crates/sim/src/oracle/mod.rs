@@ -270,6 +270,7 @@ impl Oracle {
     }
 
     pub(crate) fn told(&mut self, mark: Mark, fate: Fate) {
+        let server_now = self.server_now();
         let Some(published) = self.published.get_mut(&mark) else {
             return self.violate("I2", format!("{mark} was never published, but is {fate:?}"));
         };
@@ -278,7 +279,7 @@ impl Oracle {
         if before != Fate::Stored {
             published.fate = fate;
             published.told_at_ms = self.now;
-            published.server_told_at_ms = self.now - self.server_behind_ms;
+            published.server_told_at_ms = server_now;
         }
         let is_shared = published.is_shared;
         if is_shared {
