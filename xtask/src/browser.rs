@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::packages::{first, may_install};
-use crate::process::{program, run as run_command};
+use crate::packages::{first, install, may_install};
 
 /// Where the tests find what they need.
 pub(crate) struct Browser {
@@ -23,12 +22,7 @@ pub(crate) fn ready() -> Result<Browser> {
     }
     if may_install() {
         println!("Chromium or Xvfb is missing: installing both from Debian's packages");
-        run_command(program("apt-get").arg("update"))?;
-        run_command(
-            program("apt-get")
-                .args(["install", "--yes", "chromium", "xvfb"])
-                .env("DEBIAN_FRONTEND", "noninteractive"),
-        )?;
+        install(&["chromium", "xvfb"])?;
     }
     find()
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use crate::packages::may_install;
+use crate::packages::{install, may_install};
 use crate::process::{
-    build_programs, output, program, root, run as run_command, target_directory, works,
+    build_programs, fetch, output, program, root, run as run_command, target_directory, works,
 };
 
 /// The scripts, in the order in which they run.
@@ -40,19 +40,7 @@ fn install_proxies() -> Result<()> {
         return Ok(());
     }
     println!("nginx or Caddy is missing: installing both from Debian's packages");
-    run_command(program("apt-get").arg("update"))?;
-    let install = [
-        "install",
-        "--yes",
-        "--no-install-recommends",
-        "nginx-light",
-        "caddy",
-    ];
-    run_command(
-        program("apt-get")
-            .args(install)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
-    )
+    install(&["--no-install-recommends", "nginx-light", "caddy"])
 }
 
 /// A Python with what `requirements.txt` asks for.
@@ -75,6 +63,6 @@ fn python(folder: &Path) -> Result<String> {
         "--disable-pip-version-check",
         "--requirement",
     ];
-    run_command(program(&python).args(install).arg(requirements))?;
+    fetch(program(&python).args(install).arg(requirements))?;
     Ok(python)
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::browser;
-use crate::process::{build_programs, output, program, root, run as run_command};
+use crate::process::{build_programs, fetch, output, program, root, run as run_command};
 
 /// The oldest major version of Node.js that the client supports.
 const NODE_MAJOR_MIN: u32 = 20;
@@ -15,7 +15,7 @@ const NODE_MAJOR_MIN: u32 = 20;
 /// The client by itself: built, type-checked, packed, and run against vectors and transcripts.
 pub(crate) fn client() -> Result<()> {
     check_node()?;
-    run_command(&mut npm(&["ci"]))?;
+    fetch(&mut npm(&["ci"]))?;
     run_command(&mut npm(&["test"]))
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn against_the_server() -> Result<()> {
     let browser = browser::ready()?;
     let server = build_programs()?.join("heartwire");
     if !has_packages() {
-        run_command(&mut npm(&["ci"]))?;
+        fetch(&mut npm(&["ci"]))?;
     }
     run_command(&mut npm(&["run", "build"]))?;
     for script in ["test:real", "test:page"] {

@@ -2,10 +2,11 @@
 //! possible without asking anybody.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process::{output, program, run as run_command, target_directory, works};
+use crate::process::{fetch, output, program, run as run_command, target_directory, works};
 
 /// Names Prometheus' own tool for the tests.
 pub(crate) const PROMTOOL: &str = "HEARTWIRE_PROMTOOL";
@@ -14,6 +15,21 @@ pub(crate) const PROMTOOL: &str = "HEARTWIRE_PROMTOOL";
 pub(crate) fn may_install() -> bool {
     let is_root = output(program("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     is_root && works(program("apt-get").arg("--version"))
+}
+
+/// Installs packages of Debian's; the arguments are those of `apt-get install`.
+pub(crate) fn install(arguments: &[&str]) -> Result<()> {
+    fetch(apt_get().arg("update"))?;
+    fetch(apt_get().args(["install", "--yes"]).args(arguments))
+}
+
+/// `apt-get`, which asks nobody, and waits for others that install something.
+fn apt_get() -> Command {
+    let mut command = program("apt-get");
+    command
+        .args(["-o", "DPkg::Lock::Timeout=300"])
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    command
 }
 
 /// The program that the variable names, or the first of the usual places that has it.
@@ -41,9 +57,9 @@ pub(crate) fn promtool() -> Result<PathBuf> {
     }
     println!("promtool is missing: unpacking it from Debian's package");
     std::fs::create_dir_all(&folder).context("no folder for promtool")?;
-    run_command(program("apt-get").arg("update"))?;
-    run_command(
-        program("apt-get")
+    fetch(apt_get().arg("update"))?;
+    fetch(
+        apt_get()
             .args(["download", "prometheus"])
             .current_dir(&folder),
     )?;

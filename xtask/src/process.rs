@@ -2,8 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+
+/// How often something is asked of the network before the step fails.
+const TRIES: u32 = 3;
+/// How long to wait before the network is asked again.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -55,6 +62,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{shown}` failed: {status}");
     }
     Ok(())
+}
+
+/// The same for a command that asks the network, where a server may fail for a moment.
+pub(crate) fn fetch(command: &mut Command) -> Result<()> {
+    for _ in 1..TRIES {
+        match run(command) {
+            Ok(()) => return Ok(()),
+            Err(error) => println!("{error:#}; trying again"),
+        }
+        thread::sleep(TRY_AGAIN);
+    }
+    run(command)
 }
 
 /// Runs a command quietly and returns what it printed; an error with its complaints when it fails.
