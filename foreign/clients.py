@@ -12,11 +12,16 @@ from websockets.asyncio import client
 
 from server import PATIENCE_S, Heartwire
 
+# Short, but not so short that a busy machine could not answer in time.
+INTERVAL_S = 1
+TIMEOUT_S = 4
+
 
 @contextlib.asynccontextmanager
 async def connect(url, **options):
     # Whatever proxy the environment names, it is not asked for loopback addresses.
-    socket = await client.connect(url, proxy=None, **options)
+    patience = {"open_timeout": PATIENCE_S, "close_timeout": PATIENCE_S}
+    socket = await client.connect(url, proxy=None, **patience, **options)
     try:
         yield socket
     finally:
@@ -28,6 +33,12 @@ async def connect(url, **options):
 
 async def received(socket):
     return await asyncio.wait_for(socket.recv(), PATIENCE_S)
+
+
+async def follows(socket):
+    """Waits until the topics of a plain connection are followed: then it is answered."""
+    await socket.send("ping")
+    assert await received(socket) == "pong"
 
 
 async def frame(socket, verb):
@@ -61,6 +72,7 @@ async def plain_ping(server):
 
 async def plain_messages(server):
     async with connect(server.websocket("?task=42&user=7")) as socket:
+        await follows(socket)
         await server.ask("/v1/topics/task:42", "50 %")
         await server.ask("/v1/topics/user:7", "für dich")
         assert await received(socket) == "50 %"
@@ -81,15 +93,22 @@ async def plain_inbox(server):
     assert [m.get("text", m.get("base64")) for m in inbox] == ["I am here", "AP8=", "in fragments"], inbox
 
 
+async def too_large(server):
+    """Too large a message is refused while it is being sent, and the rest of it is read for a while."""
+    async with connect(server.websocket(), max_size=None) as socket:
+        sending = asyncio.create_task(socket.send("x" * (5 << 20)))
+        code, _ = await closed(socket)
+        assert code == 1009, code
+        with contextlib.suppress(websockets.ConnectionClosed):
+            await sending
+
+
 async def plain_closes(server):
     async with connect(server.websocket()) as socket:
         await socket.send('hello {"client":"3f9c2a7e51b04d68","attempt":1}')
         code, reason = await closed(socket)
         assert code == 4000 and reason.startswith("PLAIN-4"), (code, reason)
-    async with connect(server.websocket(), max_size=None) as socket:
-        await socket.send("x" * (5 << 20))
-        code, _ = await closed(socket)
-        assert code == 1009, code
+    await too_large(server)
     async with connect(server.websocket()) as socket:
         await socket.close(1000, "done")
         assert socket.protocol.close_rcvd.code == 1000
@@ -150,8 +169,9 @@ async def v1_closes(server):
 async def silence_is_noticed_by_neither(server):
     """A client that says nothing lives, as it answers the server's pings (RFC 6455)."""
     async with connect(server.websocket("?task=1"), ping_interval=None) as socket:
+        await follows(socket)
         # Three times what would be death without an answer.
-        await asyncio.sleep(6)
+        await asyncio.sleep(3 * (INTERVAL_S + TIMEOUT_S))
         await server.ask("/v1/topics/task:1", "still there?")
         assert await received(socket) == "still there?"
 
@@ -167,7 +187,7 @@ async def main():
         silence_is_noticed_by_neither,
     ]
     for test in tests:
-        with Heartwire("--heartbeat-interval", "1s", "--heartbeat-timeout", "1s") as server:
+        with Heartwire("--heartbeat-interval", f"{INTERVAL_S}s", "--heartbeat-timeout", f"{TIMEOUT_S}s") as server:
             await test(server)
         print(f"ok {test.__name__}", flush=True)
 

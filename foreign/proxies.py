@@ -23,7 +23,7 @@ from server import PATIENCE_S, Heartwire
 DEPLOY = pathlib.Path(__file__).parent.parent / "deploy"
 KEY = "for-this-test-alone"
 # What nginx allows between two reads; the snippet's two minutes would be too long to wait for.
-READ_TIMEOUT_S = 3
+READ_TIMEOUT_S = 6
 # Where the client dials from: it is no proxy's address.
 CLIENT = "127.0.0.5"
 
@@ -102,6 +102,8 @@ def dial(address, **options):
         f"ws://{address}/websocket?task=1",
         ping_interval=None,
         proxy=None,
+        open_timeout=PATIENCE_S,
+        close_timeout=PATIENCE_S,
         local_addr=(CLIENT, 0),
         # Somebody who lies about where they come from.
         additional_headers={"X-Forwarded-For": "198.51.100.9"},
@@ -111,9 +113,12 @@ def dial(address, **options):
 
 async def stays_open(make):
     """A client that says nothing outlives the proxy's patience, as the server's heartbeat does not."""
-    flags = ["--heartbeat-interval", "1s", "--heartbeat-timeout", "1s", "--trusted-proxy", "127.0.0.1"]
+    flags = ["--heartbeat-interval", "1s", "--heartbeat-timeout", "4s", "--trusted-proxy", "127.0.0.1"]
     with Heartwire(*flags, key=KEY) as server, proxy(make, server.address) as address:
         async with dial(address) as socket:
+            # Whoever is answered is listed.
+            await socket.send("ping")
+            assert await asyncio.wait_for(socket.recv(), PATIENCE_S) == "pong"
             listed = (await server.ask("/v1/connections"))["connections"]
             assert [one["address"].split(":")[0] for one in listed] == [CLIENT], listed
             await asyncio.sleep(2 * READ_TIMEOUT_S)

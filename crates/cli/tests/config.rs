@@ -70,10 +70,11 @@ fn deployed(name: &str) -> String {
     fs::read_to_string(path).expect("it is there")
 }
 
-/// The configuration is checked with these flags of `serve`; files stand in for those named.
-fn check(flags: &[&str]) -> (i32, String) {
-    let config = file("deployed.toml", "");
-    let keys = file("deployed-keys", "a-key-for-this-test-alone\n");
+/// The configuration is checked with these flags of `serve`; files of the test's own stand in for those
+/// named.
+fn check(test: &str, flags: &[&str]) -> (i32, String) {
+    let config = file(&format!("{test}.toml"), "");
+    let keys = file(&format!("{test}-keys"), "a-key-for-this-test-alone\n");
     let known = |flag: &&str| match *flag {
         "/etc/heartwire/heartwire.toml" => config.clone(),
         "${CREDENTIALS_DIRECTORY}/api-keys" => keys.clone(),
@@ -96,11 +97,11 @@ fn the_units_flags_are_known() {
     let ["/usr/local/bin/heartwire", "serve", flags @ ..] = words.as_slice() else {
         panic!("the unit starts {words:?}");
     };
-    let (code, errors) = check(flags);
+    let (code, errors) = check("unit", flags);
     assert_eq!((code, errors.as_str()), (0, ""));
     // The folder of the log is the one that the service may write to.
     assert!(flags.contains(&"/var/lib/heartwire") && unit.contains("\nStateDirectory=heartwire\n"));
-    let (code, errors) = check(&["--no-such-flag"]);
+    let (code, errors) = check("unit", &["--no-such-flag"]);
     assert_eq!(code, 2, "{errors}");
 }
 
@@ -130,12 +131,13 @@ fn the_containers_flags_are_known_and_ask_for_a_key() {
     let ["serve", flags @ ..] = &command.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
         panic!("the container starts {command:?}");
     };
-    let (code, errors) = check(flags);
+    let (code, errors) = check("container", flags);
     assert!(
         code == 2 && errors.contains("listen"),
         "open to everybody: {errors}"
     );
-    let (code, errors) = check(&[flags, &["--api-key", "a-key-for-this-test-alone"]].concat());
+    let with_key = [flags, &["--api-key", "a-key-for-this-test-alone"]].concat();
+    let (code, errors) = check("container", &with_key);
     assert_eq!((code, errors.as_str()), (0, ""));
 }
 

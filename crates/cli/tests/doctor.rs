@@ -364,7 +364,7 @@ fn idle_connections_that_are_forgotten_in_silence_are_bracketed() {
         (&true.into(), &"never".into())
     );
     assert!(
-        idle["dead_after_ms"].as_f64().expect("a number") >= 3_900.0,
+        idle["dead_after_ms"].as_f64().expect("a number") >= 2_900.0,
         "{idle:#}"
     );
     diagnosis.assert_advice("tells nobody");

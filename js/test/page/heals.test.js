@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { allowedMs, watchStalls } from '../real/support/stalls.js'
 import { publish } from './support/server.js'
 import { visits } from './support/visit.js'
 
@@ -20,11 +21,13 @@ test('the_page_opens_and_its_link_beats', () =>
 test('a_silent_link_is_noticed_within_its_bound_and_heals', () =>
   site.visit(async (page) => {
     await page.hasReceived(2)
+    await page.page.evaluate(`globalThis.stalledMs = (${watchStalls})()`)
     await page.page.click('#silence')
     const noticed = await page.tells(/^Noticed after/)
     const [, secondsAfter] = /^Noticed after (\d+\.\d) s: silent/.exec(noticed) ?? []
+    const stalledMs = Number(await page.page.evaluate('stalledMs()'))
     // 1.25 s of silence and 2 s for the answer, counted from the last byte heard; a busy machine is late.
-    assert.ok(Number(secondsAfter) <= 1.25 + 2 + 1, noticed)
+    assert.ok(Number(secondsAfter) <= 1.25 + 2 + 1 + allowedMs(stalledMs) / 1_000, noticed)
     await page.tells(/^Open again/)
     await page.isWhole()
   }))
@@ -33,7 +36,7 @@ test('a_cut_link_is_noticed_at_once_and_heals', () =>
   site.visit(async (page) => {
     await page.hasReceived(2)
     await page.page.click('#cut')
-    assert.match(await page.tells(/^Noticed/), /^Noticed at once: closed/)
+    assert.match(await page.tells(/^Noticed/), /^Noticed (at once|after 0\.\d s): closed/)
     await page.isWhole()
     await page.isNow('open')
   }))

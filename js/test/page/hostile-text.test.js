@@ -15,6 +15,10 @@ const HOSTILE = `<img src=x onerror=alert(1)><script>alert(1)</script>"'><b>bold
 /** A connection that introduces itself with that. */
 async function stranger() {
   const socket = new WebSocket(site.url.replace('http', 'ws') + '/websocket', 'heartwire.v1')
+  socket.on('message', (data) => {
+    const [, id] = /^ping (\S+)/.exec(String(data)) ?? []
+    if (id) socket.send(`pong ${id}`)
+  })
   await once(socket, 'open')
   socket.send(`hello ${JSON.stringify({ client: 'stranger-of-sixteen', attempt: 1, agent: HOSTILE })}`)
   await once(socket, 'message')

@@ -42,7 +42,7 @@ for (const width of [360, 1280]) {
         await page.page.click('#silence')
         await page.isWhole()
         await page.page.click('#cut')
-        await page.tells(/^Noticed at once/)
+        await page.tells(/^Noticed .*: closed/)
         await page.isNow('open')
         assert.deepEqual(await page.page.evaluate(() => /** @type {any} */ (globalThis).jumps), [])
       },

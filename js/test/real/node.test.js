@@ -81,14 +81,16 @@ describe('in Node', () => {
     const seen = []
     link.on('data', (data) => void seen.push(data))
     await until('the link is open', () => link.status === 'open')
+    // Whoever was answered follows its topics.
+    await until('a ping was answered', () => link.rtt !== null)
     link.send('I am here')
     await setup.publish('task:42', '50 %')
     await until('the message has come', () => seen.length === 1)
     assert.deepEqual(seen, ['50 %'])
+    await until('the other message is stored', async () => (await setup.history('inbox')).length === 1)
     assert.deepEqual(await setup.history('inbox'), ['I am here'])
-    await until('a ping was answered', () => link.rtt !== null)
     await setup.tell('blackhole')
-    await until('the loss is noticed', () => link.status !== 'open', 3_000)
+    await until('the loss is noticed', () => link.status !== 'open', 4_500)
   })
 
   it('the drop-in comes back', async (t) => {

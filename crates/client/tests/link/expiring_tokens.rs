@@ -53,7 +53,7 @@ fn link_with_tokens_of(address: SocketAddr, span: Duration) -> (Link, Arc<Atomic
 
 #[tokio::test]
 async fn tokens_that_run_out_in_the_middle_of_everything_cost_nothing() {
-    const COUNT: usize = 400;
+    const COUNT: usize = 600;
     let (hub, address) = serve().await;
     let (link, fetched) = link_with_tokens_of(address, Duration::from_millis(1_200));
     let mut task = link.subscribe_from("task:42", SubFrom::Head).unwrap();
@@ -95,7 +95,7 @@ async fn tokens_that_run_out_in_the_middle_of_everything_cost_nothing() {
         assert_eq!(message.text(), Some(number.as_str()));
         assert_eq!(message.from().as_deref(), Some("ann"));
     }
-    // Four seconds of tokens that last 1.2 s each: at least three ran out.
+    // Six seconds of tokens that last 1.2 s each: at least three ran out, on a busy machine too.
     assert!(link.counters().opened >= 4, "{:?}", link.counters());
     assert!(fetched.load(Ordering::Relaxed) >= 4);
 }
@@ -103,7 +103,7 @@ async fn tokens_that_run_out_in_the_middle_of_everything_cost_nothing() {
 #[tokio::test]
 async fn a_renewed_token_keeps_the_connection() {
     let (hub, address) = serve().await;
-    let (link, fetched) = link_with_tokens_of(address, Duration::from_millis(1_500));
+    let (link, fetched) = link_with_tokens_of(address, Duration::from_secs(4));
     let mut task = link.subscribe_from("task:42", SubFrom::Head).unwrap();
     status_is(&link, "open").await;
     hub.publish("task:42", "before").await.unwrap();
@@ -111,7 +111,7 @@ async fn a_renewed_token_keeps_the_connection() {
     link.renew_token(token(Duration::from_secs(60)));
     // Longer than the first token lasts, seen by what still comes over the same connection.
     let mut pace = tokio::time::interval(Duration::from_millis(100));
-    for number in 0..25 {
+    for number in 0..50 {
         hub.publish("task:42", number.to_string()).await.unwrap();
         assert_eq!(next_text(&mut task).await, number.to_string());
         pace.tick().await;

@@ -4,7 +4,7 @@ use heartwire_server::ObservationLimits;
 use serde_json::{Value, json};
 
 use crate::support::peer::{CLOSE, FINAL, Peer, frame};
-use crate::support::{Fixture, http, until};
+use crate::support::{Fixture, TRIES, http, until};
 
 /// A v1 connection, and its id.
 async fn connected(server: &Fixture, name: &str, attempt: u64) -> (Peer, String) {
@@ -46,14 +46,34 @@ fn time_of(account: &Value, name: &str) -> u64 {
         .1
 }
 
+/// How long the server of [`Fixture::quick`] bears silence that does not judge late: an interval, a
+/// timeout and half a second. One that is later looks once more before it judges.
+const SILENCE_MS_MAX: u64 = 2_500;
+
+/// The account of a connection that was found dead in time.
+async fn found_dead(server: &Fixture) -> Value {
+    for number in 0..TRIES {
+        let (mut peer, id) = connected(server, &format!("silent-{number}"), 3).await;
+        peer.say("sub task:42").await;
+        assert_eq!(peer.closed().await.0, 4200);
+        let account = ended(server, &id).await;
+        assert_eq!(account["connection"], id);
+        if silence(&account) < SILENCE_MS_MAX {
+            return account;
+        }
+    }
+    panic!("not one of {TRIES} was judged in time: this machine is too busy");
+}
+
+/// How long nothing was heard before the end, in milliseconds.
+fn silence(account: &Value) -> u64 {
+    time_of(account, "ended") - time_of(account, "last heard")
+}
+
 #[tokio::test]
 async fn a_dead_link_is_explained_by_its_last_events() {
     let server = Fixture::quick().await;
-    let (mut peer, id) = connected(&server, "silent", 3).await;
-    peer.say("sub task:42").await;
-    assert_eq!(peer.closed().await.0, 4200);
-    let account = ended(&server, &id).await;
-    assert_eq!(account["connection"], id);
+    let account = found_dead(&server).await;
     assert_eq!(account["attempt"], 3);
     let end = &account["ended"];
     assert_eq!(
@@ -83,7 +103,7 @@ async fn a_dead_link_is_explained_by_its_last_events() {
     assert!(times.is_sorted(), "{:?}", events(&account));
     let delay = end["delay_ms"].as_u64().expect("a delay");
     // Both are told by the same clock; a wall clock that is read anew may differ by one.
-    let silence = time_of(&account, "ended") - time_of(&account, "last heard");
+    let silence = silence(&account);
     assert!(silence.abs_diff(delay) <= 1, "{silence} {delay}");
     let answer_time = time_of(&account, "answer due") - time_of(&account, "last pinged");
     assert!((1_000..2_000).contains(&answer_time), "{answer_time}");

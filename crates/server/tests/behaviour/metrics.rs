@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use heartwire_server::{ApiKey, ConnectionLimits, HubBuilder, Limits, Retention};
+use heartwire_testing::Lateness;
 
 use crate::support::metrics::Scrape;
 use crate::support::peer::{CLOSE, FINAL, Peer, frame, hello, text};
@@ -98,6 +99,7 @@ async fn a_key_once_set_is_needed() {
 #[tokio::test]
 async fn a_link_that_dies_of_silence_is_counted_with_its_delay() {
     let server = Fixture::quick().await;
+    let lateness = Lateness::watch();
     let mut peer = Peer::v1(server.address, "silent").await;
     assert_eq!(peer.closed().await.0, 4200);
     let dead = "heartwire_dead_links_total{side=\"server\",reason=\"silence\"}";
@@ -108,10 +110,6 @@ async fn a_link_that_dies_of_silence_is_counted_with_its_delay() {
         &[
             (&format!("{delay}_count{{reason=\"silence\"}}"), 1.0),
             (
-                &format!("{delay}_bucket{{reason=\"silence\",le=\"3\"}}"),
-                1.0,
-            ),
-            (
                 "heartwire_connections_ended_total{by=\"server\",reason=\"heartbeat-timeout\"}",
                 1.0,
             ),
@@ -119,7 +117,8 @@ async fn a_link_that_dies_of_silence_is_counted_with_its_delay() {
     );
     // The first question comes after a random part of the interval, the verdict a second later.
     let sum = scrape.value(&format!("{delay}_sum{{reason=\"silence\"}}"));
-    assert!((0.9..3.0).contains(&sum), "{sum}");
+    let most = 2.0 + lateness.allowance().as_secs_f64();
+    assert!((0.9..most).contains(&sum), "{sum}");
 }
 
 /// A v1 connection that follows `flood` and whose kernel takes little.

@@ -298,13 +298,20 @@ async fn a_list_and_what_follows_it_are_without_gap() {
     }
     let _members = churn.await.expect("nothing fails");
     let end = attendance(&server).await;
+    let (_, last) = end["next"]
+        .as_str()
+        .and_then(|next| next.split_once('.'))
+        .expect("a cursor");
+    let last: u64 = last.parse().expect("an offset");
     assert!(lists.len() > 3, "{} lists", lists.len());
     for list in lists.iter().step_by(lists.len() / 3) {
         let mut there = names(list);
         let next = list["next"].as_str().expect("a cursor");
         let path = format!("/v1/topics/$presence:task:1?limit=1000&after={next}");
         let page = http::get(server.address, &path).await.json();
-        for message in page["messages"].as_array().into_iter().flatten() {
+        let messages = page["messages"].as_array().into_iter().flatten();
+        // Somebody may have left since the last list.
+        for message in messages.take_while(|message| message["offset"].as_u64() <= Some(last)) {
             let text = message["text"].as_str().expect("a text");
             let event: Value = serde_json::from_str(text).expect("JSON");
             let member = event["member"].as_str().expect("a name").to_owned();
@@ -314,7 +321,7 @@ async fn a_list_and_what_follows_it_are_without_gap() {
             };
             assert!(is_news, "{event} after {list}");
         }
-        assert_eq!((there, &page["next"]), (names(&end), &end["next"]));
+        assert_eq!(there, names(&end));
     }
 }
 

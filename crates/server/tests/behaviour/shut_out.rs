@@ -103,7 +103,7 @@ async fn a_kicked_subject_loses_every_connection_and_is_kept_out() -> Outcome {
 async fn the_time_of_being_kept_out_ends() {
     let server = server().await;
     let token = ann();
-    operator(&server, "DELETE /v1/subjects/ann?for=1s").await;
+    operator(&server, "DELETE /v1/subjects/ann?for=4s").await;
     let mut refused = Peer::v1_with(server.address, "a", &token).await;
     assert!(refused.text().await.starts_with("bye 4003 "));
     crate::support::until("the time to end", async || {

@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict'
 import { until } from './programs.js'
+import { allowedMs, watchStalls } from './stalls.js'
 
 /**
  * What a platform's link has seen, wherever it runs.
@@ -26,35 +27,6 @@ import { until } from './programs.js'
 
 /** Interval and timeout of the server, 1 s each, and a second more: the client asks after 1.25 s. */
 const NOTICED_MS = 3_000
-/** A process that stood still for longer looks once more before it judges. */
-const STALL_MS = 500
-const GRACE_MS = 1_000
-
-/**
- * Watches how long this process, or page, does not get to run: others may be at work on the machine. It runs in pages as
- * it stands here, and knows nothing around it.
- *
- * @returns {() => number} how long it was, in milliseconds
- */
-export function watchStalls() {
-  const TICK_MS = 20
-  let stalledMs = 0
-  let lastMs = Date.now()
-  const tick = () => {
-    const nowMs = Date.now()
-    const lateMs = nowMs - lastMs - TICK_MS
-    if (lateMs > TICK_MS) stalledMs += lateMs
-    lastMs = nowMs
-  }
-  /** @type {any} */
-  const timer = setInterval(tick, TICK_MS)
-  if (timer.unref) timer.unref()
-  return () => {
-    tick()
-    return stalledMs
-  }
-}
-
 /** @type {(prefix: string, from: number, to: number) => string[]} */
 const numbered = (prefix, from, to) => Array.from({ length: to - from + 1 }, (_, i) => `${prefix} ${from + i}`)
 
@@ -76,7 +48,7 @@ export async function survivesABlackHole(setup, peer) {
   const after = await peer.seen()
   const { why, atMs } = after.lost[0]
   const stoodStillMs = after.stalledMs - stalledMs
-  const boundMs = NOTICED_MS + stoodStillMs + (stoodStillMs > STALL_MS ? GRACE_MS : 0)
+  const boundMs = NOTICED_MS + allowedMs(stoodStillMs)
   assert.ok(['silent', 'unanswered'].includes(why), `noticed by itself, not by ${why}`)
   assert.ok(atMs - silentSinceMs <= boundMs, `noticed within ${boundMs} ms, not after ${atMs - silentSinceMs}`)
   await until('the server has noticed', async () => (await setup.connections()) === 0)
