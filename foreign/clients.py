@@ -8,37 +8,9 @@ import contextlib
 import json
 
 import websockets
-from websockets.asyncio import client
 
-from server import PATIENCE_S, Heartwire
-
-# Short, but not so short that a busy machine could not answer in time.
-INTERVAL_S = 1
-TIMEOUT_S = 4
-
-
-@contextlib.asynccontextmanager
-async def connect(url, **options):
-    # Whatever proxy the environment names, it is not asked for loopback addresses.
-    patience = {"open_timeout": PATIENCE_S, "close_timeout": PATIENCE_S}
-    socket = await client.connect(url, proxy=None, **patience, **options)
-    try:
-        yield socket
-    finally:
-        # Closing a connection that is closed aborts its transport, and that fails in asyncio
-        # if the last of what was sent left after the other end had closed (Python 3.11).
-        if socket.state is not websockets.State.CLOSED:
-            await socket.close()
-
-
-async def received(socket):
-    return await asyncio.wait_for(socket.recv(), PATIENCE_S)
-
-
-async def follows(socket):
-    """Waits until the topics of a plain connection are followed: then it is answered."""
-    await socket.send("ping")
-    assert await received(socket) == "pong"
+from peer import connect, follows, received
+from server import INTERVAL_S, PATIENCE_S, QUICK, TIMEOUT_S, Heartwire
 
 
 async def frame(socket, verb):
@@ -187,7 +159,7 @@ async def main():
         silence_is_noticed_by_neither,
     ]
     for test in tests:
-        with Heartwire("--heartbeat-interval", f"{INTERVAL_S}s", "--heartbeat-timeout", f"{TIMEOUT_S}s") as server:
+        with Heartwire(*QUICK) as server:
             await test(server)
         print(f"ok {test.__name__}", flush=True)
 

@@ -16,9 +16,9 @@ import tempfile
 import time
 
 import websockets
-from websockets.asyncio import client
 
-from server import PATIENCE_S, Heartwire
+from peer import connect, follows, received
+from server import PATIENCE_S, QUICK, Heartwire
 
 DEPLOY = pathlib.Path(__file__).parent.parent / "deploy"
 KEY = "for-this-test-alone"
@@ -97,33 +97,27 @@ def wait_for(port):
     raise AssertionError("the proxy does not listen")
 
 
-def dial(address, **options):
-    return client.connect(
+def dial(address):
+    return connect(
         f"ws://{address}/websocket?task=1",
         ping_interval=None,
-        proxy=None,
-        open_timeout=PATIENCE_S,
-        close_timeout=PATIENCE_S,
         local_addr=(CLIENT, 0),
         # Somebody who lies about where they come from.
         additional_headers={"X-Forwarded-For": "198.51.100.9"},
-        **options,
     )
 
 
 async def stays_open(make):
     """A client that says nothing outlives the proxy's patience, as the server's heartbeat does not."""
-    flags = ["--heartbeat-interval", "1s", "--heartbeat-timeout", "4s", "--trusted-proxy", "127.0.0.1"]
+    flags = [*QUICK, "--trusted-proxy", "127.0.0.1"]
     with Heartwire(*flags, key=KEY) as server, proxy(make, server.address) as address:
         async with dial(address) as socket:
-            # Whoever is answered is listed.
-            await socket.send("ping")
-            assert await asyncio.wait_for(socket.recv(), PATIENCE_S) == "pong"
+            await follows(socket)
             listed = (await server.ask("/v1/connections"))["connections"]
             assert [one["address"].split(":")[0] for one in listed] == [CLIENT], listed
             await asyncio.sleep(2 * READ_TIMEOUT_S)
             await server.ask("/v1/topics/task:1", "through", at=f"http://{address}")
-            assert await asyncio.wait_for(socket.recv(), PATIENCE_S) == "through"
+            assert await received(socket) == "through"
 
 
 async def is_cut(make):
@@ -132,7 +126,7 @@ async def is_cut(make):
     with Heartwire(*flags, key=KEY) as server, proxy(make, server.address) as address:
         async with dial(address) as socket:
             try:
-                await asyncio.wait_for(socket.recv(), PATIENCE_S)
+                await received(socket)
                 raise AssertionError("something came")
             except websockets.ConnectionClosed:
                 pass

@@ -7,6 +7,10 @@ import subprocess
 import urllib.request
 
 PATIENCE_S = 60
+# A heartbeat that is short, but not so short that a busy machine could not answer in time.
+INTERVAL_S = 1
+TIMEOUT_S = 4
+QUICK = ["--heartbeat-interval", f"{INTERVAL_S}s", "--heartbeat-timeout", f"{TIMEOUT_S}s"]
 
 # Whatever proxy the environment names, it is not asked for loopback addresses.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { allowedMs, watchStalls } from '../real/support/stalls.js'
+import { allowedMs, watchStalls } from '../support/stalls.js'
 import { publish } from './support/server.js'
 import { visits } from './support/visit.js'
 

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { chromium } from 'playwright-core'
-import { pause, Setup, until } from './support/programs.js'
+import { AT_ONCE_MS, CALM, pause, Setup, until } from './support/programs.js'
 import { survivesABlackHole } from './support/scenario.js'
-import { watchStalls } from './support/stalls.js'
+import { watchStalls } from '../support/stalls.js'
 
 const EXECUTABLE = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium'
 const FLAGS = [
@@ -66,10 +66,6 @@ async function linkIn(page, setup) {
   }
 }
 
-/** Where nothing is to be found dead, a browser that is held up by others is not. */
-const CALM = { interval: '10s', timeout: '10s' }
-/** Sooner than the server then gives up anybody who is silent. */
-const AT_ONCE_MS = 5_000
 /** The browser answers pings by itself, when it gets to it. */
 const SHORT = { interval: '1s', timeout: '4s' }
 /** Thrice what the server then waits for a sign of life. */

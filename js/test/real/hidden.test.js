@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import { pause, Setup, until } from './support/programs.js'
+import { AT_ONCE_MS, CALM, pause, Setup, until } from './support/programs.js'
 import { Browser, CHROMIUM, XVFB } from './support/tabs.js'
 
 const missing = [CHROMIUM, XVFB].filter((file) => !existsSync(file))
@@ -12,10 +12,6 @@ const missing = [CHROMIUM, XVFB].filter((file) => !existsSync(file))
  * timeout. The time-out leaves room for a machine that has much else to do.
  */
 const HEARTBEAT = { interval: '1s', timeout: '9s' }
-/** With this one a good-bye is heard long before anybody is found dead. */
-const CALM = { interval: '10s', timeout: '10s' }
-/** Sooner than the server then gives up anybody who is silent. */
-const AT_ONCE_MS = 5_000
 /** How long a tab stays hidden: several times as long. */
 const HIDDEN_MS = 30_000
 /** Something is said so often. */

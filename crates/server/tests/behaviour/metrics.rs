@@ -110,6 +110,10 @@ async fn a_link_that_dies_of_silence_is_counted_with_its_delay() {
         &[
             (&format!("{delay}_count{{reason=\"silence\"}}"), 1.0),
             (
+                &format!("{delay}_bucket{{reason=\"silence\",le=\"10\"}}"),
+                1.0,
+            ),
+            (
                 "heartwire_connections_ended_total{by=\"server\",reason=\"heartbeat-timeout\"}",
                 1.0,
             ),

@@ -234,12 +234,12 @@ impl World {
     /// Runs until `until`, or until `is_over` says so, or something is violated.
     fn run_until(&mut self, until: u64, is_over: impl Fn(&Self) -> bool) {
         while self.oracle.violation().is_none() && !is_over(self) {
-            let Some(next) = self.next_at().filter(|at| *at <= until) else {
-                (self.now, self.oracle.now) = (until, until);
-                return;
-            };
-            self.now = self.now.max(next);
+            let next = self.next_at().filter(|at| *at <= until);
+            self.now = self.now.max(next.unwrap_or(until));
             self.oracle.now = self.now;
+            if next.is_none() {
+                return;
+            }
             self.steps += 1;
             if self.steps > STEPS_MAX {
                 return self.oracle.violate("I8", "the run goes round in circles");

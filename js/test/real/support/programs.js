@@ -48,6 +48,11 @@ export class Program {
   }
 }
 
+/** A heartbeat for where nothing is to be found dead: not a browser either that is held up by others. */
+export const CALM = { interval: '10s', timeout: '10s' }
+/** Sooner than the server then gives up anybody who is silent. */
+export const AT_ONCE_MS = 5_000
+
 /** A server, with a heartbeat of 1 s + 1 s if nothing else is said, behind a proxy. */
 export class Setup {
   /** @type {Program | undefined} */

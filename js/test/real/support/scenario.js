@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict'
 import { until } from './programs.js'
-import { allowedMs, watchStalls } from './stalls.js'
+import { allowedMs, watchStalls } from '../../support/stalls.js'
 
 /**
  * What a platform's link has seen, wherever it runs.
